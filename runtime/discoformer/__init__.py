@@ -1,0 +1,46 @@
+"""Density and score of the distribution behind a sample, at any point, in one forward pass.
+
+``T(X, Y) ~ log f(Y)`` and ``S(X, Y) ~ grad log f(Y)`` for a context ``X (N, D)`` drawn from an unknown
+density ``f`` and queries ``Y (M, D)``, by a transformer trained once, on many densities and never on yours::
+
+    p = discoformer.estimate(X)
+    p.log_density(Y)
+    p.score(Y)
+"""
+
+from importlib.metadata import version
+
+from discoformer.errors import (
+    DegenerateDataError,
+    DeviceError,
+    DeviceWarning,
+    DiscoformerError,
+    InputError,
+    MissingExtraError,
+    ModelError,
+    ModelNotFoundError,
+    RangeWarning,
+)
+from discoformer.estimate import Diagnostics, Estimate
+from discoformer.model import Metadata, Model, estimate, load
+
+__all__ = [
+    "DegenerateDataError",
+    "DeviceError",
+    "DeviceWarning",
+    "Diagnostics",
+    "DiscoformerError",
+    "Estimate",
+    "InputError",
+    "Metadata",
+    "MissingExtraError",
+    "Model",
+    "ModelError",
+    "ModelNotFoundError",
+    "RangeWarning",
+    "__version__",
+    "estimate",
+    "load",
+]
+
+__version__ = version("discoformer")

@@ -1,0 +1,190 @@
+"""Stand-in models: small real graphs, run by the real onnxruntime, whose answer is known in closed form."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import discoformer
+
+METADATA = {
+    "name": "stand-in",
+    "version": "0.0.1",
+    "licence": "MIT",
+    "opset": "18",
+    "exporter": "tests",
+    "weights_sha256": "0123456789abcdef" * 4,
+    "training_commit": "none",
+    "training_step": "0",
+    "trained_dim_min": "1",
+    "trained_dim_max": "100",
+    "trained_context_min": "2",
+    "trained_context_max": "8192",
+    "trained_modes_min": "1",
+    "trained_modes_max": "10",
+    "config": json.dumps({"heads": 1}),
+}
+BANDWIDTH = 0.4  # of the KDE stand-in, in frame units
+
+Node = tuple[str, list[str], str, dict[str, Any]]
+
+
+def save_graph(
+    path: Path, nodes: list[Node], shapes: dict[str, list[str | int]], outputs: list[str], **metadata: str
+) -> None:
+    """Saves a graph; each input and output has its shape in ``shapes``, inputs are what no node makes."""
+    constants = {
+        "half": np.float32(0.5),
+        "minus_half": np.float32(-0.5),
+        "half_log_2pi": np.float32(0.5 * np.log(2 * np.pi)),
+        "precision_kde": np.float32(BANDWIDTH**-2),
+        "log_bandwidth": np.float32(np.log(BANDWIDTH)),
+        "axis1": np.array([1], np.int64),
+        "axis2": np.array([2], np.int64),
+        "axis13": np.array([1, 3], np.int64),
+        "last": np.array([-1], np.int64),
+        "index2": np.array(2, np.int64),
+    }
+    made = {name for node in nodes for name in (node[2],)}
+    used = {name for node in nodes for name in node[1]}
+    inputs = [name for name in shapes if name not in made]
+    graph = helper.make_graph(
+        [helper.make_node(op, given, [out], **attributes) for op, given, out, attributes in nodes],
+        "stand_in",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in inputs],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in outputs],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items() if name in used],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    for key, value in (METADATA | metadata).items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+def save_encode(folder: Path, **metadata: str) -> None:
+    """Encode passes the context through as the one vector channel of the one layer."""
+    nodes: list[Node] = [
+        ("Unsqueeze", ["log_weights", "axis13"], "scalars", {}),
+        ("Unsqueeze", ["context", "axis13"], "vectors", {}),
+        ("Unsqueeze", ["effective_size", "axis1"], "sample", {}),
+    ]
+    shapes: dict[str, list[str | int]] = {
+        "context": ["B", "N", "D"],
+        "log_weights": ["B", "N"],
+        "effective_size": ["B"],
+        "scalars": ["B", 1, "N", 1],
+        "vectors": ["B", 1, "N", 1, "D"],
+        "sample": ["B", 1],
+    }
+    save_graph(folder / "encode.onnx", nodes, shapes, ["scalars", "vectors", "sample"], **metadata)
+
+
+def save_gaussian_query(folder: Path, **metadata: str) -> None:
+    """T = -|W z|^2 / 2 + log det(P) / 2 - D / 2 log 2 pi and S = -P z: the Gaussian fit of the context."""
+    nodes: list[Node] = [
+        ("MatMul", ["queries", "precision_root"], "white", {}),
+        ("MatMul", ["white", "precision_root"], "pull", {}),
+        ("Neg", ["pull"], "score", {}),
+        ("ReduceSumSquare", ["white", "axis2"], "square", {"keepdims": 0}),
+        ("Mul", ["square", "minus_half"], "exponent", {}),
+        ("Mul", ["log_det_precision", "half"], "half_log_det", {}),
+        ("Unsqueeze", ["half_log_det", "axis1"], "constant", {}),
+        ("Shape", ["queries"], "shape", {}),
+        ("Gather", ["shape", "index2"], "dim", {}),
+        ("Cast", ["dim"], "dim_float", {"to": TensorProto.FLOAT}),
+        ("Mul", ["dim_float", "half_log_2pi"], "norm", {}),
+        ("Add", ["exponent", "constant"], "unnormalised", {}),
+        ("Sub", ["unnormalised", "norm"], "log_density", {}),
+    ]
+    shapes: dict[str, list[str | int]] = {
+        "queries": ["B", "M", "D"],
+        "precision_root": ["B", "D", "D"],
+        "log_det_precision": ["B"],
+        "log_density": ["B", "M"],
+        "score": ["B", "M", "D"],
+    }
+    save_graph(folder / "query.onnx", nodes, shapes, ["log_density", "score"], **metadata)
+
+
+def save_kde_query(folder: Path, **metadata: str) -> None:
+    """T = log sum_j w_j N(z; z_j, h^2 I) and S = sum_j a_j (z_j - z) / h^2: a weighted KDE in the frame."""
+    nodes: list[Node] = [
+        ("Squeeze", ["vectors", "axis13"], "context", {}),
+        ("Unsqueeze", ["queries", "axis2"], "rows", {}),
+        ("Unsqueeze", ["context", "axis1"], "columns", {}),
+        ("Sub", ["columns", "rows"], "difference", {}),
+        ("ReduceSumSquare", ["difference", "last"], "square", {"keepdims": 0}),
+        ("Mul", ["square", "minus_half"], "negative", {}),
+        ("Mul", ["negative", "precision_kde"], "exponent", {}),
+        ("Unsqueeze", ["log_weights", "axis1"], "log_weights_row", {}),
+        ("Add", ["exponent", "log_weights_row"], "logits", {}),
+        ("ReduceLogSumExp", ["logits", "axis2"], "log_sum", {"keepdims": 0}),
+        ("Shape", ["queries"], "shape", {}),
+        ("Gather", ["shape", "index2"], "dim", {}),
+        ("Cast", ["dim"], "dim_float", {"to": TensorProto.FLOAT}),
+        ("Add", ["half_log_2pi", "log_bandwidth"], "norm_one", {}),
+        ("Mul", ["dim_float", "norm_one"], "norm", {}),
+        ("Sub", ["log_sum", "norm"], "log_density", {}),
+        ("Softmax", ["logits"], "attention", {"axis": -1}),
+        ("MatMul", ["attention", "context"], "mean", {}),
+        ("Sub", ["mean", "queries"], "shift", {}),
+        ("Mul", ["shift", "precision_kde"], "score", {}),
+    ]
+    shapes: dict[str, list[str | int]] = {
+        "queries": ["B", "M", "D"],
+        "vectors": ["B", 1, "N", 1, "D"],
+        "log_weights": ["B", "N"],
+        "log_density": ["B", "M"],
+        "score": ["B", "M", "D"],
+    }
+    save_graph(folder / "query.onnx", nodes, shapes, ["log_density", "score"], **metadata)
+
+
+@pytest.fixture(scope="session")
+def gaussian_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gaussian")
+    save_encode(folder)
+    save_gaussian_query(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def kde_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kde")
+    save_encode(folder)
+    save_kde_query(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gaussian(gaussian_folder: Path) -> discoformer.Model:
+    return discoformer.load(gaussian_folder, device="cpu", threads=1)
+
+
+@pytest.fixture(scope="session")
+def kde(kde_folder: Path) -> discoformer.Model:
+    return discoformer.load(kde_folder, device="cpu", threads=1)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def other_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a folder with a Gaussian stand-in whose two files have metadata of their own."""
+
+    def make(encode: dict[str, str] | None = None, query: dict[str, str] | None = None) -> Path:
+        save_encode(tmp_path, **(encode or {}))
+        save_gaussian_query(tmp_path, **(query or {}))
+        return tmp_path
+
+    return make

@@ -1,0 +1,140 @@
+"""Baselines against scipy, finite differences and closed forms; the pooled metrics by hand."""
+
+import numpy as np
+import pytest
+from scipy.stats import gaussian_kde, multivariate_normal
+
+from discoformer_training.baselines import (
+    BANDWIDTH_FACTORS,
+    BASELINES,
+    Baseline,
+    KernelDensity,
+    gaussian,
+    gmm_bic,
+    isotropic_axes,
+    kde_best,
+    kde_scott,
+    scott_bandwidth,
+    whitened_axes,
+)
+from discoformer_training.benchmark import Cell, draw
+from discoformer_training.metrics import (
+    FloatArray,
+    Measurement,
+    Values,
+    log_density_error,
+    pooled_ratio,
+    score_error,
+    sum_errors,
+)
+
+HONEST = {name: baseline for name, baseline in BASELINES.items() if not name.startswith("kde_best")}
+
+
+def sample(dim: int, n: int = 200) -> tuple[FloatArray, FloatArray]:
+    """A correlated context (n, dim) and eleven queries, two of them far away."""
+    random = np.random.default_rng(dim)
+    mixing = random.normal(size=(dim, dim)) + 2 * np.eye(dim)
+    points = (random.normal(size=(n + 11, dim)) + 2 * random.integers(0, 2, (n + 11, 1))) @ mixing + 5
+    points[-2:] *= 6
+    return points[:n], points[n:]
+
+
+def no_truth(queries: FloatArray) -> Values:
+    return Values(np.full(len(queries), np.nan), np.full(queries.shape, np.nan))
+
+
+def finite_difference(baseline: Baseline, context: FloatArray, queries: FloatArray) -> FloatArray:
+    """Central differences of the baseline's log-density, (M, D)."""
+    columns = []
+    for step in 1e-5 * np.eye(queries.shape[1]):
+        above, below = (baseline(context, queries + sign * step, no_truth(queries)) for sign in (1, -1))
+        columns.append((above.log_density - below.log_density) / 2e-5)
+    return np.stack(columns, axis=1)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 7])
+def test_kde_scott_is_scipys(dim: int) -> None:
+    context, queries = sample(dim)
+    expected = gaussian_kde(context.T).logpdf(queries.T)
+    np.testing.assert_allclose(
+        kde_scott(context, queries, no_truth(queries)).log_density, expected, rtol=1e-9
+    )
+
+
+def test_isotropic_kernel_has_the_bandwidth_in_data_units() -> None:
+    context, queries = sample(3)
+    scale = np.sqrt(np.trace(np.cov(context.T)) / 3)
+    kernels = [multivariate_normal(x, (0.4 * scale) ** 2 * np.eye(3)).pdf(queries) for x in context]
+    values = KernelDensity(context, queries, isotropic_axes(context))(0.4)
+    np.testing.assert_allclose(values.log_density, np.log(np.mean(kernels, axis=0)), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", HONEST)
+@pytest.mark.parametrize("dim", [1, 4])
+def test_score_is_the_gradient_of_the_log_density(name: str, dim: int) -> None:
+    context, queries = sample(dim)
+    score = HONEST[name](context, queries, no_truth(queries)).score
+    np.testing.assert_allclose(score, finite_difference(HONEST[name], context, queries), rtol=1e-5, atol=1e-6)
+
+
+def test_gaussian_is_the_closed_form() -> None:
+    context, queries = sample(4)
+    mean, covariance = context.mean(axis=0), np.cov(context.T, ddof=0)
+    values = gaussian(context, queries, no_truth(queries))
+    expected = multivariate_normal(mean, covariance).logpdf(queries)
+    np.testing.assert_allclose(values.log_density, expected, rtol=1e-5)
+    np.testing.assert_allclose(values.score, (mean - queries) @ np.linalg.inv(covariance), rtol=1e-4)
+
+
+def test_gmm_finds_two_clear_clusters() -> None:
+    at = draw(Cell("gmm", 10, 1000, modes=(2, 2)), 0)
+    error = sum_errors(gmm_bic(at.context, at.queries, at.truth), at.truth)
+    assert error.score_error < 0.05 * error.score_power
+
+
+@pytest.mark.parametrize(("dim", "context_size"), [(1, 512), (2, 64), (5, 512), (30, 256)])
+def test_no_bandwidth_beats_kde_best(dim: int, context_size: int) -> None:
+    at = draw(Cell("gmm", dim, context_size), 1)
+    best = kde_best(at.context, at.queries, at.truth)
+    for axes in (isotropic_axes, whitened_axes):
+        kernel = KernelDensity(at.context, at.queries, axes(at.context))
+        for error in (score_error, log_density_error):
+            errors = [
+                error(kernel(scott_bandwidth(at.context) * f), at.truth) for f in np.geomspace(0.02, 4, 40)
+            ]
+            assert error(best, at.truth) <= min(errors) * 1.001
+
+
+@pytest.mark.parametrize(("dim", "context_size"), [(1, 2048), (5, 512), (30, 256)])
+def test_best_bandwidth_is_inside_the_grid(dim: int, context_size: int) -> None:
+    at = draw(Cell("gmm", dim, context_size), 0)
+    grid = scott_bandwidth(at.context) * BANDWIDTH_FACTORS
+    for axes in (isotropic_axes, whitened_axes):
+        kernel = KernelDensity(at.context, at.queries, axes(at.context))
+        for error in (score_error, log_density_error):
+            assert 0 < np.argmin([error(kernel(h), at.truth) for h in grid]) < len(grid) - 1
+
+
+def test_metrics_by_hand() -> None:
+    truth = Values(np.array([0.0, 1.0]), np.array([[3.0, 0.0], [0.0, 4.0]]))
+    zero = Values(np.array([0.0, 3.0]), np.zeros((2, 2)))
+    assert sum_errors(truth, truth) == (0.0, 25.0, 0.0)
+    assert sum_errors(zero, truth) == (25.0, 25.0, 4.0)
+
+
+def test_jackknife_of_a_mean_is_its_standard_error() -> None:
+    terms = np.random.default_rng(0).normal(3, 1, 20)
+    value, error = pooled_ratio(terms, np.ones(20))
+    assert value == pytest.approx(terms.mean())
+    assert error == pytest.approx(terms.std(ddof=1) / np.sqrt(20))
+
+
+def test_one_draw_has_no_standard_error() -> None:
+    assert str(pooled_ratio([1.0], [2.0])) == str(Measurement(0.5, float("nan")))
+
+
+def test_wrong_shape_is_named() -> None:
+    truth = Values(np.zeros(2), np.zeros((2, 3)))
+    with pytest.raises(ValueError, match=r"log_density has shape \(2, 1\), needed \(2,\)"):
+        sum_errors(Values(np.zeros((2, 1)), np.zeros((2, 3))), truth)

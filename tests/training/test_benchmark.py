@@ -1,0 +1,180 @@
+"""Draws, the cache of baselines, pooled rows and their rendering."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from discoformer_training.baselines import BASELINES, Baseline
+from discoformer_training.benchmark import (
+    BenchmarkError,
+    Cell,
+    Report,
+    default_cells,
+    draw,
+    render_json,
+    render_markdown,
+    render_text,
+    run_benchmark,
+)
+from discoformer_training.metrics import FloatArray, Values
+
+CELLS = [Cell("gmm", 2, 64, queries=16), Cell("gmm", 3, 64, modes=(2, 2), queries=16)]
+
+
+def zero(_context: FloatArray, queries: FloatArray) -> tuple[FloatArray, FloatArray]:
+    return np.zeros(len(queries)), np.zeros_like(queries)
+
+
+def perfect(_context: FloatArray, _queries: FloatArray, truth: Values) -> Values:
+    return truth
+
+
+def unreachable(_context: FloatArray, _queries: FloatArray, _truth: Values) -> Values:
+    raise AssertionError("a cached baseline was computed again")
+
+
+def run(cache: Path | None = None, draws: int = 3, cells: list[Cell] = CELLS) -> Report:
+    return run_benchmark({"zero": zero}, cells, draws=draws, cache=cache)
+
+
+def test_draws_repeat() -> None:
+    first, second = draw(CELLS[0], 5), draw(CELLS[0], 5)
+    assert first.context.shape == (64, 2)
+    assert first.queries.shape == (16, 2)
+    np.testing.assert_array_equal(first.context, second.context)
+    np.testing.assert_array_equal(first.truth.score, second.truth.score)
+
+
+def test_draws_differ_by_seed_cell_and_index() -> None:
+    cell = CELLS[0]
+    others = [Cell("gmm", 2, 65, queries=16), Cell("gmm", 2, 64, modes=(1, 9), queries=16)]
+    queries = [draw(cell, 0), draw(cell, 1), draw(cell, 0, seed=1), *(draw(other, 0) for other in others)]
+    assert len({at.queries.tobytes() for at in queries}) == 5
+
+
+def test_queries_are_not_of_the_context() -> None:
+    at = draw(CELLS[0], 0)
+    assert not set(map(tuple, at.context)) & set(map(tuple, at.queries))
+
+
+def test_truth_is_the_gradient() -> None:
+    at = draw(Cell("gmm", 1, 64, queries=4096), 0)
+    order = np.argsort(at.queries[:, 0])
+    x, log_density, score = at.queries[order, 0], at.truth.log_density[order], at.truth.score[order, 0]
+    slope = np.gradient(log_density, x)
+    assert np.median(np.abs(slope - score)) < 1e-3
+
+
+def test_zero_and_perfect_predictors() -> None:
+    report = run_benchmark({"zero": zero}, CELLS[:1], draws=4, baselines={"truth": perfect})
+    zero_row, perfect_row = report.rows
+    assert zero_row.score_percent == pytest.approx((100.0, 0.0))
+    assert perfect_row.score_percent == (0.0, 0.0)
+    assert perfect_row.log_density_mse == (0.0, 0.0)
+
+
+def test_rows_pool_over_draws() -> None:
+    """The zero predictor's errors are the truth's own squares."""
+    row = run().rows[0]
+    truths = [draw(CELLS[0], index).truth for index in range(3)]
+    assert row.score_mse.value == pytest.approx(np.mean([truth.score**2 for truth in truths]))
+    assert row.log_density_mse.value == pytest.approx(np.mean([truth.log_density**2 for truth in truths]))
+
+
+def test_ratios_are_of_pooled_errors() -> None:
+    rows = {row.name: row for row in run(cells=CELLS[:1]).rows}
+    expected = rows["zero"].score_mse.value / rows["kde_best"].score_mse.value
+    assert rows["zero"].score_ratios["kde_best"].value == pytest.approx(expected)
+    assert rows["kde_best"].score_ratios["kde_best"] == (1.0, 0.0)
+
+
+def test_resumed_cache_equals_straight(tmp_path: Path) -> None:
+    straight, resumed = tmp_path / "straight.json", tmp_path / "resumed.json"
+    report = run(straight)
+    run(resumed, cells=CELLS[:1], draws=2)
+    assert run(resumed) == report
+    assert sorted(resumed.read_text().splitlines()) == sorted(straight.read_text().splitlines())
+
+
+def test_interruption_keeps_finished_cells(tmp_path: Path) -> None:
+    def interrupt(context: FloatArray, queries: FloatArray, truth: Values) -> Values:
+        if context.shape[1] == 3:
+            raise KeyboardInterrupt
+        return truth
+
+    cache = tmp_path / "cache.json"
+    with pytest.raises(KeyboardInterrupt):
+        run_benchmark({}, CELLS, draws=2, baselines={"interrupted": interrupt}, cache=cache)
+    (entry,) = json.loads(cache.read_text())["entries"]
+    assert (entry["dim"], entry["score_error"]) == (2, [0.0, 0.0])
+
+
+def test_cache_spares_the_baselines(tmp_path: Path) -> None:
+    cache = tmp_path / "cache.json"
+    report = run(cache)
+    never: dict[str, Baseline] = dict.fromkeys(BASELINES, unreachable)
+    assert run_benchmark({"zero": zero}, CELLS, draws=3, baselines=never, cache=cache) == report
+    fewer = run_benchmark({"zero": zero}, CELLS, draws=2, baselines=never, cache=cache)
+    assert fewer == run(draws=2)
+
+
+def test_tampered_cache_is_refused(tmp_path: Path) -> None:
+    cache = tmp_path / "cache.json"
+    run(cache)
+    stored = json.loads(cache.read_text())
+    stored["entries"][0]["score_power"][1] *= 1.001
+    cache.write_text(json.dumps(stored))
+    with pytest.raises(BenchmarkError, match="cached draw 1 of kde_scott"):
+        run(cache)
+
+
+def test_cache_of_another_protocol_is_refused(tmp_path: Path) -> None:
+    cache = tmp_path / "cache.json"
+    cache.write_text('{"protocol": 0, "entries": []}')
+    with pytest.raises(BenchmarkError, match="protocol 0, needed 1: delete it"):
+        run(cache)
+
+
+@pytest.mark.parametrize(("family", "dim"), [("cauchy", 2), ("gmm", 0), ("gmm", 64)])
+def test_impossible_cell_is_refused(family: str, dim: int) -> None:
+    with pytest.raises(BenchmarkError, match="needed"):
+        Cell(family, dim, 64)
+
+
+def test_wrong_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="draws is 0"):
+        run(draws=0)
+    with pytest.raises(ValueError, match="gmm_bic"):
+        run_benchmark({"gmm_bic": zero}, CELLS)
+
+
+def test_default_cells() -> None:
+    cells = default_cells()
+    assert len(cells) == len(set(cells)) == 16
+    assert cells[-1] == Cell("gmm", 100, 2048, modes=(2, 2))
+
+
+@pytest.mark.parametrize("render", [render_text, render_markdown])
+def test_rendering_shows_every_row_and_the_seed(render: Callable[[Report], str]) -> None:
+    report = run()
+    text = render(report)
+    assert "seed 0, 3 draws" in text
+    assert "100 ± " in text
+    for row in report.rows:
+        label = f"gmm D={row.cell.dim} N=64"
+        assert any(label in line and row.name in line for line in text.splitlines())
+
+
+def test_json_is_strict_and_complete() -> None:
+    def broken(_context: FloatArray, queries: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return np.full(len(queries), np.nan), np.zeros_like(queries)
+
+    report = run_benchmark({"broken": broken}, CELLS[:1], draws=2)
+    rows = json.loads(render_json(report))["rows"]
+    assert rows[0]["cell"] == {"family": "gmm", "dim": 2, "context_size": 64, "modes": [1, 10], "queries": 16}
+    assert rows[0]["log_density_mse"] == {"value": None, "error": None}
+    assert rows[0]["score_percent"]["value"] == 100.0
+    assert set(rows[0]["score_ratios"]) == {"kde_best", "gmm_bic"}

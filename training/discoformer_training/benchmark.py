@@ -1,0 +1,363 @@
+"""The benchmark: estimators and baselines on the same reproducible draws, with pooled errors and ratios.
+
+A *cell* fixes a family of densities, a dimension D, a context size N and a number of queries M. A *draw* of
+a cell is one random density with a context (N, D) and fresh queries (M, D) from it, and the exact log-density
+and score there; it depends on the seed, the cell and the draw's index alone. Errors are pooled over the draws
+as in `metrics`.
+
+Baselines are slow and never change, so their sums per draw are cached in one JSON file, one line per seed,
+cell and baseline. A cached draw is used only if sum_i |s_i|^2 of the truth agrees with that of the draw.
+
+    cache = Path("benchmarks/baselines.json")
+    report = run_benchmark({"discoformer": estimator}, default_cells(), cache=cache)
+    print(render_markdown(report))
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from discoformer_training.baselines import BASELINES, Baseline
+from discoformer_training.metrics import ErrorSums, FloatArray, Measurement, Values, pooled_ratio, sum_errors
+from discoformer_training.mixtures import draw_mixtures
+
+__all__ = [
+    "BaselineCache",
+    "BenchmarkError",
+    "Cell",
+    "Draw",
+    "Estimator",
+    "Report",
+    "Row",
+    "default_cells",
+    "draw",
+    "render_json",
+    "render_markdown",
+    "render_text",
+    "run_benchmark",
+]
+
+Estimator = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
+"""From context (N, D) and queries (M, D) to log-density (M,) and score (M, D)."""
+
+PROTOCOL = 1  # of draws and baselines; raise it when either changes, and compute the cache anew
+REFERENCES = ("kde_best", "gmm_bic")  # the baselines that ratios are formed with
+TRUTH_TOLERANCE = 1e-6  # relative, between a cached sum of |s|^2 and the one of the draw at hand
+
+
+class BenchmarkError(ValueError):
+    """A cell that cannot be drawn, or a baseline cache that does not fit the draws."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One setting of the benchmark."""
+
+    family: str  # name in FAMILIES
+    dim: int  # D
+    context_size: int  # N, above D so that the covariance can be inverted
+    modes: tuple[int, int] = (1, 10)  # least and greatest number of modes
+    queries: int = 512  # M
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise BenchmarkError(f"family is {self.family!r}, needed one of {sorted(FAMILIES)}")
+        if not 1 <= self.dim < self.context_size:
+            raise BenchmarkError(f"dim is {self.dim}, needed 1 <= dim < context_size (={self.context_size})")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A context (N, D), fresh queries (M, D) from the same density, and the truth at the queries."""
+
+    context: FloatArray  # (N, D)
+    queries: FloatArray  # (M, D)
+    truth: Values
+
+
+class Density(Protocol):
+    """What a family draws: a batch of one density (torch, float64)."""
+
+    def sample(self, n: int, *, generator: torch.Generator) -> torch.Tensor:
+        """Draw n points, (1, n, D)."""
+
+    def log_density_and_score(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Exact log-density (1, n) in nats and score (1, n, D) at points (1, n, D)."""
+
+
+def _gaussian_mixture(cell: Cell, generator: torch.Generator) -> Density:
+    return draw_mixtures(1, cell.dim, modes=cell.modes, generator=generator)
+
+
+FAMILIES: dict[str, Callable[[Cell, torch.Generator], Density]] = {"gmm": _gaussian_mixture}
+
+
+def default_cells() -> list[Cell]:
+    """Mixtures of 1 to 10 modes for D from 1 to 30, and of 2 modes at D = 100; the cheap ones first."""
+    cells = [Cell("gmm", dim, n) for n in (256, 1024, 4096) for dim in (1, 2, 5, 10, 30)]
+    return [*cells, Cell("gmm", 100, 2048, modes=(2, 2))]
+
+
+def draw(cell: Cell, index: int, *, seed: int = 0) -> Draw:
+    """Draw number ``index`` of a cell, the same on every call.
+
+    Args:
+        cell: the setting.
+        index: number of the draw, from 0.
+        seed: seed of the whole benchmark, not negative.
+    """
+    family = int.from_bytes(cell.family.encode(), "little")
+    key = [seed, family, cell.dim, cell.context_size, *cell.modes, cell.queries, index]
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)
+    generator = torch.Generator().manual_seed(int(state[0]))
+    density = FAMILIES[cell.family](cell, generator)
+    points = density.sample(cell.context_size + cell.queries, generator=generator)
+    queries = points[:, cell.context_size :]
+    log_density, score = density.log_density_and_score(queries)
+    return Draw(
+        points[0, : cell.context_size].numpy(),
+        queries[0].numpy(),
+        Values(log_density[0].numpy(), score[0].numpy()),
+    )
+
+
+class BaselineCache:
+    """The baselines' error sums per draw, kept in a JSON file if a path is given.
+
+    Args:
+        path: the file; it need not exist yet. None keeps everything in memory.
+
+    Raises:
+        BenchmarkError: the file was written under another protocol.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._entries: dict[str, list[ErrorSums]] = {}
+        if path is not None and path.exists():
+            self._load(path)
+
+    def _load(self, path: Path) -> None:
+        stored = json.loads(path.read_text())
+        if stored["protocol"] != PROTOCOL:
+            raise BenchmarkError(
+                f"cache {path} has protocol {stored['protocol']}, needed {PROTOCOL}: "
+                "delete it to compute it anew"
+            )
+        for entry in stored["entries"]:
+            columns = [entry.pop(name) for name in ErrorSums._fields]
+            self._entries[json.dumps(entry)] = [ErrorSums(*sums) for sums in zip(*columns, strict=True)]
+
+    def draws(self, seed: int, cell: Cell, baseline: str) -> list[ErrorSums]:
+        """The sums of draws 0, 1, ... known so far: the list itself, to be extended."""
+        key = json.dumps({"seed": seed, **asdict(cell), "baseline": baseline})
+        return self._entries.setdefault(key, [])
+
+    def save(self) -> None:
+        """Write the file in one step, so that an interruption leaves the old one or the new one."""
+        if self.path is None:
+            return
+        lines = [
+            json.dumps(json.loads(key) | dict(zip(ErrorSums._fields, zip(*sums, strict=True), strict=True)))
+            for key, sums in self._entries.items()
+            if sums
+        ]
+        text = f'{{"protocol": {PROTOCOL}, "entries": [\n' + ",\n".join(lines) + "\n]}\n"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(self.path.name + ".partial")
+        partial.write_text(text)
+        partial.replace(self.path)
+
+
+@dataclass(frozen=True)
+class Row:
+    """The figures of one estimator or baseline in one cell."""
+
+    cell: Cell
+    name: str
+    score_percent: Measurement  # relative score error; the zero predictor is at 100
+    score_mse: Measurement  # per coordinate, 1 / data units^2
+    log_density_mse: Measurement  # nats^2
+    score_ratios: dict[str, Measurement]  # to each of REFERENCES
+    log_density_ratios: dict[str, Measurement]  # likewise
+
+
+@dataclass(frozen=True)
+class Report:
+    """All rows of a run, with what is needed to repeat it."""
+
+    seed: int
+    draws: int
+    rows: list[Row]
+
+
+def run_benchmark(
+    estimators: Mapping[str, Estimator],
+    cells: Sequence[Cell],
+    *,
+    draws: int = 32,
+    seed: int = 0,
+    baselines: Mapping[str, Baseline] = BASELINES,
+    cache: Path | None = None,
+) -> Report:
+    """Evaluate estimators and baselines on the same draws; progress goes to the standard error stream.
+
+    Args:
+        estimators: what to measure, by name.
+        cells: the settings, for example `default_cells()`.
+        draws: number of draws per cell, at least 1.
+        seed: seed of all draws.
+        baselines: what to measure beside them, by name.
+        cache: JSON file of the baselines' results, read if it exists and brought up to date after each cell.
+
+    Raises:
+        BenchmarkError: the cache does not fit the draws.
+        ValueError: draws is below 1, or an estimator returned a wrong shape.
+    """
+    if draws < 1:
+        raise ValueError(f"draws is {draws}, needed at least 1")
+    if taken := estimators.keys() & baselines.keys():
+        raise ValueError(f"estimators are named {sorted(taken)} like baselines, needed other names")
+    known = BaselineCache(cache)
+    methods = {name: _blind(estimator) for name, estimator in estimators.items()} | dict(baselines)
+    rows: list[Row] = []
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        for cell in cells:
+            results: dict[str, list[ErrorSums]] = {name: [] for name in estimators}
+            results |= {name: known.draws(seed, cell, name) for name in baselines}
+            for index in progress.track(range(draws), description=_label(cell)):
+                _evaluate(draw(cell, index, seed=seed), index, methods, results)
+            known.save()
+            rows += _rows(cell, {name: sums[:draws] for name, sums in results.items()})
+    return Report(seed, draws, rows)
+
+
+def _blind(estimator: Estimator) -> Baseline:
+    """The estimator in the form of a baseline, without a look at the truth."""
+    return lambda context, queries, _truth: Values(*estimator(context, queries))
+
+
+def _evaluate(
+    at: Draw, index: int, methods: Mapping[str, Baseline], results: Mapping[str, list[ErrorSums]]
+) -> None:
+    """Append the sums of draw ``index`` to the results that lack it; check the others against its truth."""
+    power = float(np.square(at.truth.score).sum())
+    for name, sums in results.items():
+        if index == len(sums):
+            sums.append(sum_errors(methods[name](at.context, at.queries, at.truth), at.truth))
+        elif not math.isclose(sums[index].score_power, power, rel_tol=TRUTH_TOLERANCE):
+            raise BenchmarkError(
+                f"cached draw {index} of {name} has sum |score|^2 = {sums[index].score_power:.9g}, this draw "
+                f"has {power:.9g}: the cache is of other draws; delete it to compute it anew"
+            )
+
+
+def _rows(cell: Cell, results: Mapping[str, Sequence[ErrorSums]]) -> list[Row]:
+    """Pool the sums per draw of all methods of a cell."""
+    columns = {name: np.array(sums).T for name, sums in results.items()}  # (3, R) in the order of ErrorSums
+    references = {name: columns[name] for name in REFERENCES if name in columns}
+    return [
+        Row(
+            cell,
+            name,
+            score_percent=pooled_ratio(100 * score, power),
+            score_mse=pooled_ratio(score, np.full(len(score), cell.queries * cell.dim)),
+            log_density_mse=pooled_ratio(log_density, np.full(len(score), cell.queries)),
+            score_ratios={key: pooled_ratio(score, other[0]) for key, other in references.items()},
+            log_density_ratios={
+                key: pooled_ratio(log_density, other[2]) for key, other in references.items()
+            },
+        )
+        for name, (score, power, log_density) in columns.items()
+    ]
+
+
+HEADER = (
+    "cell",
+    "estimator",
+    "score error, %",
+    *(f"/ {name}" for name in REFERENCES),
+    "log-density MSE, nats²",
+    *(f"/ {name}" for name in REFERENCES),
+)
+
+
+def render_markdown(report: Report) -> str:
+    """The report as a Markdown table; a column ``/ name`` has the ratios to the errors of that baseline."""
+    lines = [HEADER, ("---",) * len(HEADER), *map(_line, report.rows)]
+    return "\n".join([_caption(report), "", *("| " + " | ".join(line) + " |" for line in lines), ""])
+
+
+def render_text(report: Report) -> str:
+    """The report as a table for the terminal."""
+    table = Table(*HEADER, title=_caption(report))
+    for _, rows in groupby(report.rows, key=lambda row: row.cell):
+        for row in rows:
+            table.add_row(*_line(row))
+        table.add_section()
+    console = Console(file=io.StringIO(), width=160)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def render_json(report: Report) -> str:
+    """The report as JSON: every figure as ``{"value": .., "error": ..}``, null where it is not finite."""
+    return json.dumps(_plain(report), indent=1, allow_nan=False) + "\n"
+
+
+def _caption(report: Report) -> str:
+    return f"seed {report.seed}, {report.draws} draws per cell, value ± jackknife standard error"
+
+
+def _line(row: Row) -> list[str]:
+    """The strings of one row, in the order of HEADER."""
+    score, log_density = (
+        [_figures(ratios[name]) if name in ratios else "" for name in REFERENCES]
+        for ratios in (row.score_ratios, row.log_density_ratios)
+    )
+    return [
+        _label(row.cell),
+        row.name,
+        _figures(row.score_percent),
+        *score,
+        _figures(row.log_density_mse),
+        *log_density,
+    ]
+
+
+def _label(cell: Cell) -> str:
+    modes = "-".join(str(count) for count in sorted(set(cell.modes)))
+    return f"{cell.family} D={cell.dim} N={cell.context_size} modes={modes}"
+
+
+def _figures(measurement: Measurement) -> str:
+    """Three significant digits, one for the error, no exponent in the usual range: ``1230 ± 40``."""
+    return f"{float(f'{measurement.value:.3g}'):g} ± {float(f'{measurement.error:.1g}'):g}"
+
+
+def _plain(value: Any) -> Any:
+    """The same in dicts and lists, with None for NaN and infinities, which JSON lacks."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Measurement):
+        return _plain(value._asdict())
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

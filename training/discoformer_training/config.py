@@ -1,0 +1,43 @@
+"""The configuration of a training run, one frozen dataclass, kept as JSON inside its checkpoints."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from discoformer_training.loss import LossConfig
+from discoformer_training.network import NetworkConfig
+from discoformer_training.stream import StreamConfig
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What is trained, on what, and how."""
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    stream: StreamConfig = field(default_factory=StreamConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    seed: int = 0  # of the weights and of the stream
+    steps: int = 20_000  # the whole run, unless a time budget ends it sooner
+    learning_rate: float = 2e-3  # its peak
+    warmup: int = 100  # steps of linear rise
+    decay_from: float = 0.4  # share of the run after which the rate falls, as a cosine, to 0
+    weight_decay: float = 0.01  # on matrices
+    clip: float = 1.0  # greatest norm of the gradient
+    average: float = 0.999  # decay of the moving average of the weights, per step
+    kde_bandwidth: float | None = None  # start as a KDE of this bandwidth in the frame
+
+    def to_json(self) -> str:
+        """Write as JSON."""
+        return json.dumps(asdict(self), indent=2)
+
+    @staticmethod
+    def from_json(text: str) -> "TrainConfig":
+        """Read what `to_json` wrote."""
+        values: dict[str, Any] = json.loads(text)
+        stream = {key: tuple(v) if isinstance(v, list) else v for key, v in values.pop("stream").items()}
+        return TrainConfig(
+            network=NetworkConfig(**values.pop("network")),
+            stream=StreamConfig(**stream),
+            loss=LossConfig(**values.pop("loss")),
+            **values,
+        )

@@ -1,0 +1,459 @@
+"""The DiScoFormer network: a set transformer, exactly O(D)-equivariant, with a density and a score head.
+
+It works in the frame of the context (discoformer_training.frame). Token i, a context point or a query, carries
+scalars s_i (E,), built from rotation invariants alone, and vectors V_i (C, D), linear combinations of frame
+points with scalar coefficients. No layer has D as a width: the same weights serve every dimension.
+
+An attention head is an adaptive Gaussian kernel over the context,
+
+    l_ij = q_i . k_j - beta_i / 2 |Q V_i - K V_j|^2 + log w_j,    beta_i > 0 an inverse squared bandwidth,
+
+returning averages of scalars, mean shifts of vectors, sum_j a_ij V_j - V_i, and the log-normaliser
+log sum_j exp l_ij: a Gaussian KDE is one head of one block (`set_kde`). Queries attend to the context with the
+same weights as the context to itself, never to each other.
+
+The heads are residuals on a closed-form base b, a Gaussian and a Student-t read from the context. With
+r^2 = |y|^2 / D and omega = 1 / (1 + r^2 / trust_radius^2),
+
+    T = gamma log b + omega (sqrt(D) t_0 + D t_1),    S = gamma grad log b + omega sum_c g_c V_c,
+
+so that far from the context the base alone remains.
+
+Shapes: B batch, N context points, M queries, D dimensions, H heads, E scalars, C vector channels, L blocks,
+G width of the sample embedding. Log-densities in nats; frame coordinates throughout.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, logsigmoid, softplus
+
+from discoformer_training.attention import Attend, attend_plain
+
+LOG_TWO_PI = math.log(2 * math.pi)
+ABSENT = -1e4  # log-weight at and below which a context point counts for nothing
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes and constants of the network."""
+
+    blocks: int = 4  # L
+    scalars: int = 64  # E, scalar width
+    channels: int = 8  # C, vector channels
+    heads: int = 4  # H
+    head_scalars: int = 16  # scalar query, key and value width of a head
+    head_channels: int = 2  # vector query, key and value channels of a head
+    pairs: int = 16  # inner products of channels seen by a feed-forward
+    sample: int = 32  # G, width of the sample embedding
+    taming_radius: float = 5.0  # r at which the vectors of a far token stop growing
+    trust_radius: float = 5.0  # r at which the network's word counts half as much
+
+    def to_json(self) -> str:
+        """Write as JSON."""
+        return json.dumps(asdict(self), indent=2)
+
+
+class Tokens(NamedTuple):
+    """States of n tokens."""
+
+    scalars: Tensor  # (B, n, E)
+    vectors: Tensor  # (B, n, C, D)
+
+
+class Encoded(NamedTuple):
+    """A context as the queries see it."""
+
+    scalars: Tensor  # (B, L, N, E) states that enter each block
+    vectors: Tensor  # (B, L, N, C, D)
+    sample: Tensor  # (B, G + 2) sample embedding, log N and log D
+
+
+class Context(NamedTuple):
+    """A context in its frame, with what the frame knows about it."""
+
+    points: Tensor  # (B, N, D)
+    log_weights: Tensor  # (B, N) log w_j up to a constant; ABSENT or less for padding
+    precision_root: Tensor  # (B, D, D) W, symmetric root of the inverse total covariance
+    log_det_precision: Tensor  # (B,)
+    effective_size: Tensor  # (B,) N, or Kish's (sum w)^2 / sum w^2
+
+
+class DiScoFormer(nn.Module):
+    """Log-density and score at queries, given a context; see the head of this module.
+
+    Args:
+        config: sizes and constants.
+        attend: how attention is computed; every choice gives the same result.
+    """
+
+    def __init__(self, config: NetworkConfig, attend: Attend = attend_plain) -> None:
+        super().__init__()
+        self.config = config
+        self.sample_embedding = SampleEmbedding(config)
+        self.embedding = Embedding(config)
+        self.blocks = nn.ModuleList(Block(config, attend) for _ in range(config.blocks))
+        self.base = Base(config)
+        self.heads = Heads(config)
+
+    def forward(self, context: Context, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-density (B, M) and score (B, M, D) at queries (B, M, D)."""
+        log_weights = normalised(context.log_weights)
+        n = context.points.shape[1]
+        points = triplet(torch.cat([context.points, queries], 1), context.precision_root)
+        sample = self.sample_embedding(points[:, :n], log_weights, context)
+        tokens = self.embedding(points, sample)
+        for block in self.blocks:
+            tokens = block(tokens, Tokens(tokens.scalars[:, :n], tokens.vectors[:, :n]), log_weights, sample)
+        answers = Tokens(tokens.scalars[:, n:], tokens.vectors[:, n:])
+        return self._read(answers, points[:, n:], context.log_det_precision, sample)
+
+    def encode(self, context: Context) -> Encoded:
+        """Compute once what any number of queries needs of the context."""
+        log_weights = normalised(context.log_weights)
+        points = triplet(context.points, context.precision_root)
+        sample = self.sample_embedding(points, log_weights, context)
+        tokens = self.embedding(points, sample)
+        states = [tokens]
+        for block in self.blocks[:-1]:
+            tokens = block(tokens, tokens, log_weights, sample)
+            states.append(tokens)
+        scalars = torch.stack([state.scalars for state in states], 1)
+        vectors = torch.stack([state.vectors for state in states], 1)
+        return Encoded(scalars, vectors, sample)
+
+    def query(
+        self,
+        queries: Tensor,
+        encoded: Encoded,
+        log_weights: Tensor,
+        precision_root: Tensor,
+        log_det_precision: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return log-density (B, M) and score (B, M, D) at queries (B, M, D), given the encoded context."""
+        log_weights = normalised(log_weights)
+        points = triplet(queries, precision_root)
+        tokens = self.embedding(points, encoded.sample)
+        for layer, block in enumerate(self.blocks):
+            context = Tokens(encoded.scalars[:, layer], encoded.vectors[:, layer])
+            tokens = block(tokens, context, log_weights, encoded.sample)
+        return self._read(tokens, points, log_det_precision, encoded.sample)
+
+    def _read(
+        self, tokens: Tokens, points: Tensor, log_det_precision: Tensor, sample: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        log_base, base_score = self.base(points, log_det_precision, sample)
+        return self.heads(tokens, points, log_base, base_score)  # type: ignore[no-any-return]
+
+
+class SampleEmbedding(nn.Module):
+    """Order-independent, affine-invariant summary of the context that every token sees."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.point = nn.Sequential(nn.Linear(INVARIANTS, config.scalars), nn.GELU())
+        self.summary = nn.Sequential(
+            nn.Linear(config.scalars + 3, config.scalars), nn.GELU(), nn.Linear(config.scalars, config.sample)
+        )
+
+    def forward(self, points: Tensor, log_weights: Tensor, context: Context) -> Tensor:
+        dim = points.shape[-1]
+        pooled = (log_weights.exp()[:, None] @ self.point(invariants(points)))[:, 0]  # (B, E)
+        log_size = context.effective_size.log()[:, None]
+        log_dim = torch.full_like(log_size, dim).log()
+        log_det = context.log_det_precision[:, None] / dim
+        summary = self.summary(torch.cat([pooled, log_size, log_dim, log_det], -1))
+        return torch.cat([summary, log_size, log_dim], -1)
+
+
+class Embedding(nn.Module):
+    """Tokens from frame points: invariants to scalars, combinations of y, W y and P y to vectors."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.taming_radius = config.taming_radius
+        self.point = nn.Linear(INVARIANTS, config.scalars)
+        self.sample = nn.Linear(config.sample + 2, config.scalars)
+        self.scalars = nn.Linear(config.scalars, config.scalars)
+        self.combination = nn.Linear(config.scalars, config.channels * 3)
+        with torch.no_grad():
+            self.combination.weight.mul_(0.1)
+            self.combination.bias.normal_()
+
+    def forward(self, points: Tensor, sample: Tensor) -> Tokens:
+        hidden = gelu(self.point(invariants(points)) + self.sample(sample)[:, None])
+        radius = squared_radius(points) / self.taming_radius**2
+        tamed = points * (1 + radius).rsqrt()[..., None, None]
+        combination = self.combination(hidden).unflatten(-1, (-1, 3))  # (B, n, C, 3)
+        return Tokens(self.scalars(hidden), combination @ tamed)
+
+
+class Block(nn.Module):
+    """Attention to the context, then a feed-forward, each a residual."""
+
+    def __init__(self, config: NetworkConfig, attend: Attend) -> None:
+        super().__init__()
+        self.attention = Attention(config, attend)
+        self.feed_forward = FeedForward(config)
+
+    def forward(self, tokens: Tokens, context: Tokens, log_weights: Tensor, sample: Tensor) -> Tokens:
+        return self.feed_forward(self.attention(tokens, context, log_weights, sample))  # type: ignore[no-any-return]
+
+
+class Attention(nn.Module):
+    """Adaptive Gaussian kernels over the context; the squared distance is expanded into one inner product."""
+
+    def __init__(self, config: NetworkConfig, attend: Attend) -> None:
+        super().__init__()
+        self.attend = attend
+        self.n_heads = config.heads
+        width = config.heads * config.head_scalars
+        shifts = config.heads * config.head_channels
+        self.norm = nn.LayerNorm(config.scalars)
+        self.query = nn.Linear(config.scalars, width, bias=False)
+        self.key = nn.Linear(config.scalars, width, bias=False)
+        self.value = nn.Linear(config.scalars, width, bias=False)
+        mix = torch.randn(config.heads, config.head_channels, config.channels) / config.channels**0.5
+        self.vector_query = nn.Parameter(mix.clone())  # Q
+        self.vector_key = nn.Parameter(mix.clone())  # K = Q: a kernel in the distance, at the start
+        self.vector_value = nn.Parameter(torch.randn_like(mix) / config.channels**0.5)
+        self.bandwidth = nn.Linear(config.scalars + config.sample + 2, config.heads)
+        self.gate = nn.Linear(config.scalars, shifts)
+        self.scalar_out = nn.Linear(width + config.heads, config.scalars)
+        self.vector_out = nn.Parameter(torch.randn(config.channels, shifts) / shifts**0.5)
+        with torch.no_grad():
+            self.bandwidth.weight.mul_(0.1)
+            self.bandwidth.weight[:, -1] = -0.5  # beta ~ 1 / sqrt(D) keeps the logits' spread over D
+            self.bandwidth.bias.copy_(torch.linspace(-2, 2, config.heads))
+            self.gate.weight.zero_()
+            self.gate.bias.fill_(1)
+
+    def forward(self, tokens: Tokens, context: Tokens, log_weights: Tensor, sample: Tensor) -> Tokens:
+        root_dim = tokens.vectors.shape[-1] ** 0.5
+        own, seen = self.norm(tokens.scalars), self.norm(context.scalars)
+        beta = self._inverse_bandwidth(own, sample)  # (B, H, n, 1)
+        own_point = mixed(self.vector_query, tokens.vectors)
+        seen_point = mixed(self.vector_key, context.vectors)
+        queries = torch.cat(
+            [self._split(self.query(own)) / self._head_width() ** 0.5, beta * own_point, -0.5 * beta], -1
+        )
+        keys = torch.cat(
+            [self._split(self.key(seen)), seen_point, seen_point.square().sum(-1, keepdim=True)], -1
+        )
+        # The log-weights are one more coordinate: 1 in the queries, log w_j in the keys.
+        queries = torch.cat([queries, torch.ones_like(beta)], -1)
+        keys = torch.cat([keys, log_weights[:, None, :, None].expand(-1, self.n_heads, -1, -1)], -1)
+        values = torch.cat([self._split(self.value(seen)), mixed(self.vector_value, context.vectors)], -1)
+
+        output, log_normaliser = self.attend(queries, keys, values)
+        average, seen_mean = output[..., : self._head_width()], output[..., self._head_width() :]
+        shift = seen_mean - mixed(self.vector_value, tokens.vectors)  # (B, H, n, Cv D)
+        log_normaliser = log_normaliser - 0.5 * beta[..., 0] * own_point.square().sum(-1)
+        scalars = torch.cat([average, log_normaliser[..., None] / root_dim], -1).transpose(1, 2).flatten(2)
+        shift = shift.transpose(1, 2).unflatten(-1, (self._head_channels(), -1)).flatten(2, 3)  # (B, n, H Cv, D)
+        vectors = self.vector_out @ (self.gate(own)[..., None] * shift)
+        return Tokens(tokens.scalars + self.scalar_out(scalars), tokens.vectors + vectors)
+
+    def _inverse_bandwidth(self, scalars: Tensor, sample: Tensor) -> Tensor:
+        sample = sample[:, None].expand(-1, scalars.shape[1], -1)
+        beta: Tensor = softplus(self.bandwidth(torch.cat([scalars, sample], -1)))
+        return beta.transpose(1, 2)[..., None]
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, n, H e) to (B, H, n, e)."""
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+
+    def _head_width(self) -> int:
+        return self.query.out_features // self.n_heads
+
+    def _head_channels(self) -> int:
+        return self.vector_value.shape[1]
+
+
+class FeedForward(nn.Module):
+    """Scalars from scalars and inner products of channels; channels mixed and gated by scalars."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.scalars)
+        self.left = nn.Parameter(torch.randn(config.pairs, config.channels) / config.channels**0.5)
+        self.right = nn.Parameter(torch.randn(config.pairs, config.channels) / config.channels**0.5)
+        self.hidden = nn.Linear(config.scalars + config.pairs, 4 * config.scalars)
+        self.scalar_out = nn.Linear(4 * config.scalars, config.scalars)
+        self.gate = nn.Linear(4 * config.scalars, config.channels)
+        self.mix = nn.Parameter(torch.randn(config.channels, config.channels) / config.channels**0.5)
+        with torch.no_grad():
+            self.scalar_out.weight.mul_(0.1)
+            self.gate.weight.zero_()
+            self.gate.bias.zero_()
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        inner = ((self.left @ tokens.vectors) * (self.right @ tokens.vectors)).sum(-1) / tokens.vectors.shape[-1]
+        hidden = gelu(self.hidden(torch.cat([self.norm(tokens.scalars), compressed(inner, 10)], -1)))
+        vectors = self.gate(hidden)[..., None] * (self.mix @ tokens.vectors)
+        return Tokens(tokens.scalars + self.scalar_out(hidden), tokens.vectors + vectors)
+
+
+class Base(nn.Module):
+    """log b and its gradient: Gaussian of the total covariance, and a Student-t in the frame, one centre.
+
+    Degrees of freedom nu > 1, squared scale and weight of the Student-t are read from the sample embedding.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.student = nn.Linear(config.sample + 2, 3)
+        with torch.no_grad():
+            self.student.weight.mul_(0.1)
+            self.student.bias.copy_(torch.tensor([4.0, 0.0, -2.0]))
+
+    def forward(self, points: Tensor, log_det_precision: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
+        dim = points.shape[-1]
+        point, white, dual = points.unbind(-2)  # y, W y, P y
+        freedom, log_square_scale, logit = self.student(sample)[:, None].unbind(-1)  # (B, 1) each
+        nu = 1 + softplus(freedom)
+        square_scale = nu * log_square_scale.exp()
+        gaussian = 0.5 * (log_det_precision[:, None] - white.square().sum(-1) - dim * LOG_TWO_PI)
+        student = (
+            log_gamma((nu + dim) / 2)
+            - log_gamma(nu / 2)
+            - 0.5 * dim * (square_scale.log() + math.log(math.pi))
+            - 0.5 * (nu + dim) * torch.log1p(point.square().sum(-1) / square_scale)
+        )
+        gaussian = gaussian + logsigmoid(-logit)
+        student = student + logsigmoid(logit)
+        log_base = gaussian + softplus(student - gaussian)
+        share = torch.sigmoid(student - gaussian)
+        pull = share * (nu + dim) / (square_scale + point.square().sum(-1))
+        return log_base, -pull[..., None] * point - (1 - share)[..., None] * dual
+
+
+class Heads(nn.Module):
+    """Log-density and score: residuals on the base, trusted near the context."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.trust_radius = config.trust_radius
+        self.gamma = nn.Parameter(torch.ones(()))
+        outputs = 2 + config.channels
+        self.linear = nn.Linear(config.scalars, outputs)
+        self.norm = nn.LayerNorm(config.scalars)
+        self.hidden = nn.Linear(config.scalars, 2 * config.scalars)
+        self.out = nn.Linear(2 * config.scalars, outputs, bias=False)
+        for parameter in (self.linear.weight, self.linear.bias, self.out.weight):
+            nn.init.zeros_(parameter)
+
+    def forward(
+        self, tokens: Tokens, points: Tensor, log_base: Tensor, base_score: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        dim = points.shape[-1]
+        read = self.linear(tokens.scalars) + self.out(gelu(self.hidden(self.norm(tokens.scalars))))
+        trust = 1 / (1 + squared_radius(points) / self.trust_radius**2)
+        residual = trust * (dim**0.5 * read[..., 0] + dim * read[..., 1])
+        residual_score = (trust[..., None] * read[..., 2:])[..., None, :] @ tokens.vectors
+        return self.gamma * log_base + residual, self.gamma * base_score + residual_score[..., 0, :]
+
+
+INVARIANTS = 10
+
+
+def triplet(points: Tensor, precision_root: Tensor) -> Tensor:
+    """Stack y, W y and P y = W W y, (B, n, 3, D), from points (B, n, D): the frame in two metrics."""
+    white = points @ precision_root
+    return torch.stack([points, white, white @ precision_root], -2)
+
+
+def squared_radius(points: Tensor) -> Tensor:
+    """r^2 = |y|^2 / D, (B, n), from triplets (B, n, 3, D)."""
+    return points[..., 0, :].square().mean(-1)
+
+
+def invariants(points: Tensor) -> Tensor:
+    """Rotation invariants of triplets (B, n, 3, D), (B, n, INVARIANTS): tame, and resolved at every D.
+
+    In high dimension |y|^2 / D concentrates with spread 1 / sqrt(D), so each invariant is given as a logarithm
+    and as its distance from that of the unit sphere, magnified by sqrt(D).
+    """
+    dim = points.shape[-1]
+    point, white, dual = points.unbind(-2)
+    products = torch.stack(
+        [(a * b).mean(-1) for a, b in ((point, point), (point, white), (white, white), (white, dual), (dual, dual))],
+        -1,
+    )
+    logs = torch.log1p(products)
+    return torch.cat([logs, compressed(dim**0.5 * (logs - math.log(2)), 8)], -1)
+
+
+def compressed(x: Tensor, bound: float) -> Tensor:
+    """Smoothly keep x within -bound and bound, the identity near 0."""
+    return x * (1 + (x / bound).square()).rsqrt()
+
+
+def mixed(mix: Tensor, vectors: Tensor) -> Tensor:
+    """Combine channels by mix (H, P, C): vectors (B, n, C, D) to (B, H, n, P D)."""
+    return (mix.flatten(0, 1) @ vectors).unflatten(2, (mix.shape[0], -1)).transpose(1, 2).flatten(3)
+
+
+def normalised(log_weights: Tensor) -> Tensor:
+    """Log-weights (B, N) of sum 1, absent points clamped to where they vanish."""
+    return torch.log_softmax(log_weights.clamp(min=ABSENT), -1).clamp(min=ABSENT)
+
+
+def log_gamma(x: Tensor) -> Tensor:
+    """Log of the gamma function for x > 0: six steps of the recurrence, then Stirling's series."""
+    shift = torch.stack([x + k for k in range(6)]).log().sum(0)
+    y = x + 6
+    series = (1 / 12 - (1 / 360 - 1 / 1260 / y.square()) / y.square()) / y
+    return (y - 0.5) * y.log() - y + 0.5 * LOG_TWO_PI + series - shift
+
+
+@torch.no_grad()
+def set_kde(network: DiScoFormer, bandwidth: float) -> None:
+    """Set the weights so that the network is Gaussian KDE in the frame, isotropic, with this bandwidth.
+
+    Exactly so when the base and taming are off: `taming_radius` and `trust_radius` infinite (gamma is set to 0
+    here). One head of the first block does the work; nothing else is read out, so the rest is free to learn:
+    this is also an initialisation for training. Needs at least 2 vector channels.
+    """
+    first = network.blocks[0]
+    assert isinstance(first, Block)
+    for block in network.blocks:
+        assert isinstance(block, Block)
+        for parameter in (
+            block.attention.scalar_out.weight,
+            block.attention.scalar_out.bias,
+            block.attention.vector_out,
+            block.feed_forward.scalar_out.weight,
+            block.feed_forward.scalar_out.bias,
+            block.feed_forward.gate.weight,
+            block.feed_forward.gate.bias,
+        ):
+            parameter.zero_()
+    embedding, attention, heads = network.embedding, first.attention, network.heads
+    for layer in (embedding.scalars, embedding.combination):
+        layer.weight.zero_()
+        layer.bias.zero_()
+    embedding.combination.bias[0] = 1  # channel 0 is y itself
+
+    beta = bandwidth**-2
+    attention.query.weight[: attention._head_width()] = 0
+    for mix in (attention.vector_query, attention.vector_key, attention.vector_value):
+        mix[0] = 0
+        mix[0, 0, 0] = 1
+    attention.bandwidth.weight[0] = 0
+    attention.bandwidth.bias[0] = beta + math.log(-math.expm1(-beta))  # inverse of softplus
+    attention.gate.weight[0] = 0
+    attention.gate.bias[0] = 1
+    attention.scalar_out.weight[0, attention._head_width()] = 1  # scalar 0: log-normaliser / sqrt(D)
+    attention.vector_out[1, 0] = 1  # channel 1: the mean shift
+
+    heads.gamma.zero_()
+    for parameter in (heads.linear.weight, heads.linear.bias, heads.out.weight):
+        parameter.zero_()
+    heads.linear.weight[0, 0] = 1
+    heads.linear.bias[1] = 0.5 * (math.log(beta) - LOG_TWO_PI)
+    heads.linear.bias[2 + 1] = beta

@@ -1,0 +1,118 @@
+"""The endless stream of training tasks: contexts, queries, and the exact answers, in the frame.
+
+A task is drawn from (seed, step, rank) alone: the run can be stopped and continued anywhere. All data sets of a
+task share D (log-uniform), N (log-uniform) and M; their number keeps the cost about constant.
+Queries are mostly fresh draws; some are context points, some noised or broadened draws, off the support.
+
+Shapes: B data sets, N context points, M queries, D dimensions.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from discoformer_training.frame import Frame, fit_frame
+from discoformer_training.mixtures import Mixtures, draw_mixtures
+from discoformer_training.network import Context
+
+
+FULL_BATCH_DIM = 50  # D at which a task has half the tokens, since its cost grows with D
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """What the stream draws."""
+
+    dims: tuple[int, int] = (1, 100)  # least and greatest D
+    context_sizes: tuple[int, int] = (32, 2048)  # least and greatest N
+    modes: tuple[int, int] = (1, 10)
+    affine_condition: float = 30.0  # of the invertible map that half of the mixtures get
+    tokens: int = 3072  # context points and queries of a task, about
+    fresh: float = 0.65  # shares of the kinds of queries; what is left is broadened
+    seen: float = 0.15
+    noised: float = 0.12
+
+
+@dataclass(frozen=True)
+class Task:
+    """B data sets in their frames, float32."""
+
+    context: Context
+    queries: Tensor  # (B, M, D), fresh draws first
+    log_density: Tensor  # (B, M) nats
+    score: Tensor  # (B, M, D)
+    directions: Tensor  # (B, M, D) unit vectors, for directional derivatives
+    n_fresh: int  # of the queries, the first are fresh draws,
+    n_on_support: int  # then come context points, then points off the support
+
+
+def draw_task(config: StreamConfig, seed: int, step: int, *, rank: int = 0, device: torch.device | str = "cpu") -> Task:
+    """Draw the task of a step; ranks get tasks of the same sizes."""
+    dim, n = _draw_sizes(config, seed, step)
+    m = max(64, n // 2)
+    batch = max(1, round(config.tokens / (n + m) / (1 + dim / FULL_BATCH_DIM)))
+    generator = _generator(device, seed, step, 1 + rank)
+    mixtures = draw_mixtures(
+        batch, dim, modes=config.modes, affine_condition=config.affine_condition, generator=generator
+    )
+    context = mixtures.sample(n, generator=generator)
+    n_fresh, n_seen, n_noised = (round(share * m) for share in (config.fresh, config.seen, config.noised))
+    draws = mixtures.sample(m - n_seen, generator=generator)
+    off_support = _moved_off(draws[:, n_fresh:], n_noised, mixtures, generator)
+    queries = torch.cat([draws[:, :n_fresh], context[:, :n_seen], off_support], 1)
+    log_density, score = mixtures.log_density_and_score(queries)
+    frame = fit_frame(context)
+    directions = torch.randn(queries.shape, generator=generator, device=generator.device)
+    return Task(
+        context=context_in_frame(context, frame),
+        queries=frame.to_frame(queries).float(),
+        log_density=(log_density - frame.log_abs_det[:, None]).float(),
+        score=frame.score_to_frame(score).float(),
+        directions=directions / directions.norm(dim=-1, keepdim=True),
+        n_fresh=n_fresh,
+        n_on_support=n_fresh + n_seen,
+    )
+
+
+def context_in_frame(context: Tensor, frame: Frame) -> Context:
+    """Bring an unweighted context (B, N, D) to its frame, in float32."""
+    return Context(
+        points=frame.to_frame(context).float(),
+        log_weights=torch.zeros(context.shape[:2], device=context.device),
+        precision_root=frame.precision_root.float(),
+        log_det_precision=frame.log_det_precision.float(),
+        effective_size=frame.effective_size.float(),
+    )
+
+
+def _draw_sizes(config: StreamConfig, seed: int, step: int) -> tuple[int, int]:
+    """Draw D and N, log-uniform over their ranges."""
+    generator = _generator("cpu", seed, step, 0)
+    draws = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
+
+    def log_uniform(low: int, high: int, draw: float) -> int:
+        return min(high, int(math.exp(math.log(low) + draw * math.log((high + 1) / low))))
+
+    return log_uniform(*config.dims, draws[0]), log_uniform(*config.context_sizes, draws[1])
+
+
+def _moved_off(draws: Tensor, n_noised: int, mixtures: Mixtures, generator: torch.Generator) -> Tensor:
+    """Move draws (B, n, D) off the support: the first by noise, the rest away from their mean."""
+
+    def per_point(low: float, high: float) -> Tensor:
+        shape = (*draws.shape[:2], 1)
+        return low + (high - low) * torch.rand(shape, generator=generator, device=draws.device, dtype=draws.dtype)
+
+    noise = torch.randn(draws.shape, generator=generator, device=draws.device, dtype=draws.dtype)
+    noised = draws + 10 ** per_point(-1, 0.3) * (noise @ mixtures.linear)
+    center = draws.mean(1, keepdim=True)
+    broadened = center + per_point(1, 2.5) * (draws - center)
+    return torch.cat([noised[:, :n_noised], broadened[:, n_noised:]], 1)
+
+
+def _generator(device: torch.device | str, *key: int) -> torch.Generator:
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))

@@ -8,7 +8,7 @@ density ``f`` and queries ``Y (M, D)``, by a transformer trained once, on many d
     p.score(Y)
 """
 
-from importlib.metadata import version
+from importlib.metadata import version as _version
 
 from discoformer.errors import (
     DegenerateDataError,
@@ -21,7 +21,7 @@ from discoformer.errors import (
     ModelNotFoundError,
     RangeWarning,
 )
-from discoformer.estimate import Diagnostics, Estimate
+from discoformer.estimates import Diagnostics, Estimate
 from discoformer.model import Metadata, Model, estimate, load
 
 __all__ = [
@@ -43,4 +43,4 @@ __all__ = [
     "load",
 ]
 
-__version__ = version("discoformer")
+__version__ = _version("discoformer")

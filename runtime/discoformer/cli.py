@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from discoformer import __version__
 from discoformer.errors import DiscoformerError, InputError, RangeWarning, require
-from discoformer.estimate import Estimate
+from discoformer.estimates import Estimate
 from discoformer.inputs import Floats
 from discoformer.model import DEFAULT_NAME, load
 from discoformer.plot import grid, save_figure

@@ -10,7 +10,7 @@ The map is found by *local scatter*: from a seed (the whitened or the standardis
     h_i^2 = smallest squared distance around z_i that holds the weight fraction (max(10, n / 50) + 1) / n
     p_ij  = w_i w_j max(0, 1 - |z_i - z_j|^2 / h_i^2)
     S     = sum_ij p_ij (z_i - z_j)(z_i - z_j)^T,   normalised to trace D
-    z    <- z L^-T   with   S = L L^T
+    z    <- z L^-T   with   L L^T = S + 1e-4 tr(C^-1 S) / D C,   C the total covariance
 
 make the neighbourhoods round, whatever the arrangement of the clusters. Last, the median of ``|z|^2 / D`` is
 set to 1. Each step commutes with affine maps of the data, so ``z`` is unique up to a rotation, to which the
@@ -35,9 +35,10 @@ ROUNDS = {"whitened": 5, "standardised": 2}  # rounds of local scatter from each
 SUBSET = 2048  # points the local scatter is computed on, where there are more
 TWO_SEEDS_ABOVE = 40  # dimension above which the standardised seed is tried as well
 SEED_MARGIN = 0.5  # nats of log-volume by which its neighbourhoods must be tighter to be taken
-GUARD = 1e-6  # share of the total covariance in each local scatter: bounds how flat it may be
+GUARD = 1e-4  # share of the total covariance in each local scatter: bounds how flat lattices may make it
 ROUNDING = 1e-12  # slack of cumulated weights
-TINY = 1e-300
+EDGE = 1e-9  # pair weights below this are rounding errors of points at the very edge of a neighbourhood
+TINY = 1e-200  # below every squared distance that is not zero
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,7 @@ def _tighten(u: Floats, w: Floats, size: float, draft: _Draft) -> _Draft:
         if not trace > TINY:
             break
         scatter = _shrink(scatter * (dim / trace), shrinkage)
-        scatter += GUARD * dim / np.trace(covariance) * covariance
+        scatter += GUARD * np.trace(np.linalg.solve(covariance, scatter)) / dim * covariance
         step = _inverse_factor(scatter)
         linear, covariance = linear @ step, step.T @ covariance @ step
     return _Draft(seed, linear, covariance)
@@ -222,11 +223,10 @@ def _local_scatter(z: Floats, w: Floats, size: float) -> Floats:
     scatter = np.zeros((z.shape[1], z.shape[1]))
     for start in range(0, len(z), 128):
         rows = slice(start, start + 128)
-        near = np.maximum(0, 1 - distances[rows] / radii[rows, None]) * w[rows, None] * w
-        near[distances[rows] == 0] = 0
-        i, j = np.nonzero(near)
+        near = 1 - distances[rows] / radii[rows, None]
+        i, j = np.nonzero((near > EDGE) & (distances[rows] > 0))
         difference = z[rows][i] - z[j]
-        scatter += (difference * near[i, j][:, None]).T @ difference
+        scatter += (difference * (near[i, j] * w[rows][i] * w[j])[:, None]).T @ difference
     return scatter
 
 

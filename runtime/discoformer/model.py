@@ -22,7 +22,7 @@ from typing import Any, Self
 import numpy as np
 
 from discoformer.errors import InputError, ModelError, ModelNotFoundError, RangeWarning
-from discoformer.estimate import Diagnostics, Estimate
+from discoformer.estimates import Diagnostics, Estimate
 from discoformer.frame import Frame, fit_frame, present_rows
 from discoformer.inputs import Floats, read_matrix, read_weights
 from discoformer.sessions import Device, Float32s, device_of, on_device, open_session, run

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from discoformer.errors import require
-from discoformer.estimate import Estimate
+from discoformer.estimates import Estimate
 from discoformer.inputs import Floats
 from discoformer.tables import atomic
 

@@ -58,7 +58,11 @@ def save_graph(
         "stand_in",
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in inputs],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in outputs],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items() if name in used],
+        [
+            numpy_helper.from_array(np.asarray(value), name)
+            for name, value in constants.items()
+            if name in used
+        ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     for key, value in (METADATA | metadata).items():

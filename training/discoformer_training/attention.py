@@ -1,25 +1,23 @@
 """Softmax attention that also returns its log-normaliser.
 
-    l_ij = q_i . k_j,    out_i = sum_j exp(l_ij) v_j / sum_j exp(l_ij),    log Z_i = log sum_j exp(l_ij)
+    l_ij = q_i . k_j,    log Z_i = log sum_j exp l_ij,    a_ij = exp(l_ij - log Z_i),    o_i = sum_j a_ij v_j
 
-`attend_plain` is the formula. `attend_fused` computes the same in blocks, never holding the (M, N) matrix; the
-fused kernel already knows log Z, but drops its gradient g. The gradient of the logits is
+`attend_plain` is the formula. `attend_blocked` computes the same a block of queries at a time, and in the
+backward pass computes the block's logits again instead of keeping them: with g the gradient of log Z,
 
-    dl_ij = a_ij (do_i . v_j - delta_i + g_i),    delta_i = do_i . o_i
-
-so it is enough to hand the kernel's backward delta - g: one more column, 0 in v, 1 in do and -g in o.
+    dl_ij = a_ij (do_i . v_j - do_i . o_i + g_i),    dq = dl k,    dk = dl^T q,    dv = a^T do.
 
 Shapes: queries (B, H, M, K), keys (B, H, N, K), values (B, H, N, V); no scaling is applied.
 """
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-_fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-_fused_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+BLOCK = 2**19  # logits held at a time
+FLOOR = -60.0  # logits this far below the greatest count for nothing; exponentials of lower ones are slow
 
 
 class Attend(Protocol):
@@ -30,40 +28,52 @@ class Attend(Protocol):
 
 
 def attend_plain(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Attend by the formula, on any device, differentiable any number of times."""
+    """Attend by the formula, differentiable any number of times; memory grows with M N."""
     logits = queries @ keys.mT
     log_normaliser = logits.logsumexp(-1, keepdim=True)
     return (logits - log_normaliser).exp() @ values, log_normaliser[..., 0]
 
 
-def attend_fused(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Attend on the CPU in memory linear in M and N; differentiable once."""
-    width = max(keys.shape[-1], values.shape[-1] + 1)
-
-    def widened(x: Tensor) -> Tensor:
-        return pad(x, (0, width - x.shape[-1])).contiguous()
-
-    output, log_normaliser = _FusedAttention.apply(widened(queries), widened(keys), widened(values))
-    return output[..., : values.shape[-1]], log_normaliser
+def attend_blocked(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Attend in memory linear in M and N; differentiable once."""
+    output, log_normaliser = _BlockedAttention.apply(queries, keys, values)
+    return output, log_normaliser
 
 
-class _FusedAttention(torch.autograd.Function):
-    """The fused kernel on equal widths, the last column of the values being zero."""
-
+class _BlockedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        output, log_normaliser = _fused(queries, keys, values, scale=1.0)
+        output = queries.new_empty(*queries.shape[:-1], values.shape[-1])
+        log_normaliser = queries.new_empty(queries.shape[:-1])
+        for block in _blocks(queries, keys):
+            logits = queries[:, :, block] @ keys.mT
+            greatest = logits.amax(-1, keepdim=True)
+            weights = logits.sub_(greatest).clamp_(min=FLOOR).exp_()
+            total = weights.sum(-1, keepdim=True)
+            output[:, :, block] = (weights @ values).div_(total)
+            log_normaliser[:, :, block] = (greatest + total.log())[..., 0]
         ctx.save_for_backward(queries, keys, values, output, log_normaliser)
         return output, log_normaliser
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_output: Tensor, grad_log_normaliser: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, grad_output: Tensor, grad_log_normaliser: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         queries, keys, values, output, log_normaliser = ctx.saved_tensors
-        grad_output, output = grad_output.clone(), output.clone()
-        grad_output[..., -1] = 1
-        output[..., -1] = -grad_log_normaliser
-        grads: tuple[Tensor, ...] = _fused_backward(
-            grad_output, queries, keys, values, output, log_normaliser, 0.0, False, scale=1.0
-        )
-        return grads
+        offset = grad_log_normaliser - (grad_output * output).sum(-1)
+        grad_queries = torch.empty_like(queries)
+        grad_keys, grad_values = torch.zeros_like(keys), torch.zeros_like(values)
+        for block in _blocks(queries, keys):
+            own = queries[:, :, block]
+            weights = (own @ keys.mT).sub_(log_normaliser[:, :, block, None]).clamp_(min=FLOOR).exp_()
+            grad_values += weights.mT @ grad_output[:, :, block]
+            grad_logits = (grad_output[:, :, block] @ values.mT).add_(offset[:, :, block, None]).mul_(weights)
+            grad_queries[:, :, block] = grad_logits @ keys
+            grad_keys += grad_logits.mT @ own
+        return grad_queries, grad_keys, grad_values
+
+
+def _blocks(queries: Tensor, keys: Tensor) -> Iterator[slice]:
+    """Split the M queries into blocks of at most BLOCK logits."""
+    batch, heads, m, _ = queries.shape
+    rows = max(1, BLOCK // (batch * heads * keys.shape[2]))
+    return (slice(start, start + rows) for start in range(0, m, rows))

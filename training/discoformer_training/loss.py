@@ -5,7 +5,7 @@
     L_con = mean rho(D (dT/du - S . u)^2 / c),    |u| = 1        score head against the slope of the density head
     L     = alpha L_T + (1 - alpha) L_S + lambda L_con
 
-all in the frame. Off the support errors are relative: D grows by (log f - mean log f)^2 and c by |s|^2. The slope is a central difference along one random direction per query, since the fused
+all in the frame. Off the support errors are relative: D grows by (log f - mean log f)^2 and c by |s|^2. The slope is a central difference along one random direction per query, since blocked
 attention is differentiable once only; the extra points ride along as queries.
 """
 

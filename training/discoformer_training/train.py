@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
-from discoformer_training.attention import attend_fused, attend_plain
+from discoformer_training.attention import attend_blocked
 from discoformer_training.checkpoint import Progress as RunProgress
 from discoformer_training.checkpoint import load_checkpoint, save_checkpoint, with_prefix
 from discoformer_training.config import TrainConfig
@@ -43,8 +43,8 @@ class Trainer:
         self.config = config
         self.fabric = fabric
         torch.manual_seed(config.seed)
-        attend = attend_fused if fabric.device.type == "cpu" else attend_plain
-        network = DiScoFormer(config.network, attend)
+        torch.set_flush_denormal(True)  # tiny attention weights would slow the CPU tenfold
+        network = DiScoFormer(config.network, attend_blocked)
         if config.kde_bandwidth is not None:
             set_kde(network, config.kde_bandwidth)
         self.names = [name for name, _ in network.named_parameters()]

@@ -20,7 +20,7 @@ from discoformer.sessions import Float32s
 if TYPE_CHECKING:
     from discoformer.model import Model
 
-_FARTHEST = 1e18  # frame coordinates whose squares float32 can hold
+_FARTHEST = 1e15  # frame coordinates whose squares float32 can hold with ease
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,120 @@
+"""The released model, as a user meets it: sane answers, and the invariances that the README promises."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import discoformer
+from discoformer.errors import ModelNotFoundError
+from discoformer.inputs import Floats
+from discoformer.model import DEFAULT_NAME, find_folder
+from discoformer.tables import read_table
+
+IRIS = Path(__file__).parents[1] / "data" / "iris_petals.csv"
+
+try:
+    find_folder(DEFAULT_NAME)
+except ModelNotFoundError as error:
+    pytest.skip(f"the default model is not there: {error}", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def model() -> discoformer.Model:
+    return discoformer.load(device="cpu", threads=1)
+
+
+@pytest.fixture
+def mixture(rng: np.random.Generator) -> Floats:
+    """300 points of a mixture in three dimensions."""
+    means = rng.uniform(-3, 3, (3, 3))
+    return means[rng.integers(3, size=300)] + rng.normal(size=(300, 3)) * [0.5, 0.8, 1.0]
+
+
+def test_a_gaussian_sample(model: discoformer.Model, rng: np.random.Generator) -> None:
+    root = np.array([[2.0, 0.0], [1.5, 0.5]])
+    x, y = (rng.normal(size=(n, 2)) @ root.T + 10 for n in (1000, 500))
+    white = np.linalg.solve(root, (y - 10).T)
+    truth = -0.5 * np.square(white).sum(axis=0) - np.log(2 * np.pi) - np.linalg.slogdet(root)[1]
+    slope = -np.linalg.solve(root.T, white).T
+    log_density, score = model.estimate(x).log_density_and_score(y)
+    assert np.mean(np.square(log_density - truth)) < 0.2
+    assert np.sum(np.square(score - slope)) < 0.3 * np.sum(np.square(slope))
+
+
+def test_the_density_integrates_to_about_one(model: discoformer.Model, rng: np.random.Generator) -> None:
+    x = np.r_[rng.normal(-2, 0.5, 300), rng.normal(2, 1, 300)][:, None]
+    grid = np.linspace(-10, 10, 2001)[:, None]
+    assert model.estimate(x).density(grid).sum() * 0.01 == pytest.approx(1, abs=0.2)
+
+
+def test_affine_maps(model: discoformer.Model, mixture: Floats, rng: np.random.Generator) -> None:
+    matrix = (rng.normal(size=(3, 3)) + 2 * np.eye(3)) * [1e-3, 1.0, 1e5]
+    log_density, score = model.estimate(mixture).log_density_and_score(mixture)
+    mapped = mixture @ matrix + 3
+    log_mapped, score_mapped = model.estimate(mapped).log_density_and_score(mapped)
+    np.testing.assert_allclose(log_mapped, log_density - np.linalg.slogdet(matrix)[1], atol=1e-3)
+    error = np.linalg.norm(score_mapped @ matrix.T - score) / np.linalg.norm(score)
+    assert error < 1e-4
+
+
+def test_rows_in_any_order(model: discoformer.Model, mixture: Floats, rng: np.random.Generator) -> None:
+    y = mixture[:50] + 0.1
+    order = rng.permutation(50)
+    log_density, score = model.estimate(mixture).log_density_and_score(y)
+    log_again, score_again = model.estimate(rng.permutation(mixture)).log_density_and_score(y[order])
+    np.testing.assert_allclose(log_again, log_density[order], atol=1e-3)
+    assert np.linalg.norm(score_again - score[order]) < 1e-4 * np.linalg.norm(score)
+
+
+def test_queries_do_not_see_each_other(model: discoformer.Model, mixture: Floats) -> None:
+    p = model.estimate(mixture)
+    y = np.tile(mixture, (5, 1)) + np.linspace(0, 1, 1500)[:, None]  # two chunks, the last one padded
+    log_density, score = p.log_density_and_score(y)
+    for some in (slice(0, 1), slice(700, 707), slice(1400, None)):
+        np.testing.assert_allclose(p.log_density(y[some]), log_density[some], atol=1e-4)
+        np.testing.assert_allclose(p.score(y[some]), score[some], atol=1e-3)
+
+
+def test_integer_weights_are_repetitions(
+    model: discoformer.Model, mixture: Floats, rng: np.random.Generator
+) -> None:
+    repeats = rng.integers(0, 4, 300)
+    weighted = model.estimate(mixture, repeats, effective_size=300).log_density_and_score(mixture)
+    repeated = model.estimate(np.repeat(mixture, repeats, axis=0), effective_size=300)
+    log_density, score = repeated.log_density_and_score(mixture)
+    np.testing.assert_allclose(weighted[0], log_density, atol=1e-3)
+    assert np.linalg.norm(weighted[1] - score) < 1e-3 * np.linalg.norm(score)
+
+
+def test_far_queries_are_finite_and_unlikely(model: discoformer.Model, mixture: Floats) -> None:
+    p = model.estimate(mixture)
+    y = np.outer(10.0 ** np.arange(2, 11), [1.0, -1.0, 0.5])
+    log_density, score = p.log_density_and_score(y)
+    assert np.isfinite(score).all()
+    assert (np.diff(log_density) < 0).all()
+
+
+@pytest.mark.filterwarnings("ignore::discoformer.RangeWarning")
+@pytest.mark.parametrize(("n", "dim"), [(2, 1), (10, 3), (30, 20), (20, 60), (40, 100)])
+def test_few_points_give_finite_answers(
+    model: discoformer.Model, rng: np.random.Generator, n: int, dim: int
+) -> None:
+    x = rng.normal(size=(n, dim))
+    log_density, score = model.estimate(x).log_density_and_score(x + 0.1)
+    assert np.isfinite(log_density).all()
+    assert np.isfinite(score).all()
+
+
+def test_petals(model: discoformer.Model) -> None:
+    x = read_table(IRIS).values
+    p = discoformer.estimate(x)
+    held_in = p.log_density(x)
+    gaussian = -0.5 * (np.linalg.slogdet(2 * np.pi * np.cov(x.T))[1] + 2)
+    assert held_in.mean() > gaussian  # two clusters are better than one
+    assert p.log_density([[3.0, 0.8]])[0] < held_in.mean() - 1  # the gap between them
+
+
+def test_metadata(model: discoformer.Model) -> None:
+    assert model.metadata.name == DEFAULT_NAME
+    assert model.metadata.trained_dim[0] == 1

@@ -186,5 +186,7 @@ def _errors_as_messages() -> Iterator[None]:
     """Turns errors that name their own remedy into one line and exit code 1."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # the reader has seen enough; click ends quietly
     except (DiscoformerError, OSError) as error:
         raise click.ClickException(str(error)) from error

@@ -36,7 +36,7 @@ SUBSET = 2048  # points the local scatter is computed on, where there are more
 TWO_SEEDS_ABOVE = 40  # dimension above which the standardised seed is tried as well
 SEED_MARGIN = 0.5  # nats of log-volume by which its neighbourhoods must be tighter to be taken
 GUARD = 1e-4  # share of the total covariance in each local scatter: bounds how flat lattices may make it
-ROUNDING = 1e-12  # slack of cumulated weights
+ROUNDING = 1e-12  # slack of cumulated weights and sizes
 EDGE = 1e-9  # pair weights below this are rounding errors of points at the very edge of a neighbourhood
 TINY = 1e-200  # below every squared distance that is not zero
 
@@ -160,7 +160,7 @@ def _check_collinearity(correlation: Floats, columns: Sequence[str] | None) -> N
 
 def _shrinkage(size: float, dim: int) -> float:
     """Weight of the identity in a scatter (0 to 1); 0 from size = 4 D."""
-    shortage = max(0.0, 1 - (size / (4 * dim)) ** 2)
+    shortage = max(0.0, 1 - ROUNDING - (size / (4 * dim)) ** 2)
     return shortage * shortage
 
 
@@ -181,7 +181,7 @@ def _best_draft(u: Floats, w: Floats, size: float, correlation: Floats) -> _Draf
         u, w = _subset(u, w, np.square(u @ whitener).sum(axis=1))
         size = min(size, SUBSET)
     standardised = _Draft("standardised", np.eye(dim), correlation)
-    if size < 4 * dim:
+    if _shrinkage(size, dim) > 0:
         return _tighten(u, w, size, standardised)
     found = _tighten(u, w, size, _Draft("whitened", whitener, np.eye(dim)))
     if dim <= TWO_SEEDS_ABOVE:

@@ -152,7 +152,9 @@ def test_scores_and_densities_change_variables(rng: np.random.Generator) -> None
     assert frame.log_density_to_data(np.zeros(1))[0] == frame.log_abs_det
 
 
-@pytest.mark.parametrize(("n", "dim"), [(2, 1), (2, 3), (3, 50), (12, 2), (30, 60)])
+@pytest.mark.parametrize(
+    ("n", "dim"), [(2, 1), (2, 3), (3, 50), (12, 2), (30, 60)] + [(4 * d, d) for d in range(1, 12)]
+)
 def test_few_points_are_shrunk_and_finite(rng: np.random.Generator, n: int, dim: int) -> None:
     frame = fit_frame(rng.normal(size=(n, dim)))
     assert frame.seed == ("whitened" if n >= 4 * dim else "standardised")

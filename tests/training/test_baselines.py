@@ -93,6 +93,12 @@ def test_gmm_finds_two_clear_clusters() -> None:
     assert error.score_error < 0.05 * error.score_power
 
 
+def test_gmm_passes_over_degenerate_fits() -> None:
+    at = draw(Cell("gmm", 30, 256), 7)  # unguarded, BIC prefers a fit with 17 times the Gaussian's error
+    errors = [sum_errors(fit(at.context, at.queries, at.truth), at.truth) for fit in (gmm_bic, gaussian)]
+    assert errors[0].log_density_error <= errors[1].log_density_error
+
+
 @pytest.mark.parametrize(("dim", "context_size"), [(1, 512), (2, 64), (5, 512), (30, 256)])
 def test_no_bandwidth_beats_kde_best(dim: int, context_size: int) -> None:
     at = draw(Cell("gmm", dim, context_size), 1)

@@ -347,7 +347,8 @@ def _label(cell: Cell) -> str:
 
 def _figures(measurement: Measurement) -> str:
     """Three significant digits, one for the error, no exponent in the usual range: ``1230 ± 40``."""
-    return f"{float(f'{measurement.value:.3g}'):g} ± {float(f'{measurement.error:.1g}'):g}"
+    value, error = measurement.value, round(measurement.error, 12)  # no rounding errors beside a ratio of 1
+    return f"{float(f'{value:.3g}'):g} ± {float(f'{error:.1g}'):g}"
 
 
 def _plain(value: Any) -> Any:

@@ -27,7 +27,7 @@ STANDARDISED_ROUNDS = 2  # more rounds only fit noise: this seed already shows t
 SUBSET = 2048  # the rounds use at most this many points
 SEED_DIM = 40  # up to here the whitened seed alone: exact affine equivariance
 SEED_MARGIN = 0.5  # nats of log-volume by which the standardised seed must be tighter
-GUARD = 1e-6  # share of the total covariance kept in every local scatter
+GUARD = 1e-4  # share of the total covariance, measured against the scatter, that every local scatter keeps
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def fit_frame(context: Tensor) -> Frame:
     if n > SUBSET:
         radius = torch.linalg.solve_triangular(root, standard.mT, upper=False).square().sum(1)
         rank = ((torch.arange(SUBSET, device=context.device) + 0.5) * n / SUBSET).ceil().long() - 1
-        subset = radius.argsort(1, stable=True)[:, rank]
+        subset = radius.argsort(dim=1, stable=True)[:, rank]
         seed = _Rounds(
             standard.gather(1, subset[..., None].expand(-1, -1, dim)), seed.transform, seed.log_det, correlation
         )
@@ -161,8 +161,11 @@ def _scatter_rounds(found: _Rounds, rounds: int) -> _Rounds:
         trace = _trace(scatter)
         flat = trace <= 1e-300 * n * n  # nothing but duplicates nearby: keep the coordinates
         scatter = torch.where(flat[:, None, None], found.covariance, scatter)
-        scatter = _shrink(_unit_trace(scatter), n) + GUARD * _unit_trace(found.covariance)
-        root = torch.linalg.cholesky(scatter)
+        trace = _trace(scatter)
+        scatter = _shrink(scatter * (dim / trace)[:, None, None], n)
+        # A neighbourhood may be flat (discrete data): keep it from being blown up without bound.
+        share = _trace(torch.linalg.solve(found.covariance, scatter)) / dim
+        root = torch.linalg.cholesky(scatter + GUARD * share[:, None, None] * found.covariance)
         found = found.mapped(torch.where(flat[:, None, None], torch.eye(dim).to(root), root))
     return found
 
@@ -175,8 +178,3 @@ def _log_volume(found: _Rounds) -> Tensor:
 
 def _trace(matrix: Tensor) -> Tensor:
     return matrix.diagonal(dim1=-2, dim2=-1).sum(-1)
-
-
-def _unit_trace(matrix: Tensor) -> Tensor:
-    """Scale matrices (B, D, D) to trace D."""
-    return matrix * (matrix.shape[-1] / _trace(matrix))[:, None, None]

@@ -326,7 +326,7 @@ class Base(nn.Module):
         )
         gaussian = gaussian + logsigmoid(-logit)
         student = student + logsigmoid(logit)
-        log_base = gaussian + softplus(student - gaussian)
+        log_base = torch.maximum(gaussian, student) + softplus(-(student - gaussian).abs())
         share = torch.sigmoid(student - gaussian)
         pull = share * (nu + dim) / (square_scale + point.square().sum(-1))
         return log_base, -pull[..., None] * point - (1 - share)[..., None] * dual

@@ -1,0 +1,101 @@
+"""Small networks, contexts and runs, shared by the tests of the training package.
+
+Everything is float64 and drawn from fixed seeds. The fixtures are factories of session scope, since they keep no
+state and so serve property tests too.
+"""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from discoformer_training.attention import Attend, attend_plain
+from discoformer_training.config import TrainConfig
+from discoformer_training.frame import Frame, fit_frame
+from discoformer_training.mixtures import draw_mixtures
+from discoformer_training.network import Context, DiScoFormer, NetworkConfig
+from discoformer_training.stream import StreamConfig
+
+SMALL = NetworkConfig(
+    blocks=2, scalars=16, channels=4, heads=2, head_scalars=4, head_channels=2, pairs=4, sample=8
+)
+
+
+@pytest.fixture(scope="session")
+def small() -> NetworkConfig:
+    """Sizes of a small network with more than one of everything."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def tiny_run() -> TrainConfig:
+    """A run whose steps take milliseconds."""
+    network = NetworkConfig(
+        blocks=1, scalars=16, channels=4, heads=2, head_scalars=4, head_channels=2, pairs=4, sample=8
+    )
+    stream = StreamConfig(dims=(1, 3), context_sizes=(32, 48), tokens=256)
+    return TrainConfig(network=network, stream=stream, steps=20, warmup=5, average=0.9, seed=3)
+
+
+@pytest.fixture(scope="session")
+def make_network() -> Callable[..., DiScoFormer]:
+    """Build networks whose every parameter is moved by noise: at the start the heads' are zero."""
+
+    def make(
+        config: NetworkConfig = SMALL, *, seed: int = 0, noise: float = 0.1, attend: Attend = attend_plain
+    ) -> DiScoFormer:
+        torch.manual_seed(seed)
+        network = DiScoFormer(config, attend).double()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(noise * torch.randn_like(parameter))
+        return network
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_data() -> Callable[..., Tensor]:
+    """Draw data sets (B, N, D) from Gaussian mixtures."""
+
+    def make(batch: int, n: int, dim: int, *, seed: int = 0, condition: float = 1.0) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        mixtures = draw_mixtures(batch, dim, affine_condition=condition, generator=generator)
+        return mixtures.sample(n, generator=generator)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_map() -> Callable[..., Tensor]:
+    """Draw an invertible map (D, D) of a given condition number; a rotation or reflection for 1."""
+
+    def make(dim: int, condition: float = 1.0, *, seed: int = 0) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        normal = torch.randn(2, dim, dim, generator=generator, dtype=torch.float64)
+        left, right = torch.linalg.qr(normal).Q
+        half = 0.5 * math.log(condition)
+        stretch = torch.linspace(-half, half, dim, dtype=torch.float64).exp()
+        return left * stretch @ right
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def read_context() -> Callable[[Tensor], tuple[Context, Frame]]:
+    """Bring data sets (B, N, D) to their frames, in float64."""
+
+    def read(data: Tensor) -> tuple[Context, Frame]:
+        frame = fit_frame(data)
+        context = Context(
+            points=frame.to_frame(data),
+            log_weights=torch.zeros(data.shape[:2], dtype=data.dtype),
+            precision_root=frame.precision_root,
+            log_det_precision=frame.log_det_precision,
+            effective_size=frame.effective_size,
+        )
+        return context, frame
+
+    return read

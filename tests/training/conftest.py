@@ -1,7 +1,7 @@
 """Small networks, contexts and runs, shared by the tests of the training package.
 
-Everything is float64 and drawn from fixed seeds. The fixtures are factories of session scope, since they keep no
-state and so serve property tests too.
+Everything is float64 and drawn from fixed seeds. The fixtures are factories of session scope: they keep no
+state, and so serve property tests too.
 """
 
 import math

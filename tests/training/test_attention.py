@@ -15,11 +15,10 @@ FEW = settings(deadline=None, max_examples=25, derandomize=True)
 BOTH = pytest.mark.parametrize("attend", [attend_plain, attend_blocked])
 
 
-def draw(
-    batch: int, heads: int, m: int, n: int, k: int, v: int, *, seed: int = 0, spread: float = 1.0
-) -> list[Tensor]:
-    """Draw queries, keys and values that need gradients."""
-    generator = torch.Generator().manual_seed(seed)
+def draw(*sizes: int, spread: float = 1.0) -> list[Tensor]:
+    """Draw queries, keys and values that need gradients, of sizes B, H, M, N, K, V."""
+    batch, heads, m, n, k, v = sizes
+    generator = torch.Generator().manual_seed(0)
     shapes = (batch, heads, m, k), (batch, heads, n, k), (batch, heads, n, v)
     tensors = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
     tensors[0] *= spread
@@ -53,18 +52,13 @@ def test_attention_is_the_formula(attend):
 
 @FEW
 @given(
-    batch=st.integers(1, 3),
-    heads=st.integers(1, 3),
-    m=st.integers(1, 9),
-    n=st.integers(1, 9),
-    k=st.integers(1, 4),
-    v=st.integers(1, 4),
+    sizes=st.tuples(*[st.integers(1, high) for high in (3, 3, 9, 9, 4, 4)]),
     block=st.sampled_from([1, 7, 20, 10_000]),
 )
-def test_blocked_equals_plain_in_value_and_gradient_at_every_block_boundary(batch, heads, m, n, k, v, block):
+def test_blocked_equals_plain_in_value_and_gradient_at_every_block_boundary(sizes, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attention, "BLOCK", block)
-        assert_blocked_equals_plain(draw(batch, heads, m, n, k, v))
+        assert_blocked_equals_plain(draw(*sizes))
 
 
 @pytest.mark.parametrize("spread", [0.0, 10.0, 300.0])

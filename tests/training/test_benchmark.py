@@ -14,12 +14,10 @@ from discoformer_training.benchmark import (
     Report,
     default_cells,
     draw,
-    render_json,
-    render_markdown,
-    render_text,
     run_benchmark,
 )
 from discoformer_training.metrics import FloatArray, Values
+from discoformer_training.report import render_json, render_markdown, render_summary, render_text
 
 CELLS = [Cell("gmm", 2, 64, queries=16), Cell("gmm", 3, 64, modes=(2, 2), queries=16)]
 
@@ -166,6 +164,16 @@ def test_rendering_shows_every_row_and_the_seed(render: Callable[[Report], str])
     for row in report.rows:
         label = f"gmm D={row.cell.dim} N=64"
         assert any(label in line and row.name in line for line in text.splitlines())
+
+
+def test_the_summary_has_one_line_per_cell_with_every_estimator() -> None:
+    report = run()
+    header, _, *lines = render_summary(report).splitlines()[2:]
+    assert len(lines) == len({row.cell for row in report.rows})
+    for row in report.rows:
+        assert row.name in header
+        line = next(line for line in lines if str(row.cell) in line)
+        assert f"{row.score_percent.value:.3g} % / {row.log_density_mse.value:.3g}" in line
 
 
 def test_json_is_strict_and_complete() -> None:

@@ -10,25 +10,23 @@ cell and baseline. A cached draw is used only if sum_i |s_i|^2 of the truth agre
 
     cache = Path("benchmarks/baselines.json")
     report = run_benchmark({"discoformer": estimator}, default_cells(), cache=cache)
-    print(render_markdown(report))
+
+`discoformer_training.report` renders the result.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from itertools import groupby
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from discoformer_training.baselines import BASELINES, Baseline
 from discoformer_training.metrics import ErrorSums, FloatArray, Measurement, Values, pooled_ratio, sum_errors
@@ -44,9 +42,6 @@ __all__ = [
     "Row",
     "default_cells",
     "draw",
-    "render_json",
-    "render_markdown",
-    "render_text",
     "run_benchmark",
 ]
 
@@ -71,6 +66,10 @@ class Cell:
     context_size: int  # N, above D so that the covariance can be inverted
     modes: tuple[int, int] = (1, 10)  # least and greatest number of modes
     queries: int = 512  # M
+
+    def __str__(self) -> str:
+        modes = "-".join(str(count) for count in sorted(set(self.modes)))
+        return f"{self.family} D={self.dim} N={self.context_size} modes={modes}"
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
@@ -239,7 +238,7 @@ def run_benchmark(
         for cell in cells:
             results: dict[str, list[ErrorSums]] = {name: [] for name in estimators}
             results |= {name: known.draws(seed, cell, name) for name in baselines}
-            for index in progress.track(range(draws), description=_label(cell)):
+            for index in progress.track(range(draws), description=str(cell)):
                 _evaluate(draw(cell, index, seed=seed), index, methods, results)
             known.save()
             rows += _rows(cell, {name: sums[:draws] for name, sums in results.items()})
@@ -284,81 +283,3 @@ def _rows(cell: Cell, results: Mapping[str, Sequence[ErrorSums]]) -> list[Row]:
         )
         for name, (score, power, log_density) in columns.items()
     ]
-
-
-HEADER = (
-    "cell",
-    "estimator",
-    "score error, %",
-    *(f"/ {name}" for name in REFERENCES),
-    "log-density MSE, nats²",
-    *(f"/ {name}" for name in REFERENCES),
-)
-
-
-def render_markdown(report: Report) -> str:
-    """The report as a Markdown table; a column ``/ name`` has the ratios to the errors of that baseline."""
-    lines = [HEADER, ("---",) * len(HEADER), *map(_line, report.rows)]
-    return "\n".join([_caption(report), "", *("| " + " | ".join(line) + " |" for line in lines), ""])
-
-
-def render_text(report: Report) -> str:
-    """The report as a table for the terminal."""
-    table = Table(*HEADER, title=_caption(report))
-    for _, rows in groupby(report.rows, key=lambda row: row.cell):
-        for row in rows:
-            table.add_row(*_line(row))
-        table.add_section()
-    console = Console(file=io.StringIO(), width=160)
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get()
-
-
-def render_json(report: Report) -> str:
-    """The report as JSON: every figure as ``{"value": .., "error": ..}``, null where it is not finite."""
-    return json.dumps(_plain(report), indent=1, allow_nan=False) + "\n"
-
-
-def _caption(report: Report) -> str:
-    return f"seed {report.seed}, {report.draws} draws per cell, value ± jackknife standard error"
-
-
-def _line(row: Row) -> list[str]:
-    """The strings of one row, in the order of HEADER."""
-    score, log_density = (
-        [_figures(ratios[name]) if name in ratios else "" for name in REFERENCES]
-        for ratios in (row.score_ratios, row.log_density_ratios)
-    )
-    return [
-        _label(row.cell),
-        row.name,
-        _figures(row.score_percent),
-        *score,
-        _figures(row.log_density_mse),
-        *log_density,
-    ]
-
-
-def _label(cell: Cell) -> str:
-    modes = "-".join(str(count) for count in sorted(set(cell.modes)))
-    return f"{cell.family} D={cell.dim} N={cell.context_size} modes={modes}"
-
-
-def _figures(measurement: Measurement) -> str:
-    """Three significant digits, one for the error, no exponent in the usual range: ``1230 ± 40``."""
-    value, error = measurement.value, round(measurement.error, 12)  # no rounding errors beside a ratio of 1
-    return f"{float(f'{value:.3g}'):g} ± {float(f'{error:.1g}'):g}"
-
-
-def _plain(value: Any) -> Any:
-    """The same in dicts and lists, with None for NaN and infinities, which JSON lacks."""
-    if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Measurement):
-        return _plain(value._asdict())
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file with all a run needs to continue exactly, and its configuration inside.
 
 Tensors are named `network.<parameter>`, `average.<parameter>`, `optimizer.<slot>.<parameter>`; the metadata
-holds the configuration and the progress as JSON. Files appear atomically: a kill leaves the old or the new one.
+holds the configuration and the progress as JSON. Files appear atomically: a kill leaves the old or the new.
 """
 
 import json
@@ -33,7 +33,9 @@ class Progress:
     seconds: float = 0.0  # time spent training
 
 
-def save_checkpoint(path: Path, config: TrainConfig, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
+def save_checkpoint(
+    path: Path, config: TrainConfig, progress: Progress, tensors: Mapping[str, Tensor]
+) -> None:
     """Write a checkpoint atomically."""
     metadata = {"format": FORMAT, "config": config.to_json(), "progress": json.dumps(asdict(progress))}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +58,8 @@ def load_checkpoint(path: Path) -> tuple[TrainConfig, Progress, dict[str, Tensor
         raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} has format {metadata.get('format')!r}, needed {FORMAT!r}: give a file written by discoformer-train"
+            f"{path} has format {metadata.get('format')!r}, needed {FORMAT!r}: "
+            "give a file written by discoformer-train"
         )
     config = TrainConfig.from_json(metadata["config"])
     return config, Progress(**json.loads(metadata["progress"])), tensors

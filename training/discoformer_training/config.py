@@ -34,7 +34,10 @@ class TrainConfig:
     def from_json(text: str) -> "TrainConfig":
         """Read what `to_json` wrote."""
         values: dict[str, Any] = json.loads(text)
-        stream = {key: tuple(v) if isinstance(v, list) else v for key, v in values.pop("stream").items()}
+        stream: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in values.pop("stream").items()
+        }
         return TrainConfig(
             network=NetworkConfig(**values.pop("network")),
             stream=StreamConfig(**stream),

@@ -2,15 +2,15 @@
 
     z = (x - m) A,    log f(x) = log f_z(z) + log|det A|,    s(x) = s_z(z) A^T    (rows)
 
-From a seed, a few times, the *local scatter* S = sum_ij p_ij (z_i - z_j)(z_i - z_j)^T over
-pairs of near neighbours, p_ij = w_i w_j max(0, 1 - d_ij^2 / h_i^2) with h_i the radius that holds a fixed
-fraction of the weight, is brought to the identity: S = L L^T, z <- z L^-T. Every step is affine-equivariant, so z
-is invariant up to a rotation, to which the network is blind. Last, the median of |z|^2 / D is set to 1.
+From a seed, a few times, the *local scatter* S = sum_ij p_ij (z_i - z_j)(z_i - z_j)^T over pairs of near
+neighbours, p_ij = max(0, 1 - d_ij^2 / h_i^2) with h_i the radius that holds a fixed fraction of the points,
+is brought to the identity: S = L L^T, z <- z L^-T. Every step is affine-equivariant, so z is invariant up to
+a rotation, to which the network is blind. Last, the median of |z|^2 / D is set to 1.
 
 The seed is whitening: exact under every affine map. It hides clusters in high dimension, so beyond SEED_DIM
 dimensions the rounds are run from the standardised coordinates as well, and that frame is taken where its
-neighbourhoods fill less volume. When the effective size n is below 4 D, no estimate is affine-equivariant: the
-standardised seed is taken, and scatters are shrunk toward the identity by (1 - (n / 4D)^2)^2.
+neighbourhoods fill less volume. Where N < 4 D no estimate is affine-equivariant: the standardised seed is
+taken, and scatters are shrunk toward the identity by (1 - (N / 4D)^2)^2.
 
 The runtime's NumPy frame (discoformer.frame) computes the same; tests hold the two together.
 Shapes: B data sets, N context points, D dimensions. Everything is float64; weights are equal.
@@ -27,6 +27,8 @@ STANDARDISED_ROUNDS = 2  # more rounds only fit noise: this seed already shows t
 SUBSET = 2048  # the rounds use at most this many points
 SEED_DIM = 40  # up to here the whitened seed alone: exact affine equivariance
 SEED_MARGIN = 0.5  # nats of log-volume by which the standardised seed must be tighter
+ROUNDING = 1e-14  # relative: points this near coincide
+EDGE = 1e-9  # pair weights below this are rounding errors at the very edge of a neighbourhood
 GUARD = 1e-4  # share of the total covariance, measured against the scatter, that every local scatter keeps
 
 
@@ -105,7 +107,10 @@ def fit_frame(context: Tensor) -> Frame:
         rank = ((torch.arange(SUBSET, device=context.device) + 0.5) * n / SUBSET).ceil().long() - 1
         subset = radius.argsort(dim=1, stable=True)[:, rank]
         seed = _Rounds(
-            standard.gather(1, subset[..., None].expand(-1, -1, dim)), seed.transform, seed.log_det, correlation
+            standard.gather(1, subset[..., None].expand(-1, -1, dim)),
+            seed.transform,
+            seed.log_det,
+            correlation,
         )
     if n < 4 * dim:
         found = _scatter_rounds(seed, STANDARDISED_ROUNDS)
@@ -139,8 +144,9 @@ def _shrink(scatter: Tensor, effective_size: float) -> Tensor:
 def _squared_distances(points: Tensor) -> Tensor:
     """Squared distances (B, n, n) between the rows of points (B, n, D)."""
     square = points.square().sum(-1)
-    distances = square[:, None] - 2 * points @ points.mT
-    return distances.add_(square[..., None]).clamp_(min=0)
+    sums = square[:, None] + square[..., None]
+    distances = sums - 2 * points @ points.mT
+    return torch.where(distances > ROUNDING * sums, distances, 0.0)
 
 
 def _neighbour_radius(distances: Tensor) -> Tensor:
@@ -155,7 +161,8 @@ def _scatter_rounds(found: _Rounds, rounds: int) -> _Rounds:
     for _ in range(rounds):
         distances = _squared_distances(found.points)
         radius = _neighbour_radius(distances)
-        pairs = (1 - distances / radius[..., None]).clamp_(min=0)
+        pairs = 1 - distances / radius[..., None]
+        pairs = torch.where((pairs > EDGE) & (distances > 0), pairs, 0.0)
         degree = (pairs.sum(-1) + pairs.sum(-2))[..., None]
         scatter = found.points.mT @ (degree * found.points - pairs @ found.points - pairs.mT @ found.points)
         trace = _trace(scatter)
@@ -171,7 +178,7 @@ def _scatter_rounds(found: _Rounds, rounds: int) -> _Rounds:
 
 
 def _log_volume(found: _Rounds) -> Tensor:
-    """Mean log-volume (B,) of the neighbourhoods in the standardised coordinates, up to a constant, in nats."""
+    """Mean log-volume (B,) of the neighbourhoods, standardised units, up to a constant, in nats."""
     radius = _neighbour_radius(_squared_distances(found.points))
     return 0.5 * found.points.shape[-1] * radius.clamp(min=1e-12).log().mean(-1) - found.log_det
 

@@ -1,12 +1,15 @@
-"""What training minimises, per query, with rho(e) = 2 (sqrt(1 + e) - 1), quadratic near 0 and linear far out:
+"""What training minimises.
 
-    L_T   = mean rho((T - log f)^2 / D)                          nats per square root of D
-    L_S   = mean rho(|S - s|^2 / c),    c = mean |s|^2           over the data set's fresh queries
-    L_con = mean rho(D (dT/du - S . u)^2 / c),    |u| = 1        score head against the slope of the density head
+Per query, with rho(e) = 2 (sqrt(1 + e) - 1), quadratic near 0 and linear far out, all in the frame:
+
+    L_T   = mean rho((T - log f)^2 / D)                     nats per square root of D
+    L_S   = mean rho(|S - s|^2 / c),    c = mean |s|^2      over the data set's fresh queries
+    L_con = mean rho(D (dT/du - S . u)^2 / c),  |u| = 1     score head against the slope of the density head
     L     = alpha L_T + (1 - alpha) L_S + lambda L_con
 
-all in the frame. Off the support errors are relative: D grows by (log f - mean log f)^2 and c by |s|^2. The slope is a central difference along one random direction per query, since blocked
-attention is differentiable once only; the extra points ride along as queries.
+Off the support errors are relative: D grows by (log f - mean log f)^2 and c by |s|^2. The slope is a central
+difference along one random direction per query, since blocked attention is differentiable once only; the
+extra points ride along as queries.
 """
 
 from dataclasses import dataclass
@@ -51,6 +54,8 @@ def task_loss(network: DiScoFormer, task: Task, config: LossConfig) -> dict[str,
     terms = {"density": density_error, "score": score_error, "consistency": mismatch}
     loss = {name: (2 * ((1 + error).sqrt() - 1)).mean() for name, error in terms.items()}
     loss["loss"] = (
-        config.alpha * loss["density"] + (1 - config.alpha) * loss["score"] + config.consistency * loss["consistency"]
+        config.alpha * loss["density"]
+        + (1 - config.alpha) * loss["score"]
+        + config.consistency * loss["consistency"]
     )
     return loss

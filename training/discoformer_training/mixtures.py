@@ -41,7 +41,7 @@ class Mixtures:
         return own @ self.linear
 
     def log_density_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the exact log-density (B, n) in nats and score (B, n, D) in 1 / data units at points (B, n, D)."""
+        """Return log-density (B, n) in nats and score (B, n, D) in 1 / data units at points (B, n, D)."""
         own = torch.linalg.solve(self.linear, points, left=False)
         # (y - mu)^2 / v expanded into products: no (B, n, K, D) array.
         precision = 1 / self.variances

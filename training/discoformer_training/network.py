@@ -1,16 +1,16 @@
 """The DiScoFormer network: a set transformer, exactly O(D)-equivariant, with a density and a score head.
 
-It works in the frame of the context (discoformer_training.frame). Token i, a context point or a query, carries
-scalars s_i (E,), built from rotation invariants alone, and vectors V_i (C, D), linear combinations of frame
-points with scalar coefficients. No layer has D as a width: the same weights serve every dimension.
+It works in the frame of the context (discoformer_training.frame). Token i, a context point or a query,
+carries scalars s_i (E,), built from rotation invariants alone, and vectors V_i (C, D), linear combinations of
+frame points with scalar coefficients. No layer has D as a width: the same weights serve every dimension.
 
 An attention head is an adaptive Gaussian kernel over the context,
 
     l_ij = q_i . k_j - beta_i / 2 |Q V_i - K V_j|^2 + log w_j,    beta_i > 0 an inverse squared bandwidth,
 
 returning averages of scalars, mean shifts of vectors, sum_j a_ij V_j - V_i, and the log-normaliser
-log sum_j exp l_ij: a Gaussian KDE is one head of one block (`set_kde`). Queries attend to the context with the
-same weights as the context to itself, never to each other.
+log sum_j exp l_ij: a Gaussian KDE is one head of one block (`set_kde`). Queries attend to the context with
+the same weights as the context to itself, never to each other.
 
 The heads are residuals on a closed-form base b, a Gaussian and a Student-t read from the context. With
 r^2 = |y|^2 / D and omega = 1 / (1 + r^2 / trust_radius^2),
@@ -147,7 +147,7 @@ class DiScoFormer(nn.Module):
         self, tokens: Tokens, points: Tensor, log_det_precision: Tensor, sample: Tensor
     ) -> tuple[Tensor, Tensor]:
         log_base, base_score = self.base(points, log_det_precision, sample)
-        return self.heads(tokens, points, log_base, base_score)  # type: ignore[no-any-return]
+        return self.heads(tokens, points, log_base, base_score)
 
 
 class SampleEmbedding(nn.Module):
@@ -161,6 +161,7 @@ class SampleEmbedding(nn.Module):
         )
 
     def forward(self, points: Tensor, log_weights: Tensor, context: Context) -> Tensor:
+        """Summarise triplets (B, N, 3, D) of weights (B, N) as (B, G + 2), log N and log D last."""
         dim = points.shape[-1]
         pooled = (log_weights.exp()[:, None] @ self.point(invariants(points)))[:, 0]  # (B, E)
         log_size = context.effective_size.log()[:, None]
@@ -185,6 +186,7 @@ class Embedding(nn.Module):
             self.combination.bias.normal_()
 
     def forward(self, points: Tensor, sample: Tensor) -> Tokens:
+        """Embed triplets (B, n, 3, D), given the sample embedding (B, G + 2)."""
         hidden = gelu(self.point(invariants(points)) + self.sample(sample)[:, None])
         radius = squared_radius(points) / self.taming_radius**2
         tamed = points * (1 + radius).rsqrt()[..., None, None]
@@ -201,7 +203,8 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config)
 
     def forward(self, tokens: Tokens, context: Tokens, log_weights: Tensor, sample: Tensor) -> Tokens:
-        return self.feed_forward(self.attention(tokens, context, log_weights, sample))  # type: ignore[no-any-return]
+        """Update n tokens from N context tokens of log-weights (B, N)."""
+        return self.feed_forward(self.attention(tokens, context, log_weights, sample))
 
 
 class Attention(nn.Module):
@@ -233,6 +236,7 @@ class Attention(nn.Module):
             self.gate.bias.fill_(1)
 
     def forward(self, tokens: Tokens, context: Tokens, log_weights: Tensor, sample: Tensor) -> Tokens:
+        """Update n tokens from N context tokens of log-weights (B, N)."""
         root_dim = tokens.vectors.shape[-1] ** 0.5
         own, seen = self.norm(tokens.scalars), self.norm(context.scalars)
         beta = self._inverse_bandwidth(own, sample)  # (B, H, n, 1)
@@ -254,7 +258,9 @@ class Attention(nn.Module):
         shift = seen_mean - mixed(self.vector_value, tokens.vectors)  # (B, H, n, Cv D)
         log_normaliser = log_normaliser - 0.5 * beta[..., 0] * own_point.square().sum(-1)
         scalars = torch.cat([average, log_normaliser[..., None] / root_dim], -1).transpose(1, 2).flatten(2)
-        shift = shift.transpose(1, 2).unflatten(-1, (self._head_channels(), -1)).flatten(2, 3)  # (B, n, H Cv, D)
+        shift = (
+            shift.transpose(1, 2).unflatten(-1, (self._head_channels(), -1)).flatten(2, 3)
+        )  # (B, n, H Cv, D)
         vectors = self.vector_out @ (self.gate(own)[..., None] * shift)
         return Tokens(tokens.scalars + self.scalar_out(scalars), tokens.vectors + vectors)
 
@@ -292,7 +298,8 @@ class FeedForward(nn.Module):
             self.gate.bias.zero_()
 
     def forward(self, tokens: Tokens) -> Tokens:
-        inner = ((self.left @ tokens.vectors) * (self.right @ tokens.vectors)).sum(-1) / tokens.vectors.shape[-1]
+        """Update tokens, each by itself."""
+        inner = ((self.left @ tokens.vectors) * (self.right @ tokens.vectors)).mean(-1)
         hidden = gelu(self.hidden(torch.cat([self.norm(tokens.scalars), compressed(inner, 10)], -1)))
         vectors = self.gate(hidden)[..., None] * (self.mix @ tokens.vectors)
         return Tokens(tokens.scalars + self.scalar_out(hidden), tokens.vectors + vectors)
@@ -312,6 +319,7 @@ class Base(nn.Module):
             self.student.bias.copy_(torch.tensor([4.0, 0.0, -2.0]))
 
     def forward(self, points: Tensor, log_det_precision: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log b (B, n) and its gradient (B, n, D) at triplets (B, n, 3, D)."""
         dim = points.shape[-1]
         point, white, dual = points.unbind(-2)  # y, W y, P y
         freedom, log_square_scale, logit = self.student(sample)[:, None].unbind(-1)  # (B, 1) each
@@ -350,6 +358,7 @@ class Heads(nn.Module):
     def forward(
         self, tokens: Tokens, points: Tensor, log_base: Tensor, base_score: Tensor
     ) -> tuple[Tensor, Tensor]:
+        """Return log-density (B, n) and score (B, n, D) of tokens at triplets (B, n, 3, D)."""
         dim = points.shape[-1]
         read = self.linear(tokens.scalars) + self.out(gelu(self.hidden(self.norm(tokens.scalars))))
         trust = 1 / (1 + squared_radius(points) / self.trust_radius**2)
@@ -375,13 +384,16 @@ def squared_radius(points: Tensor) -> Tensor:
 def invariants(points: Tensor) -> Tensor:
     """Rotation invariants of triplets (B, n, 3, D), (B, n, INVARIANTS): tame, and resolved at every D.
 
-    In high dimension |y|^2 / D concentrates with spread 1 / sqrt(D), so each invariant is given as a logarithm
-    and as its distance from that of the unit sphere, magnified by sqrt(D).
+    In high dimension |y|^2 / D concentrates with spread 1 / sqrt(D), so each invariant is given as a
+    logarithm and as its distance from that of the unit sphere, magnified by sqrt(D).
     """
     dim = points.shape[-1]
     point, white, dual = points.unbind(-2)
     products = torch.stack(
-        [(a * b).mean(-1) for a, b in ((point, point), (point, white), (white, white), (white, dual), (dual, dual))],
+        [
+            (a * b).mean(-1)
+            for a, b in ((point, point), (point, white), (white, white), (white, dual), (dual, dual))
+        ],
         -1,
     )
     logs = torch.log1p(products)
@@ -415,9 +427,9 @@ def log_gamma(x: Tensor) -> Tensor:
 def set_kde(network: DiScoFormer, bandwidth: float) -> None:
     """Set the weights so that the network is Gaussian KDE in the frame, isotropic, with this bandwidth.
 
-    Exactly so when the base and taming are off: `taming_radius` and `trust_radius` infinite (gamma is set to 0
-    here). One head of the first block does the work; nothing else is read out, so the rest is free to learn:
-    this is also an initialisation for training. Needs at least 2 vector channels.
+    Exactly so when the base and taming are off: `taming_radius` and `trust_radius` infinite (gamma is set to
+    0 here). One head of the first block does the work; nothing else is read out, so the rest is free to
+    learn: this is also an initialisation for training. Needs at least 2 vector channels.
     """
     first = network.blocks[0]
     assert isinstance(first, Block)

@@ -1,8 +1,8 @@
 """The endless stream of training tasks: contexts, queries, and the exact answers, in the frame.
 
-A task is drawn from (seed, step, rank) alone: the run can be stopped and continued anywhere. All data sets of a
-task share D (log-uniform), N (log-uniform) and M; their number keeps the cost about constant.
-Queries are mostly fresh draws; some are context points, some noised or broadened draws, off the support.
+A task is drawn from (seed, step, rank) alone: the run can be stopped and continued anywhere. All data sets of
+a task share D (log-uniform), N (log-uniform) and M; their number keeps the cost about constant. Queries are
+mostly fresh draws; some are context points, some noised or broadened draws, off the support.
 
 Shapes: B data sets, N context points, M queries, D dimensions.
 """
@@ -17,7 +17,6 @@ from torch import Tensor
 from discoformer_training.frame import Frame, fit_frame
 from discoformer_training.mixtures import Mixtures, draw_mixtures
 from discoformer_training.network import Context
-
 
 FULL_BATCH_DIM = 50  # D at which a task has half the tokens, since its cost grows with D
 
@@ -49,7 +48,9 @@ class Task:
     n_on_support: int  # then come context points, then points off the support
 
 
-def draw_task(config: StreamConfig, seed: int, step: int, *, rank: int = 0, device: torch.device | str = "cpu") -> Task:
+def draw_task(
+    config: StreamConfig, seed: int, step: int, *, rank: int = 0, device: torch.device | str = "cpu"
+) -> Task:
     """Draw the task of a step; ranks get tasks of the same sizes."""
     dim, n = _draw_sizes(config, seed, step)
     m = max(64, n // 2)
@@ -104,7 +105,9 @@ def _moved_off(draws: Tensor, n_noised: int, mixtures: Mixtures, generator: torc
 
     def per_point(low: float, high: float) -> Tensor:
         shape = (*draws.shape[:2], 1)
-        return low + (high - low) * torch.rand(shape, generator=generator, device=draws.device, dtype=draws.dtype)
+        return low + (high - low) * torch.rand(
+            shape, generator=generator, device=draws.device, dtype=draws.dtype
+        )
 
     noise = torch.randn(draws.shape, generator=generator, device=draws.device, dtype=draws.dtype)
     noised = draws + 10 ** per_point(-1, 0.3) * (noise @ mixtures.linear)

@@ -14,7 +14,8 @@ from types import FrameType
 
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.loggers import CSVLogger, TensorBoardLogger
+from lightning.fabric.loggers.csv_logs import CSVLogger
+from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
@@ -47,11 +48,13 @@ class Trainer:
         network = DiScoFormer(config.network, attend_blocked)
         if config.kde_bandwidth is not None:
             set_kde(network, config.kde_bandwidth)
-        self.names = [name for name, _ in network.named_parameters()]
         matrices = [p for p in network.parameters() if p.ndim > 1]
         others = [p for p in network.parameters() if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            [
+                {"params": matrices, "weight_decay": config.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
             lr=config.learning_rate,
             betas=(0.9, 0.98),
         )
@@ -81,7 +84,9 @@ class Trainer:
         self.progress = RunProgress(
             step=step + 1,
             tokens=self.progress.tokens
-            + self.fabric.world_size * task.queries.shape[0] * (task.context.points.shape[1] + task.queries.shape[1]),
+            + self.fabric.world_size
+            * task.queries.shape[0]
+            * (task.context.points.shape[1] + task.queries.shape[1]),
             seconds=self.progress.seconds,
         )
         return {name: value.item() for name, value in terms.items()} | {"rate": rate, "norm": norm.item()}
@@ -100,6 +105,12 @@ class Trainer:
                 tensors[f"optimizer.{slot}.{name}"] = value
         return tensors
 
+    def begin_with(self, weights: dict[str, Tensor]) -> None:
+        """Set the weights, and their average, by name."""
+        self.network.module.load_state_dict(weights)
+        for name, tensor in weights.items():
+            self.average[name].copy_(tensor)
+
     def restore(self, progress: RunProgress, tensors: dict[str, Tensor]) -> None:
         """Continue from the tensors of a checkpoint."""
         self.progress = progress
@@ -109,7 +120,9 @@ class Trainer:
         for name, parameter in self.network.module.named_parameters():
             slots = ("step", "exp_avg", "exp_avg_sq")
             self.optimizer.state[parameter] = {
-                slot: tensors[f"optimizer.{slot}.{name}"].to("cpu" if slot == "step" else parameter.device).clone()
+                slot: tensors[f"optimizer.{slot}.{name}"]
+                .to("cpu" if slot == "step" else parameter.device)
+                .clone()
                 for slot in slots
             }
 
@@ -119,7 +132,7 @@ def train(
     out: Path,
     *,
     resume: Path | None = None,
-    fresh_progress: bool = False,
+    weights_from: Path | None = None,
     time_budget: float | None = None,
     stop_at: int | None = None,
     checkpoint_every: float = 120.0,
@@ -131,7 +144,7 @@ def train(
         config: the run; with `resume` it must have the network of the checkpoint.
         out: folder for checkpoint and logs.
         resume: checkpoint to continue from.
-        fresh_progress: keep only the weights of the checkpoint, and begin a new run from them.
+        weights_from: checkpoint whose averaged weights a new run begins with.
         time_budget: seconds of training after which the run ends, its learning rate decayed by then.
         stop_at: step at which to stop early, as a kill would.
         checkpoint_every: seconds between checkpoints.
@@ -151,8 +164,8 @@ def train(
     if resume is not None:
         _, progress, tensors = load_checkpoint(resume)
         trainer.restore(progress, tensors)
-        if fresh_progress:
-            trainer.progress = RunProgress()
+    elif weights_from is not None:
+        trainer.begin_with(with_prefix(load_checkpoint(weights_from)[2], "average."))
     last = min(config.steps, stop_at or config.steps)
     watch = _Watch()
     saved_at = started_at = time.monotonic()
@@ -163,7 +176,9 @@ def train(
             save_checkpoint(out / CHECKPOINT, config, trainer.progress, trainer.tensors())
 
     with _stop_signals() as stopped, _progress_bar() as bar:
-        shown = bar.add_task("training", total=config.steps, completed=trainer.progress.step, loss=math.nan, rate=0.0)
+        shown = bar.add_task(
+            "training", total=config.steps, completed=trainer.progress.step, loss=math.nan, rate=0.0
+        )
         while trainer.progress.step < last and not stopped():
             share = trainer.progress.step / config.steps
             if time_budget is not None:
@@ -178,7 +193,9 @@ def train(
             )
             if trainer.progress.step % LOG_EVERY == 0:
                 speed = trainer.progress.tokens / max(trainer.progress.seconds, 1e-9)
-                fabric.log_dict({**terms, "smoothed": watch.smoothed, "tokens_per_s": speed}, trainer.progress.step)
+                fabric.log_dict(
+                    {**terms, "smoothed": watch.smoothed, "tokens_per_s": speed}, trainer.progress.step
+                )
                 bar.update(shown, completed=trainer.progress.step, loss=watch.smoothed, rate=speed)
             if now - saved_at > checkpoint_every:
                 save()
@@ -208,8 +225,8 @@ class _Watch:
             self.least = min(self.least, self.smoothed)
         if self.smoothed > DIVERGED * self.least:
             raise TrainingDivergedError(
-                f"step {step}: smoothed loss {self.smoothed:.3g} is over {DIVERGED} times its least, {self.least:.3g}; "
-                "continue from the last checkpoint with a lower learning rate"
+                f"step {step}: smoothed loss {self.smoothed:.3g} is over {DIVERGED} times its least, "
+                f"{self.least:.3g}; continue from the last checkpoint with a lower learning rate"
             )
 
 
@@ -249,4 +266,7 @@ def _progress_bar() -> Progress:
 
 def _loggers(folder: Path) -> list[CSVLogger | TensorBoardLogger]:
     version = time.strftime("%Y%m%d-%H%M%S")
-    return [CSVLogger(folder, name="csv", version=version), TensorBoardLogger(folder, name="tensorboard", version=version)]
+    return [
+        CSVLogger(folder, name="csv", version=version, flush_logs_every_n_steps=1),
+        TensorBoardLogger(folder, name="tensorboard", version=version),
+    ]

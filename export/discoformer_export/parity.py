@@ -1,0 +1,114 @@
+"""Parity of the ONNX files, in ONNX Runtime, with PyTorch, over a grid of sizes and its edges.
+
+The reference is the network in float64. The error of an output is
+max |got - reference| / (1 + max |reference|); that of PyTorch in float32 stands beside it: both round.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor
+
+from discoformer_export.graphs import GRAPHS, Graph, example_inputs
+from discoformer_training.network import Context, DiScoFormer
+
+GRID = [  # B, N, M, D: none was traced
+    (1, 1, 1, 1),
+    (1, 2, 1, 1),
+    (1, 1, 3, 100),
+    (2, 5, 1, 2),
+    (3, 17, 9, 3),
+    (1, 64, 33, 101),
+    (1, 255, 128, 10),
+    (4, 100, 50, 7),
+    (1, 1024, 257, 2),
+    (1, 777, 64, 30),
+    (1, 2048, 16, 5),
+]
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How one graph compares at one size."""
+
+    graph: str
+    batch: int
+    n: int
+    m: int
+    dim: int
+    onnx_error: float
+    torch_error: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file computes what the network computes."""
+        return self.onnx_error <= TOLERANCE
+
+
+def measure(models: Mapping[str, onnx.ModelProto], network: DiScoFormer) -> list[Parity]:
+    """Compare every graph with the network at every size of the grid."""
+    sessions = {
+        name: onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        for name, model in models.items()
+    }
+    report = []
+    for batch, n, m, dim in GRID:
+        inputs = example_inputs(network.config, batch, n, m, dim, seed=1)
+        inputs |= zip(GRAPHS["encode"].outputs, _encoded(network, inputs), strict=True)
+        for name, session in sessions.items():
+            graph = GRAPHS[name]
+            reference = _run_torch(graph, network, inputs, torch.float64)
+            single = _run_torch(graph, network, inputs, torch.float32)
+            got = session.run(None, {key: inputs[key].numpy() for key in graph.inputs})
+            report.append(
+                Parity(
+                    name,
+                    batch,
+                    n,
+                    m,
+                    dim,
+                    _error(got, reference),
+                    _error([x.numpy() for x in single], reference),
+                )
+            )
+    return report
+
+
+def to_json(report: list[Parity]) -> dict[str, object]:
+    """Give the report as plain values."""
+    return {
+        "reference": "PyTorch float64",
+        "onnxruntime": onnxruntime.__version__,
+        "torch": torch.__version__,
+        "tolerance": TOLERANCE,
+        "worst": max(parity.onnx_error for parity in report),
+        "cases": [asdict(parity) for parity in report],
+    }
+
+
+@torch.no_grad()
+def _encoded(network: DiScoFormer, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    names = ("context", "log_weights", "precision_root", "log_det_precision", "effective_size")
+    return tuple(network.encode(Context(*(inputs[name] for name in names))))
+
+
+@torch.no_grad()
+def _run_torch(
+    graph: Graph, network: DiScoFormer, inputs: Mapping[str, Tensor], dtype: torch.dtype
+) -> list[Tensor]:
+    module = graph.module(network.config)
+    module.load_state_dict(network.state_dict())
+    return list(module.to(dtype)(*(inputs[name].to(dtype) for name in graph.inputs)))
+
+
+def _error(got: list[np.ndarray], reference: list[Tensor]) -> float:
+    errors = [
+        np.abs(a - b.numpy()).max() / (1 + np.abs(b.numpy()).max())
+        for a, b in zip(got, reference, strict=True)
+    ]
+    return float(max(errors))

@@ -1,0 +1,195 @@
+"""The exported files compute what the network computes, at every size, and say what they are."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from click.testing import CliRunner
+
+import discoformer
+from discoformer_export import ExportError, release
+from discoformer_export.cli import export
+from discoformer_export.graphs import AXES, GRAPHS, Core, Graph, example_inputs
+from discoformer_export.onnx_files import to_onnx
+from discoformer_export.parity import TOLERANCE, measure
+from discoformer_training.checkpoint import Progress, save_checkpoint
+from discoformer_training.config import TrainConfig
+from discoformer_training.network import DiScoFormer, NetworkConfig
+
+SMALL = NetworkConfig(
+    blocks=1, scalars=12, channels=3, heads=2, head_scalars=4, head_channels=1, pairs=4, sample=6
+)
+
+
+@pytest.fixture(scope="module")
+def network() -> DiScoFormer:
+    """A small network with no weight left at zero."""
+    torch.manual_seed(0)
+    network = DiScoFormer(SMALL).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return network
+
+
+@pytest.fixture(scope="module")
+def checkpoint(network: DiScoFormer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "checkpoint.safetensors"
+    tensors = {f"average.{name}": tensor for name, tensor in network.state_dict().items()}
+    save_checkpoint(path, TrainConfig(network=SMALL), Progress(step=7, tokens=700, seconds=1.0), tensors)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("models") / "small"
+    result = CliRunner().invoke(export, [str(checkpoint), "--out", str(out), "--commit", "abc"])
+    assert result.exit_code == 0, result.output
+    return out
+
+
+@pytest.fixture(scope="module")
+def models(folder: Path) -> dict[str, onnx.ModelProto]:
+    return {name: onnx.load(folder / f"{name}.onnx") for name in GRAPHS}
+
+
+def test_the_folder_holds_everything_and_nothing_half_written(folder: Path) -> None:
+    expected = {f"{name}.onnx" for name in GRAPHS} | {"weights.safetensors", "config.json", "parity.json"}
+    assert {path.name for path in folder.iterdir()} == expected
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_every_axis_of_the_contract_is_dynamic(models: dict[str, onnx.ModelProto], name: str) -> None:
+    graph = models[name].graph
+    assert tuple(value.name for value in graph.input) == GRAPHS[name].inputs
+    assert tuple(value.name for value in graph.output) == GRAPHS[name].outputs
+    for value in (*graph.input, *graph.output):
+        axes = [dim.dim_param or None for dim in value.type.tensor_type.shape.dim]
+        assert tuple(axes) == AXES[value.name]
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_only_standard_operators_and_no_external_data(models: dict[str, onnx.ModelProto], name: str) -> None:
+    model = models[name]
+    assert {node.domain for node in model.graph.node} == {""}
+    assert not model.functions
+    assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in model.graph.initializer)
+    onnx.checker.check_model(model, full_check=True)
+
+
+def test_initialisers_keep_names_and_values_of_the_parameters(
+    models: dict[str, onnx.ModelProto], network: DiScoFormer
+) -> None:
+    parameters = network.state_dict()
+    found = {
+        name: {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
+        for name, model in models.items()
+    }
+    for initialisers in found.values():
+        for key in initialisers.keys() & parameters.keys():
+            np.testing.assert_array_equal(initialisers[key], parameters[key].numpy())
+    assert parameters.keys() <= found["core"].keys()
+    assert parameters.keys() <= found["encode"].keys() | found["query"].keys()
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_no_trace_of_the_machine_is_left_in_the_file(folder: Path, name: str) -> None:
+    content = (folder / f"{name}.onnx").read_bytes()
+    for trace in (b"site-packages", b"/training/", b".py", str(Path.home()).encode()):
+        assert trace not in content
+
+
+def test_metadata_name_the_weights_that_lie_beside(models: dict[str, onnx.ModelProto], folder: Path) -> None:
+    sha256 = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+    for model in models.values():
+        metadata = {item.key: item.value for item in model.metadata_props}
+        assert metadata["weights_sha256"] == sha256
+        assert metadata["name"] == "small"
+        assert metadata["training_commit"] == "abc"
+        assert metadata["training_step"] == "7"
+        assert NetworkConfig(**json.loads(metadata["config"])) == SMALL
+    assert json.loads((folder / "config.json").read_text())["model"]["weights_sha256"] == sha256
+
+
+def test_parity_holds_over_the_grid_and_is_reported(
+    models: dict[str, onnx.ModelProto], network: DiScoFormer, folder: Path
+) -> None:
+    report = measure(models, network)
+    assert all(parity.passed for parity in report)
+    stored = json.loads((folder / "parity.json").read_text())
+    assert stored["worst"] < TOLERANCE
+    assert len(stored["cases"]) == len(report)
+
+
+def test_encode_then_query_is_core(models: dict[str, onnx.ModelProto]) -> None:
+    inputs = {key: value.numpy() for key, value in example_inputs(SMALL, 3, 29, 13, 4, seed=5).items()}
+
+    def run(name: str) -> dict[str, np.ndarray]:
+        session = onnxruntime.InferenceSession(
+            models[name].SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+        given = {key: inputs[key] for key in GRAPHS[name].inputs}
+        return dict(zip(GRAPHS[name].outputs, session.run(None, given), strict=True))
+
+    inputs |= run("encode")
+    split, whole = run("query"), run("core")
+    for key in ("log_density", "score"):
+        np.testing.assert_allclose(split[key], whole[key], rtol=1e-5, atol=1e-5)
+
+
+def test_the_runtime_loads_the_folder(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    context = rng.normal(size=(200, 3)) * [1, 1e-3, 1e6]
+    estimate = discoformer.load(folder, device="cpu").estimate(context)
+    log_density, score = estimate.log_density_and_score(context[:5])
+    assert np.isfinite(log_density).all()
+    assert np.isfinite(score).all()
+
+
+class _FixesTheDimension(Core):
+    """A network that reads D as a number, which tracing would bake in."""
+
+    def query(self, queries, encoded, log_weights, precision_root, log_det_precision):
+        scale = float(int(queries.shape[-1]) + (1 if int(queries.shape[-1]) > 4 else 0))
+        return super().query(queries / scale, encoded, log_weights, precision_root, log_det_precision)
+
+
+def test_a_graph_with_a_fixed_axis_is_refused(network: DiScoFormer) -> None:
+    with pytest.raises(ExportError, match="not dynamic"):
+        to_onnx(replace(GRAPHS["core"], module=_FixesTheDimension), network, {})
+
+
+@pytest.fixture
+def wrong_graphs(monkeypatch: pytest.MonkeyPatch, models: dict[str, onnx.ModelProto]) -> None:
+    """Exports whose readout differs from the network's in one weight."""
+
+    def exported(graph: Graph, _network: DiScoFormer, _metadata: object) -> onnx.ModelProto:
+        name = next(key for key, value in GRAPHS.items() if value is graph)
+        model = onnx.ModelProto.FromString(models[name].SerializeToString())
+        for item in model.graph.initializer:
+            if item.name == "heads.linear.bias":
+                item.CopyFrom(
+                    onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(item) + 0.01, item.name)
+                )
+        return model
+
+    monkeypatch.setattr("discoformer_export.model_folder.to_onnx", exported)
+
+
+@pytest.mark.usefixtures("wrong_graphs")
+def test_files_that_differ_from_the_network_are_not_written(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="differ from PyTorch"):
+        release(checkpoint, tmp_path / "wrong", name="wrong", version="1")
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_a_missing_checkpoint_is_a_message_not_a_traceback(tmp_path: Path) -> None:
+    result = CliRunner().invoke(export, [str(tmp_path / "absent"), "--out", str(tmp_path / "m")])
+    assert result.exit_code == 1
+    assert "cannot be read" in result.output

@@ -1,0 +1,202 @@
+"""The stream: tasks fixed by (seed, step, rank), the sizes and kinds of queries asked for, exact answers."""
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from discoformer_training import stream
+from discoformer_training.frame import Frame, fit_frame
+from discoformer_training.mixtures import Mixtures, draw_mixtures
+from discoformer_training.stream import StreamConfig, Task, draw_task
+
+FEW = settings(deadline=None, max_examples=10, derandomize=True)
+CONFIG = StreamConfig(dims=(1, 6), context_sizes=(32, 64), tokens=512)
+
+
+def tensors(task: Task) -> list[Tensor]:
+    """Every tensor of a task."""
+    return [*task.context, task.queries, task.log_density, task.score, task.directions]
+
+
+def same(one: Task, other: Task) -> bool:
+    """Whether two tasks are equal bit for bit."""
+    return all(
+        a.shape == b.shape and torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True)
+    )
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list[tuple[Mixtures, Frame]]:
+    """What was behind the tasks drawn during a test."""
+    seen: list = []
+
+    def remember_mixtures(*args, **kwargs) -> Mixtures:
+        seen.append(draw_mixtures(*args, **kwargs))
+        return seen[-1]
+
+    def remember_frame(context: Tensor) -> Frame:
+        seen.append((seen.pop(), fit_frame(context)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(stream, "draw_mixtures", remember_mixtures)
+    monkeypatch.setattr(stream, "fit_frame", remember_frame)
+    return seen
+
+
+def tasks(config: StreamConfig, count: int) -> Iterator[Task]:
+    """Draw the first tasks of a stream."""
+    return (draw_task(config, 0, step) for step in range(count))
+
+
+@FEW
+@given(seed=st.integers(0, 2**31), step=st.integers(0, 10**7), rank=st.integers(0, 7))
+def test_a_task_depends_on_seed_step_and_rank_alone(seed, step, rank):
+    first = draw_task(CONFIG, seed, step, rank=rank)
+    torch.manual_seed(step)
+    torch.randn(5)
+    draw_task(CONFIG, seed, step + 1)
+    assert same(draw_task(CONFIG, seed, step, rank=rank), first)
+
+
+def test_seeds_steps_and_ranks_all_give_different_tasks():
+    config = replace(CONFIG, dims=(2, 2), context_sizes=(40, 40))
+    keys = [(seed, step, rank) for seed in range(3) for step in range(3) for rank in range(3)]
+    points = [draw_task(config, seed, step, rank=rank).context.points for seed, step, rank in keys]
+    for i, one in enumerate(points):
+        for other in points[:i]:
+            assert not torch.equal(one, other)
+
+
+@FEW
+@given(step=st.integers(0, 10**6), rank=st.integers(1, 100))
+def test_ranks_share_the_sizes_of_a_step(step, rank):
+    one, other = draw_task(CONFIG, 0, step), draw_task(CONFIG, 0, step, rank=rank)
+    assert [t.shape for t in tensors(one)] == [t.shape for t in tensors(other)]
+    assert not same(one, other)
+
+
+def test_sizes_stay_within_their_ranges_and_reach_both_ends():
+    config = StreamConfig(dims=(1, 3), context_sizes=(32, 35), tokens=64)
+    dims, sizes = set(), set()
+    for task in tasks(config, 80):
+        dims.add(task.context.points.shape[2])
+        sizes.add(task.context.points.shape[1])
+    assert dims == {1, 2, 3}
+    assert sizes == {32, 33, 34, 35}
+
+
+def test_dimensions_are_drawn_log_uniformly():
+    """Half of them at or below the middle of the log-range, 10 of 1 to 100."""
+    config = StreamConfig()
+    dims = torch.tensor([stream._draw_sizes(config, 0, step)[0] for step in range(2000)])
+    assert dims.min() == 1
+    assert dims.max() == 100
+    assert abs((dims <= 10).double().mean() - 0.52) < 0.04
+
+
+def test_every_tensor_is_float32_finite_and_of_its_shape():
+    for task in tasks(CONFIG, 20):
+        for tensor in tensors(task):
+            assert tensor.dtype == torch.float32
+            assert tensor.isfinite().all()
+        batch, n, dim = task.context.points.shape
+        m = task.queries.shape[1]
+        assert task.context.log_weights.shape == (batch, n)
+        assert task.context.precision_root.shape == (batch, dim, dim)
+        assert task.context.log_det_precision.shape == task.context.effective_size.shape == (batch,)
+        assert (task.context.effective_size == n).all()
+        assert task.queries.shape == task.score.shape == task.directions.shape == (batch, m, dim)
+        assert task.log_density.shape == (batch, m)
+
+
+def test_number_of_data_sets_keeps_to_the_budget_of_tokens():
+    config = StreamConfig(dims=(1, 80), context_sizes=(32, 300), tokens=900)
+    for task in tasks(config, 12):
+        batch, n, dim = task.context.points.shape
+        cost = batch * (n + task.queries.shape[1]) * (1 + dim / stream.FULL_BATCH_DIM)
+        assert batch == 1 or cost <= 1.5 * config.tokens
+        assert cost > 0.5 * config.tokens or batch == 1
+
+
+def test_directions_have_unit_length():
+    for task in tasks(CONFIG, 10):
+        length = task.directions.norm(dim=-1)
+        torch.testing.assert_close(length, torch.ones_like(length), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(32, 32), (100, 100), (256, 256)])
+def test_queries_come_in_the_shares_asked_for(sizes):
+    config = replace(CONFIG, context_sizes=sizes, dims=(2, 2))
+    task = draw_task(config, 0, 0)
+    m = task.queries.shape[1]
+    assert m == max(64, sizes[0] // 2)
+    assert abs(task.n_fresh / m - config.fresh) < 1 / m
+    assert abs((task.n_on_support - task.n_fresh) / m - config.seen) < 1 / m
+    assert task.n_on_support < m
+
+
+def test_seen_queries_are_the_context_points_and_no_others_are():
+    for task in tasks(CONFIG, 10):
+        seen = task.queries[:, task.n_fresh : task.n_on_support]
+        assert torch.equal(seen, task.context.points[:, : seen.shape[1]])
+        others = torch.cat([task.queries[:, : task.n_fresh], task.queries[:, task.n_on_support :]], 1)
+        apart = (others[:, :, None] - task.context.points[:, None]).abs().amax(-1)
+        assert (apart > 0).all()
+
+
+def test_queries_off_the_support_are_less_likely_than_fresh_ones():
+    config = replace(CONFIG, dims=(4, 4), tokens=20_000)
+    task = draw_task(config, 0, 0)
+    fresh, off = task.log_density[:, : task.n_fresh], task.log_density[:, task.n_on_support :]
+    assert off.mean() < fresh.mean() - 2
+
+
+@pytest.mark.parametrize("step", range(8))
+def test_answers_are_exact_in_the_frame(drawn, step):
+    """That is, log f_z(z) = log f(x(z)) - log|det A|, and its gradient by autograd in the frame."""
+    task = draw_task(CONFIG, 1, step)
+    mixtures, frame = drawn[-1]
+    queries = task.queries.double().requires_grad_()
+    data = torch.linalg.solve(frame.linear, queries, left=False) + frame.center[:, None]
+    log_density = mixtures.log_density_and_score(data)[0] - frame.log_abs_det[:, None]
+    (score,) = torch.autograd.grad(log_density.sum(), queries)
+    size = score.detach().abs().amax()
+    torch.testing.assert_close(task.score.double(), score, rtol=1e-4, atol=1e-5 * float(size))
+    # Queries are rounded to float32: that moves the log-density by the score times the rounding.
+    torch.testing.assert_close(task.log_density.double(), log_density, rtol=1e-5, atol=1e-5 * float(size))
+
+
+def test_the_context_is_in_its_own_frame(drawn):
+    task = draw_task(CONFIG, 1, 0)
+    _, frame = drawn[-1]
+    median = task.context.points.square().mean(-1).median(1).values
+    torch.testing.assert_close(median, torch.ones_like(median), rtol=1e-5, atol=0)
+    torch.testing.assert_close(task.context.precision_root, frame.precision_root.float())
+    torch.testing.assert_close(task.context.log_det_precision, frame.log_det_precision.float())
+    assert (task.context.log_weights == 0).all()
+
+
+def test_number_of_modes_and_condition_are_handed_on(monkeypatch):
+    asked = []
+
+    def remember(*args, **kwargs) -> Mixtures:
+        asked.append(kwargs)
+        return draw_mixtures(*args, **kwargs)
+
+    monkeypatch.setattr(stream, "draw_mixtures", remember)
+    draw_task(replace(CONFIG, modes=(2, 3), affine_condition=7.0), 0, 0)
+    assert asked[0]["modes"] == (2, 3)
+    assert asked[0]["affine_condition"] == 7.0
+
+
+def test_defaults_follow_the_protocol():
+    config = StreamConfig()
+    assert config.modes == (1, 10)
+    assert config.dims == (1, 100)
+    assert 0 < config.fresh + config.seen + config.noised < 1
+    assert all(field.default is not None for field in fields(config))

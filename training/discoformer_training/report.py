@@ -1,0 +1,104 @@
+"""Reports of the benchmark as text, Markdown and JSON.
+
+The full table has a line per cell and estimator, with ratios to two baselines; the summary has a line per
+cell, with every estimator's score error and log-density error side by side.
+"""
+
+import io
+import json
+import math
+from dataclasses import fields, is_dataclass
+from itertools import groupby
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from discoformer_training.benchmark import REFERENCES, Report, Row
+from discoformer_training.metrics import Measurement
+
+HEADER = (
+    "cell",
+    "estimator",
+    "score error, %",
+    *(f"/ {name}" for name in REFERENCES),
+    "log-density MSE, nats²",
+    *(f"/ {name}" for name in REFERENCES),
+)
+
+
+def render_markdown(report: Report) -> str:
+    """The report as a Markdown table; a column ``/ name`` has the ratios to the errors of that baseline."""
+    lines = [HEADER, ("---",) * len(HEADER), *map(_line, report.rows)]
+    return "\n".join([_caption(report), "", *("| " + " | ".join(line) + " |" for line in lines), ""])
+
+
+def render_summary(report: Report) -> str:
+    """The report as a Markdown table of one line per cell: score error in % / log-density MSE in nats²."""
+    names = list(dict.fromkeys(row.name for row in report.rows))
+    lines = [("cell", *names), ("---",) * (1 + len(names))]
+    for cell, rows in groupby(report.rows, key=lambda row: row.cell):
+        found = {row.name: row for row in rows}
+        lines.append((str(cell), *(_pair(found[name]) for name in names)))
+    return "\n".join([_caption(report), "", *("| " + " | ".join(line) + " |" for line in lines), ""])
+
+
+def render_text(report: Report) -> str:
+    """The report as a table for the terminal."""
+    table = Table(*HEADER, title=_caption(report))
+    for _, rows in groupby(report.rows, key=lambda row: row.cell):
+        for row in rows:
+            table.add_row(*_line(row))
+        table.add_section()
+    console = Console(file=io.StringIO(), width=160)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def render_json(report: Report) -> str:
+    """The report as JSON: every figure as ``{"value": .., "error": ..}``, null where it is not finite."""
+    return json.dumps(_plain(report), indent=1, allow_nan=False) + "\n"
+
+
+def _caption(report: Report) -> str:
+    return f"seed {report.seed}, {report.draws} draws per cell, value ± jackknife standard error"
+
+
+def _line(row: Row) -> list[str]:
+    """The strings of one row, in the order of HEADER."""
+    score, log_density = (
+        [_figures(ratios[name]) if name in ratios else "" for name in REFERENCES]
+        for ratios in (row.score_ratios, row.log_density_ratios)
+    )
+    return [
+        str(row.cell),
+        row.name,
+        _figures(row.score_percent),
+        *score,
+        _figures(row.log_density_mse),
+        *log_density,
+    ]
+
+
+def _pair(row: Row) -> str:
+    return f"{row.score_percent.value:.3g} % / {row.log_density_mse.value:.3g}"
+
+
+def _figures(measurement: Measurement) -> str:
+    """Three significant digits, one for the error, no exponent in the usual range: ``1230 ± 40``."""
+    value, error = measurement.value, round(measurement.error, 12)  # no rounding errors beside a ratio of 1
+    return f"{float(f'{value:.3g}'):g} ± {float(f'{error:.1g}'):g}"
+
+
+def _plain(value: Any) -> Any:
+    """The same in dicts and lists, with None for NaN and infinities, which JSON lacks."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Measurement):
+        return _plain(value._asdict())
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -61,8 +61,12 @@ def load_checkpoint(path: Path) -> tuple[TrainConfig, Progress, dict[str, Tensor
             f"{path} has format {metadata.get('format')!r}, needed {FORMAT!r}: "
             "give a file written by discoformer-train"
         )
-    config = TrainConfig.from_json(metadata["config"])
-    return config, Progress(**json.loads(metadata["progress"])), tensors
+    try:
+        config = TrainConfig.from_json(metadata["config"])
+        progress = Progress(**json.loads(metadata["progress"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {path} has metadata of another version: {error!r}") from error
+    return config, progress, tensors
 
 
 def load_network(path: Path) -> DiScoFormer:

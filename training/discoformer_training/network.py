@@ -13,11 +13,12 @@ log sum_j exp l_ij: a Gaussian KDE is one head of one block (`set_kde`). Queries
 the same weights as the context to itself, never to each other.
 
 The heads are residuals on a closed-form base b, a Gaussian and a Student-t read from the context. With
-r^2 = |y|^2 / D and omega = 1 / (1 + r^2 / trust_radius^2),
+r^2 = |y|^2 / D,
 
     T = gamma log b + omega (sqrt(D) t_0 + D t_1),    S = gamma grad log b + omega sum_c g_c V_c,
+    omega = 1 / ((1 + q) (1 + (q / CUTOFF)^4)),    q = r^2 / trust_radius^2,
 
-so that far from the context the base alone remains.
+so that far from the context the base alone remains: t and g V grow like powers of log r at most.
 
 Shapes: B batch, N context points, M queries, D dimensions, H heads, E scalars, C vector channels, L blocks,
 G width of the sample embedding. Log-densities in nats; frame coordinates throughout.
@@ -35,6 +36,7 @@ from torch.nn.functional import gelu, logsigmoid, softplus
 from discoformer_training.attention import Attend, attend_plain
 
 LOG_TWO_PI = math.log(2 * math.pi)
+CUTOFF = 4.0  # r^2 / trust_radius^2 beyond which the network's word soon counts for nothing
 ABSENT = -1e4  # log-weight at and below which a context point counts for nothing
 
 
@@ -361,7 +363,7 @@ class Heads(nn.Module):
         """Return log-density (B, n) and score (B, n, D) of tokens at triplets (B, n, 3, D)."""
         dim = points.shape[-1]
         read = self.linear(tokens.scalars) + self.out(gelu(self.hidden(self.norm(tokens.scalars))))
-        trust = 1 / (1 + squared_radius(points) / self.trust_radius**2)
+        trust = trusted(squared_radius(points) / self.trust_radius**2)
         residual = trust * (dim**0.5 * read[..., 0] + dim * read[..., 1])
         residual_score = (trust[..., None] * read[..., 2:])[..., None, :] @ tokens.vectors
         return self.gamma * log_base + residual, self.gamma * base_score + residual_score[..., 0, :]
@@ -398,6 +400,11 @@ def invariants(points: Tensor) -> Tensor:
     )
     logs = torch.log1p(products)
     return torch.cat([logs, compressed(dim**0.5 * (logs - math.log(2)), 8)], -1)
+
+
+def trusted(q: Tensor) -> Tensor:
+    """The network's share omega at q = r^2 / trust_radius^2: one half at 1, then soon nothing."""
+    return 1 / ((1 + q) * (1 + (q / CUTOFF).square().square()))
 
 
 def compressed(x: Tensor, bound: float) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from discoformer_training.attention import attend_blocked
 from discoformer_training.checkpoint import Progress as RunProgress
-from discoformer_training.checkpoint import load_checkpoint, save_checkpoint, with_prefix
+from discoformer_training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, with_prefix
 from discoformer_training.config import TrainConfig
 from discoformer_training.loss import task_loss
 from discoformer_training.network import DiScoFormer, set_kde
@@ -117,14 +117,11 @@ class Trainer:
         self.network.module.load_state_dict(with_prefix(tensors, "network."))
         for name, tensor in with_prefix(tensors, "average.").items():
             self.average[name].copy_(tensor)
-        for name, parameter in self.network.module.named_parameters():
-            slots = ("step", "exp_avg", "exp_avg_sq")
-            self.optimizer.state[parameter] = {
-                slot: tensors[f"optimizer.{slot}.{name}"]
-                .to("cpu" if slot == "step" else parameter.device)
-                .clone()
-                for slot in slots
-            }
+        parameters = dict(self.network.module.named_parameters())
+        for key, value in with_prefix(tensors, "optimizer.").items():  # none before the first step
+            slot, name = key.split(".", 1)
+            device = "cpu" if slot == "step" else parameters[name].device
+            self.optimizer.state[parameters[name]][slot] = value.to(device).clone()
 
 
 def train(
@@ -162,11 +159,17 @@ def train(
     fabric.loggers.extend(_loggers(out / "logs")) if fabric.is_global_zero else None
     trainer = Trainer(config, fabric)
     if resume is not None:
-        _, progress, tensors = load_checkpoint(resume)
+        saved, progress, tensors = load_checkpoint(resume)
+        if saved.network != config.network:
+            raise CheckpointError(f"{resume} holds the network {saved.network}, needed {config.network}")
         trainer.restore(progress, tensors)
     elif weights_from is not None:
-        trainer.begin_with(with_prefix(load_checkpoint(weights_from)[2], "average."))
-    last = min(config.steps, stop_at or config.steps)
+        weights = with_prefix(load_checkpoint(weights_from)[2], "average.")
+        shapes = {name: tensor.shape for name, tensor in weights.items()}
+        if shapes != {name: tensor.shape for name, tensor in trainer.average.items()}:
+            raise CheckpointError(f"{weights_from} holds a network of other sizes than {config.network}")
+        trainer.begin_with(weights)
+    last = config.steps if stop_at is None else min(config.steps, stop_at)
     watch = _Watch()
     saved_at = started_at = time.monotonic()
     spent = trainer.progress.seconds
@@ -218,10 +221,12 @@ class _Watch:
     def __init__(self) -> None:
         self.smoothed = math.nan
         self.least = math.inf
+        self.seen = 0
 
     def see(self, loss: float, step: int) -> None:
         self.smoothed = loss if math.isnan(self.smoothed) else 0.98 * self.smoothed + 0.02 * loss
-        if step > 200:
+        self.seen += 1
+        if self.seen > 200:  # fewer say little: single tasks differ by orders of magnitude
             self.least = min(self.least, self.smoothed)
         if self.smoothed > DIVERGED * self.least:
             raise TrainingDivergedError(

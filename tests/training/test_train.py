@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from discoformer_training import train as loop
+from discoformer_training import trainer
 from discoformer_training.checkpoint import (
     CheckpointError,
     Progress,
@@ -27,13 +28,8 @@ from discoformer_training.config import TrainConfig
 from discoformer_training.loss import task_loss
 from discoformer_training.network import DiScoFormer
 from discoformer_training.stream import Task, draw_task
-from discoformer_training.train import (
-    CHECKPOINT,
-    Trainer,
-    TrainingDivergedError,
-    learning_rate_factor,
-    train,
-)
+from discoformer_training.train import CHECKPOINT, train
+from discoformer_training.trainer import Trainer, TrainingDivergedError, learning_rate_factor
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +48,7 @@ def at_step(monkeypatch) -> Callable[[int, Callable[[Task], Task | None]], None]
             task = draw_task(config, seed, step, **kwargs)
             return (action(task) or task) if step == when else task
 
-        monkeypatch.setattr(loop, "draw_task", draw)
+        monkeypatch.setattr(trainer, "draw_task", draw)
 
     return act
 
@@ -90,7 +86,7 @@ def scale_loss(monkeypatch) -> Callable[[Callable[[int], float]], None]:
             by = factor(next(count))
             return {name: by * value for name, value in task_loss(*args).items()}
 
-        monkeypatch.setattr(loop, "task_loss", scaled)
+        monkeypatch.setattr(trainer, "task_loss", scaled)
 
     return scale
 

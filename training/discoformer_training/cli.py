@@ -81,7 +81,8 @@ def run(
     from discoformer_training.checkpoint import CheckpointError, load_checkpoint
     from discoformer_training.config import TrainConfig
     from discoformer_training.stream import StreamConfig
-    from discoformer_training.train import TrainingDivergedError, train
+    from discoformer_training.train import train
+    from discoformer_training.trainer import TrainingDivergedError
 
     if threads:
         torch.set_num_threads(threads)

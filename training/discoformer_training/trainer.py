@@ -1,0 +1,111 @@
+"""The state of a training run and its one step: stream -> network -> loss -> AdamW -> moving average."""
+
+import math
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from discoformer_training.attention import attend_blocked
+from discoformer_training.checkpoint import Progress, with_prefix
+from discoformer_training.config import TrainConfig
+from discoformer_training.loss import task_loss
+from discoformer_training.network import DiScoFormer, set_kde
+from discoformer_training.stream import draw_task
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss or its gradient is no longer finite, or has grown far beyond its best."""
+
+
+class Trainer:
+    """A run under way."""
+
+    def __init__(self, config: TrainConfig, fabric: Fabric) -> None:
+        self.config = config
+        self.fabric = fabric
+        torch.manual_seed(config.seed)
+        torch.set_flush_denormal(True)  # tiny attention weights would slow the CPU tenfold
+        network = DiScoFormer(config.network, attend_blocked)
+        if config.kde_bandwidth is not None:
+            set_kde(network, config.kde_bandwidth)
+        matrices = [p for p in network.parameters() if p.ndim > 1]
+        others = [p for p in network.parameters() if p.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": config.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=config.learning_rate,
+            betas=(0.9, 0.98),
+        )
+        self.network, self.optimizer = fabric.setup(network, optimizer)
+        self.average = {name: p.detach().clone() for name, p in self.network.module.named_parameters()}
+        self.progress = Progress()
+
+    def step(self, share: float) -> dict[str, float]:
+        """Take one step, at this share of the run; return the loss and its terms."""
+        config, step = self.config, self.progress.step
+        task = draw_task(
+            config.stream, config.seed, step, rank=self.fabric.global_rank, device=self.fabric.device
+        )
+        rate = config.learning_rate * learning_rate_factor(config, step, share)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        terms = task_loss(self.network, task, config.loss)
+        self.optimizer.zero_grad()
+        self.fabric.backward(terms["loss"])
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
+        if not torch.isfinite(norm):
+            raise TrainingDivergedError(
+                f"step {step}: loss {terms['loss'].item()}, gradient norm {norm.item()}, needed finite values"
+            )
+        self.optimizer.step()
+        self._follow(min(config.average, (1 + step) / (10 + step)))
+        self.progress = Progress(
+            step=step + 1,
+            tokens=self.progress.tokens
+            + self.fabric.world_size
+            * task.queries.shape[0]
+            * (task.context.points.shape[1] + task.queries.shape[1]),
+            seconds=self.progress.seconds,
+        )
+        return {name: value.item() for name, value in terms.items()} | {"rate": rate, "norm": norm.item()}
+
+    @torch.no_grad()
+    def _follow(self, decay: float) -> None:
+        for name, parameter in self.network.module.named_parameters():
+            self.average[name].lerp_(parameter, 1 - decay)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that a run needs to continue, by name."""
+        tensors = {f"average.{name}": tensor for name, tensor in self.average.items()}
+        for name, parameter in self.network.module.named_parameters():
+            tensors[f"network.{name}"] = parameter.detach()
+            for slot, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{slot}.{name}"] = value
+        return tensors
+
+    def begin_with(self, weights: dict[str, Tensor]) -> None:
+        """Set the weights, and their average, by name."""
+        self.network.module.load_state_dict(weights)
+        for name, tensor in weights.items():
+            self.average[name].copy_(tensor)
+
+    def restore(self, progress: Progress, tensors: dict[str, Tensor]) -> None:
+        """Continue from the tensors of a checkpoint."""
+        self.progress = progress
+        self.network.module.load_state_dict(with_prefix(tensors, "network."))
+        for name, tensor in with_prefix(tensors, "average.").items():
+            self.average[name].copy_(tensor)
+        parameters = dict(self.network.module.named_parameters())
+        for key, value in with_prefix(tensors, "optimizer.").items():  # none before the first step
+            slot, name = key.split(".", 1)
+            device = "cpu" if slot == "step" else parameters[name].device
+            self.optimizer.state[parameters[name]][slot] = value.to(device).clone()
+
+
+def learning_rate_factor(config: TrainConfig, step: int, share: float) -> float:
+    """Linear rise over the warm-up, then 1, then half a cosine down to 0 at the end of the run."""
+    fallen = max(0.0, share - config.decay_from) / (1 - config.decay_from)
+    return min(1.0, (step + 1) / config.warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, fallen)))

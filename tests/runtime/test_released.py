@@ -115,6 +115,24 @@ def test_petals(model: discoformer.Model) -> None:
     assert p.log_density([[3.0, 0.8]])[0] < held_in.mean() - 1  # the gap between them
 
 
+@pytest.mark.parametrize("dim", [1, 2, 10, 30])
+def test_density_falls_and_score_points_inward_along_every_far_ray(
+    model: discoformer.Model, rng: np.random.Generator, dim: int
+) -> None:
+    means = rng.uniform(-3, 3, (4, dim))
+    x = means[rng.integers(4, size=200)] + 0.7 * rng.normal(size=(200, dim))
+    p = model.estimate(x)
+    direction = rng.normal(size=(16, 1, dim))
+    direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
+    radius = np.geomspace(100, 1e6, 50)[:, None] * np.sqrt(dim)
+    in_frame = radius * direction  # (16, 50, D)
+    y = p.frame.center + in_frame.reshape(-1, dim) @ np.linalg.inv(p.frame.linear)
+    log_density, score = p.log_density_and_score(y)
+    outward = (direction @ np.linalg.inv(p.frame.linear)).repeat(50, axis=1).reshape(-1, dim)
+    assert (np.diff(log_density.reshape(16, 50), axis=1) < 0).all()
+    assert (np.sum(score * outward, axis=1) < 0).all()
+
+
 def test_metadata(model: discoformer.Model) -> None:
     assert model.metadata.name == DEFAULT_NAME
     assert model.metadata.trained_dim[0] == 1

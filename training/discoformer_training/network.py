@@ -215,7 +215,7 @@ class Attention(nn.Module):
     def __init__(self, config: NetworkConfig, attend: Attend) -> None:
         super().__init__()
         self.attend = attend
-        self.n_heads = config.heads
+        self.config = config
         width = config.heads * config.head_scalars
         shifts = config.heads * config.head_channels
         self.norm = nn.LayerNorm(config.scalars)
@@ -244,24 +244,25 @@ class Attention(nn.Module):
         beta = self._inverse_bandwidth(own, sample)  # (B, H, n, 1)
         own_point = mixed(self.vector_query, tokens.vectors)
         seen_point = mixed(self.vector_key, context.vectors)
-        queries = torch.cat(
-            [self._split(self.query(own)) / self._head_width() ** 0.5, beta * own_point, -0.5 * beta], -1
-        )
-        keys = torch.cat(
-            [self._split(self.key(seen)), seen_point, seen_point.square().sum(-1, keepdim=True)], -1
-        )
-        # The log-weights are one more coordinate: 1 in the queries, log w_j in the keys.
-        queries = torch.cat([queries, torch.ones_like(beta)], -1)
-        keys = torch.cat([keys, log_weights[:, None, :, None].expand(-1, self.n_heads, -1, -1)], -1)
-        values = torch.cat([self._split(self.value(seen)), mixed(self.vector_value, context.vectors)], -1)
+        width = self.config.head_scalars
+        # l_ij as one inner product, but for |Q V_i|^2, which is the same for all j and comes in below.
+        queries = [
+            self._split(self.query(own)) / width**0.5,
+            beta * own_point,
+            -0.5 * beta,
+            torch.ones_like(beta),
+        ]
+        square = seen_point.square().sum(-1, keepdim=True)
+        keys = [self._split(self.key(seen)), seen_point, square, self._per_head(log_weights)]
+        values = [self._split(self.value(seen)), mixed(self.vector_value, context.vectors)]
 
-        output, log_normaliser = self.attend(queries, keys, values)
-        average, seen_mean = output[..., : self._head_width()], output[..., self._head_width() :]
+        output, log_normaliser = self.attend(*(torch.cat(parts, -1) for parts in (queries, keys, values)))
+        average, seen_mean = output[..., :width], output[..., width:]
         shift = seen_mean - mixed(self.vector_value, tokens.vectors)  # (B, H, n, Cv D)
         log_normaliser = log_normaliser - 0.5 * beta[..., 0] * own_point.square().sum(-1)
         scalars = torch.cat([average, log_normaliser[..., None] / root_dim], -1).transpose(1, 2).flatten(2)
         shift = (
-            shift.transpose(1, 2).unflatten(-1, (self._head_channels(), -1)).flatten(2, 3)
+            shift.transpose(1, 2).unflatten(-1, (self.config.head_channels, -1)).flatten(2, 3)
         )  # (B, n, H Cv, D)
         vectors = self.vector_out @ (self.gate(own)[..., None] * shift)
         return Tokens(tokens.scalars + self.scalar_out(scalars), tokens.vectors + vectors)
@@ -273,13 +274,11 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """(B, n, H e) to (B, H, n, e)."""
-        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+        return x.unflatten(-1, (self.config.heads, -1)).transpose(1, 2)
 
-    def _head_width(self) -> int:
-        return self.query.out_features // self.n_heads
-
-    def _head_channels(self) -> int:
-        return self.vector_value.shape[1]
+    def _per_head(self, x: Tensor) -> Tensor:
+        """(B, n) to (B, H, n, 1), the same in every head."""
+        return x[:, None, :, None].expand(-1, self.config.heads, -1, -1)
 
 
 class FeedForward(nn.Module):
@@ -459,7 +458,8 @@ def set_kde(network: DiScoFormer, bandwidth: float) -> None:
     embedding.combination.bias[0] = 1  # channel 0 is y itself
 
     beta = bandwidth**-2
-    attention.query.weight[: attention._head_width()] = 0
+    width = network.config.head_scalars
+    attention.query.weight[:width] = 0
     for mix in (attention.vector_query, attention.vector_key, attention.vector_value):
         mix[0] = 0
         mix[0, 0, 0] = 1
@@ -467,7 +467,7 @@ def set_kde(network: DiScoFormer, bandwidth: float) -> None:
     attention.bandwidth.bias[0] = beta + math.log(-math.expm1(-beta))  # inverse of softplus
     attention.gate.weight[0] = 0
     attention.gate.bias[0] = 1
-    attention.scalar_out.weight[0, attention._head_width()] = 1  # scalar 0: log-normaliser / sqrt(D)
+    attention.scalar_out.weight[0, width] = 1  # scalar 0: log-normaliser / sqrt(D)
     attention.vector_out[1, 0] = 1  # channel 1: the mean shift
 
     heads.gamma.zero_()

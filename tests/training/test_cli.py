@@ -1,0 +1,85 @@
+"""The command line of training: a run, its continuation, its errors, and the benchmark of what it made."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from discoformer_training.checkpoint import load_checkpoint
+from discoformer_training.cli import commands
+
+TINY = ("--accelerator", "cpu", "--dims", "1", "3", "--context-sizes", "32", "40", "--tokens", "200")
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(commands, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    result = invoke("run", "--out", out, "--steps", 3, *TINY)
+    assert result.exit_code == 0, result.output
+    return out / "checkpoint.safetensors"
+
+
+def test_a_run_leaves_a_checkpoint_with_its_configuration(checkpoint: Path) -> None:
+    config, progress, _ = load_checkpoint(checkpoint)
+    assert progress.step == config.steps == 3
+    assert config.stream.dims == (1, 3)
+    assert config.stream.context_sizes == (32, 40)
+
+
+def test_a_finished_run_resumed_takes_no_step_and_keeps_its_configuration(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    result = invoke("run", "--out", tmp_path, "--resume", checkpoint, "--accelerator", "cpu")
+    assert result.exit_code == 0, result.output
+    assert load_checkpoint(tmp_path / "checkpoint.safetensors")[:2] == load_checkpoint(checkpoint)[:2]
+
+
+def test_an_unreadable_checkpoint_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    result = invoke("run", "--out", tmp_path, "--resume", tmp_path / "absent", "--accelerator", "cpu")
+    assert result.exit_code == 1
+    assert "cannot be read" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_the_benchmark_measures_a_checkpoint_beside_the_baselines(checkpoint: Path, tmp_path: Path) -> None:
+    out, cache = tmp_path / "report.json", tmp_path / "cache.json"
+    options = ("--cell", "gmm:2:64:1-3", "--draws", 2, "--seed", 5, "--cache", cache, "--format", "json")
+    result = invoke("benchmark", checkpoint, *options, "--out", out)
+    assert result.exit_code == 0, result.output
+    report = json.loads(out.read_text())
+    assert (report["seed"], report["draws"]) == (5, 2)
+    names = {row["name"] for row in report["rows"]}
+    assert {"discoformer", "kde_best", "gmm_bic", "gaussian"} <= names
+    assert all(row["cell"]["modes"] == [1, 3] for row in report["rows"])
+
+
+@pytest.mark.parametrize("cell", ["gmm:2", "gmm:x:64", "gmm:2:64:1:2", "2:64"])
+def test_a_cell_that_cannot_be_read_is_a_usage_error(cell: str) -> None:
+    result = invoke("benchmark", "--cell", cell)
+    assert result.exit_code == 2
+    assert "FAMILY:D:N" in result.output
+
+
+def test_help_needs_neither_torch_nor_lightning_and_a_run_says_what_to_install() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = sys.modules['lightning'] = None\n"
+        "from discoformer_training.cli import main\n"
+        "sys.argv[0] = 'discoformer-train'; main()"
+    )
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
+        )
+
+    assert run("run", "--help").returncode == 0
+    missing = run("run", "--out", "nowhere")
+    assert missing.returncode == 1
+    assert "pip install 'discoformer[train]'" in missing.stderr

@@ -1,6 +1,4 @@
-"""Export of DiScoFormer checkpoints to ONNX, with dynamic batch, context, query and dimension axes."""
+"""Export of DiScoFormer checkpoints to ONNX, with dynamic batch, context, query and dimension axes.
 
-from discoformer_export.errors import ExportError
-from discoformer_export.model_folder import release
-
-__all__ = ["ExportError", "release"]
+`discoformer_export.model_folder.release` turns a checkpoint into the folder of a released model.
+"""

@@ -24,7 +24,8 @@ def export(
     Writes encode.onnx, query.onnx, core.onnx, weights.safetensors, config.json and parity.json, unless a
     graph differs from PyTorch.
     """
-    from discoformer_export import ExportError, release
+    from discoformer_export.errors import ExportError
+    from discoformer_export.model_folder import release
     from discoformer_training.checkpoint import CheckpointError
 
     try:

@@ -95,6 +95,7 @@ def estimate(
     if query and on_grid:
         raise click.UsageError("--query and --grid exclude each other")
     with _errors_as_messages():
+        _require_extras(out, plot)
         context, row_weights = _read_context(data, columns, weights)
         names = context.columns or tuple(f"x{j + 1}" for j in range(context.values.shape[1]))
         with warnings.catch_warnings():
@@ -137,6 +138,14 @@ def info(model: str, device: Any) -> None:
         }
     for name, value in lines.items():
         click.echo(f"{name:15} {value}")
+
+
+def _require_extras(out: Path | None, plot: Path | None) -> None:
+    """Fails before any work is done where an output needs a package that is not installed."""
+    if plot:
+        require("matplotlib")
+    if out and out.suffix == ".parquet":
+        require("pyarrow")
 
 
 def _read_context(data: Path, columns: str | None, weights: str | None) -> tuple[Table, Any]:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +15,10 @@ import torch
 from click.testing import CliRunner
 
 import discoformer
-from discoformer_export import ExportError, release
 from discoformer_export.cli import export
+from discoformer_export.errors import ExportError
 from discoformer_export.graphs import AXES, GRAPHS, Core, Graph, example_inputs
+from discoformer_export.model_folder import release
 from discoformer_export.onnx_files import to_onnx
 from discoformer_export.parity import TOLERANCE, measure
 from discoformer_training.checkpoint import Progress, save_checkpoint
@@ -187,6 +190,23 @@ def test_files_that_differ_from_the_network_are_not_written(checkpoint: Path, tm
     with pytest.raises(ExportError, match="differ from PyTorch"):
         release(checkpoint, tmp_path / "wrong", name="wrong", version="1")
     assert not (tmp_path / "wrong").exists()
+
+
+def test_help_needs_no_torch_and_an_export_says_what_to_install() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = sys.modules['onnx'] = None\n"
+        "from discoformer_export.cli import main\n"
+        "main()"
+    )
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", program, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert run("--help").returncode == 0
+    missing = run("run.safetensors", "--out", "nowhere")
+    assert missing.returncode == 1
+    assert "pip install 'discoformer[export]'" in missing.stderr
 
 
 def test_a_missing_checkpoint_is_a_message_not_a_traceback(tmp_path: Path) -> None:

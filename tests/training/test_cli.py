@@ -41,6 +41,31 @@ def test_a_finished_run_resumed_takes_no_step_and_keeps_its_configuration(
     assert load_checkpoint(tmp_path / "checkpoint.safetensors")[:2] == load_checkpoint(checkpoint)[:2]
 
 
+def test_settings_come_from_the_file_and_then_from_the_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"seed": 4, "network": {"blocks": 1, "scalars": 8}, "stream": {"modes": [2, 3]}}')
+    result = invoke("run", "--out", tmp_path, "--config", file, "--steps", 1, *TINY)
+    assert result.exit_code == 0, result.output
+    config = load_checkpoint(tmp_path / "checkpoint.safetensors")[0]
+    assert (config.seed, config.steps, config.network.blocks, config.network.scalars) == (4, 1, 1, 8)
+    assert (config.stream.modes, config.stream.tokens, config.stream.dims) == ((2, 3), 200, (1, 3))
+
+
+@pytest.mark.parametrize("text", ["{", '{"stepz": 3}', '{"network": {"depth": 1}}'])
+def test_a_file_of_settings_that_cannot_be_used_is_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(text)
+    result = invoke("run", "--out", tmp_path, "--config", file)
+    assert result.exit_code == 1
+    assert str(file) in result.output
+
+
+def test_settings_beside_a_checkpoint_to_continue_are_a_usage_error(checkpoint: Path, tmp_path: Path) -> None:
+    result = invoke("run", "--out", tmp_path, "--resume", checkpoint, "--seed", 1)
+    assert result.exit_code == 2
+    assert "--resume" in result.output
+
+
 def test_an_unreadable_checkpoint_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     result = invoke("run", "--out", tmp_path, "--resume", tmp_path / "absent", "--accelerator", "cpu")
     assert result.exit_code == 1

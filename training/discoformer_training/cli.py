@@ -5,13 +5,17 @@ Everything heavy is imported inside the commands, so that `--help` needs click a
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from discoformer_training.benchmark import Cell
+    from discoformer_training.config import TrainConfig
+
+PATH = click.Path(path_type=Path)
 
 
 @click.group()
@@ -30,90 +34,73 @@ def main() -> None:
 
 
 @commands.command()
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the run: checkpoint and logs."
-)
-@click.option(
-    "--resume", type=click.Path(path_type=Path), help="Checkpoint to continue from, with its configuration."
-)
-@click.option(
-    "--weights-from", type=click.Path(path_type=Path), help="Checkpoint whose weights a new run begins with."
-)
-@click.option("--seed", default=0, show_default=True, help="Of the weights and of the stream.")
-@click.option("--steps", default=20_000, show_default=True, help="Length of the run.")
-@click.option("--learning-rate", default=1.5e-3, show_default=True, help="Peak of the learning rate.")
-@click.option(
-    "--dims", nargs=2, type=int, default=(1, 100), show_default=True, help="Least and greatest dimension."
-)
-@click.option(
-    "--context-sizes", nargs=2, type=int, default=(32, 2048), show_default=True, help="Least and greatest N."
-)
-@click.option(
-    "--tokens", default=3072, show_default=True, help="Context points and queries of a step, about."
-)
-@click.option("--kde-bandwidth", type=float, help="Start as a KDE of this bandwidth in the frame.")
-@click.option(
-    "--time-budget", type=float, help="Minutes after which the run ends, its learning rate decayed."
-)
+@click.option("--out", type=PATH, required=True, help="Folder of the run: checkpoint and logs.")
+@click.option("--config", "file", type=PATH, help="JSON file of settings; those absent keep their defaults.")
+@click.option("--resume", type=PATH, help="Checkpoint to continue from, with its settings.")
+@click.option("--weights-from", type=PATH, help="Checkpoint whose weights a new run begins with.")
+@click.option("--seed", type=int, help="Of the weights and of the stream [default: 0].")
+@click.option("--steps", type=int, help="Length of the run [default: 20000].")
+@click.option("--learning-rate", type=float, help="Its peak [default: 0.0015].")
+@click.option("--dims", nargs=2, type=int, help="Least and greatest dimension [default: 1 100].")
+@click.option("--context-sizes", nargs=2, type=int, help="Least and greatest N [default: 32 2048].")
+@click.option("--tokens", type=int, help="Context points and queries of a step, about [default: 3072].")
+@click.option("--time-budget", type=float, help="Minutes until the run ends, its learning rate decayed.")
 @click.option("--accelerator", default="auto", show_default=True, help="cpu, cuda or auto.")
-@click.option("--devices", default="auto", show_default=True, help="Number of devices (processes).")
+@click.option("--devices", default=1, show_default=True, help="Number of devices, a process each.")
 @click.option("--threads", type=int, help="CPU threads of each process.")
 def run(
     out: Path,
+    file: Path | None,
     resume: Path | None,
     weights_from: Path | None,
-    seed: int,
-    steps: int,
-    learning_rate: float,
-    dims: tuple[int, int],
-    context_sizes: tuple[int, int],
-    tokens: int,
-    kde_bandwidth: float | None,
     time_budget: float | None,
     accelerator: str,
-    devices: str,
+    devices: int,
     threads: int | None,
+    **settings: Any,
 ) -> None:
     """Train a network on the stream of mixtures."""
     import torch
     from lightning.fabric import Fabric
 
     from discoformer_training.checkpoint import CheckpointError, load_checkpoint
-    from discoformer_training.config import TrainConfig
-    from discoformer_training.stream import StreamConfig
     from discoformer_training.train import train
     from discoformer_training.trainer import TrainingDivergedError
 
+    given = {name: value for name, value in settings.items() if value is not None}
+    if resume and (given or file or weights_from):
+        raise click.UsageError("--resume continues with the settings of the checkpoint: give no others")
     if threads:
         torch.set_num_threads(threads)
-    n_devices = int(devices) if devices.isdecimal() else 1 if accelerator == "cpu" else devices
-    fabric = Fabric(accelerator=accelerator, devices=n_devices)
     try:
-        if resume is not None:
-            config = load_checkpoint(resume)[0]
-        else:
-            config = TrainConfig(
-                stream=StreamConfig(dims=dims, context_sizes=context_sizes, tokens=tokens),
-                seed=seed,
-                steps=steps,
-                learning_rate=learning_rate,
-                kde_bandwidth=kde_bandwidth,
-            )
+        config = load_checkpoint(resume)[0] if resume else _config(file, given)
         progress = train(
             config,
             out,
             resume=resume,
             weights_from=weights_from,
             time_budget=None if time_budget is None else 60 * time_budget,
-            fabric=fabric,
+            fabric=Fabric(accelerator=accelerator, devices=devices),
         )
     except (CheckpointError, TrainingDivergedError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"step {progress.step}, {progress.tokens:,} tokens, {progress.seconds:.0f} s", err=True)
 
 
+def _config(file: Path | None, given: dict[str, Any]) -> "TrainConfig":
+    """Read the settings of a file, and replace those given on the command line."""
+    from discoformer_training.config import TrainConfig
+
+    try:
+        config = TrainConfig() if file is None else TrainConfig.from_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError) as error:
+        raise click.ClickException(f"--config {file} cannot be used: {error}") from error
+    of_stream = {name: given.pop(name) for name in ("dims", "context_sizes", "tokens") if name in given}
+    return replace(config, stream=replace(config.stream, **of_stream), **given)
+
+
 @commands.command()
-@click.argument("model", type=click.Path(path_type=Path), required=False)
+@click.argument("model", type=PATH, required=False)
 @click.option(
     "--cell", "cells", multiple=True, help="FAMILY:D:N or FAMILY:D:N:MODES, repeatable [default: the table]."
 )
@@ -121,7 +108,7 @@ def run(
 @click.option("--seed", default=0, show_default=True, help="Of the draws.")
 @click.option(
     "--cache",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("benchmarks/baselines.json"),
     show_default=True,
     help="Where the baselines' results are kept.",
@@ -133,7 +120,7 @@ def run(
     default="text",
     show_default=True,
 )
-@click.option("--out", type=click.Path(path_type=Path), help="File to write to instead of standard output.")
+@click.option("--out", type=PATH, help="File to write to instead of standard output.")
 def benchmark(
     model: Path | None,
     cells: tuple[str, ...],

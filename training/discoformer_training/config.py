@@ -18,7 +18,7 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     seed: int = 0  # of the weights and of the stream
     steps: int = 20_000  # the whole run, unless a time budget ends it sooner
-    learning_rate: float = 2e-3  # its peak
+    learning_rate: float = 1.5e-3  # its peak
     warmup: int = 100  # steps of linear rise
     decay_from: float = 0.4  # share of the run after which the rate falls, as a cosine, to 0
     weight_decay: float = 0.01  # on matrices
@@ -32,15 +32,20 @@ class TrainConfig:
 
     @staticmethod
     def from_json(text: str) -> "TrainConfig":
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote, or a part of it: what is absent keeps its default.
+
+        Raises:
+            ValueError: not JSON.
+            TypeError: a name that is no setting.
+        """
         values: dict[str, Any] = json.loads(text)
         stream: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
-            for key, value in values.pop("stream").items()
+            for key, value in values.pop("stream", {}).items()
         }
         return TrainConfig(
-            network=NetworkConfig(**values.pop("network")),
+            network=NetworkConfig(**values.pop("network", {})),
             stream=StreamConfig(**stream),
-            loss=LossConfig(**values.pop("loss")),
+            loss=LossConfig(**values.pop("loss", {})),
             **values,
         )

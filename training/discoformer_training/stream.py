@@ -61,6 +61,7 @@ def draw_task(
     )
     context = mixtures.sample(n, generator=generator)
     n_fresh, n_seen, n_noised = (round(share * m) for share in (config.fresh, config.seen, config.noised))
+    n_seen = min(n, n_seen)
     draws = mixtures.sample(m - n_seen, generator=generator)
     off_support = _moved_off(draws[:, n_fresh:], n_noised, mixtures, generator)
     queries = torch.cat([draws[:, :n_fresh], context[:, :n_seen], off_support], 1)

@@ -8,7 +8,9 @@ from discoformer_training.baselines import (
     BANDWIDTH_FACTORS,
     BASELINES,
     Baseline,
+    Components,
     KernelDensity,
+    floor,
     gaussian,
     gmm_bic,
     isotropic_axes,
@@ -17,7 +19,7 @@ from discoformer_training.baselines import (
     scott_bandwidth,
     whitened_axes,
 )
-from discoformer_training.benchmark import Cell, draw
+from discoformer_training.benchmark import Cell, Draw, draw
 from discoformer_training.metrics import (
     FloatArray,
     Measurement,
@@ -97,6 +99,82 @@ def test_gmm_passes_over_degenerate_fits() -> None:
     at = draw(Cell("gmm", 30, 256), 7)  # unguarded, BIC prefers a fit with 17 times the Gaussian's error
     errors = [sum_errors(fit(at.context, at.queries, at.truth), at.truth) for fit in (gmm_bic, gaussian)]
     assert errors[0].log_density_error <= errors[1].log_density_error
+
+
+def at_floor(at: Draw) -> Values:
+    assert at.components is not None
+    return floor(at.context, at.queries, at.components)
+
+
+def relative_errors(estimate: Values, truth: Values) -> tuple[float, float]:
+    """Squared errors of the score and of the log-density, over those of zero and of the mean."""
+    spread = np.square(truth.log_density - truth.log_density.mean()).sum()
+    power = np.square(truth.score).sum()
+    return score_error(estimate, truth) / power, log_density_error(estimate, truth) / spread
+
+
+@pytest.mark.parametrize(("dim", "modes"), [(1, (3, 3)), (2, (1, 10)), (10, (4, 4))])
+def test_floor_approaches_the_truth_with_the_context(dim: int, modes: tuple[int, int]) -> None:
+    small, large = (draw(Cell("gmm", dim, n, modes), 0) for n in (400, 100_000))
+    errors = [relative_errors(at_floor(at), at.truth) for at in (small, large)]
+    assert max(errors[1]) < 2e-3
+    assert all(many < few / 20 for few, many in zip(*errors, strict=True))
+
+
+@pytest.mark.parametrize("dim", [1, 4])
+def test_floor_is_a_density_with_its_score(dim: int) -> None:
+    at = draw(Cell("gmm", dim, 200), 2)
+    assert at.components is not None
+    components = at.components
+
+    def estimate(context: FloatArray, queries: FloatArray, _truth: Values) -> Values:
+        return floor(context, queries, components)
+
+    numerical = finite_difference(estimate, at.context, at.queries[:9])
+    np.testing.assert_allclose(at_floor(at).score[:9], numerical, rtol=1e-5, atol=1e-6)
+
+
+def test_floor_of_one_component_is_the_shrunk_gaussian() -> None:
+    """Wherever it starts from; by hand with the formula of the shrinkage."""
+    context, queries = sample(3)
+    (n, dim), prior = context.shape, 5
+    covariance = np.cov(context.T)
+    trace, square = np.trace(covariance), np.trace(covariance @ covariance)
+    amount = ((1 - 2 / dim) * square + trace**2) / ((n - 2 / dim) * (square - trace**2 / dim))
+    target = trace / dim * np.eye(dim)
+    amount **= 1.5
+    shrunk = ((n - 1) * ((1 - amount) * covariance + amount * target) + prior * target) / (n - 1 + prior)
+    expected = multivariate_normal(context.mean(axis=0), shrunk).logpdf(queries)
+    start = Components(np.ones(1), np.zeros((1, dim)), np.eye(dim)[None])
+    np.testing.assert_allclose(floor(context, queries, start).log_density, expected, rtol=1e-9)
+
+
+def test_floor_scales_with_the_data() -> None:
+    at = draw(Cell("gmm", 3, 100), 1)
+    assert at.components is not None
+    true, unit = at.components, 1e-7
+    components = Components(true.weights, unit * true.means, unit**2 * true.covariances)
+    scaled = floor(unit * at.context, unit * at.queries, components)
+    np.testing.assert_allclose(unit * scaled.score, at_floor(at).score, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("dim", "context_size"), [(2, 256), (5, 256), (10, 1024)])
+def test_floor_is_below_the_fitted_mixture(dim: int, context_size: int) -> None:
+    draws = [draw(Cell("gmm", dim, context_size), index) for index in range(4)]
+    for error in (score_error, log_density_error):
+        lowest = sum(error(at_floor(at), at.truth) for at in draws)
+        assert lowest < sum(error(gmm_bic(at.context, at.queries, at.truth), at.truth) for at in draws)
+
+
+def test_floor_bears_a_component_without_points() -> None:
+    """Or with too few points for a covariance."""
+    at = draw(Cell("gmm", 5, 32, modes=(10, 10)), 0)
+    far = Components(
+        np.full(2, 0.5), np.array([np.zeros(5), np.full(5, 1e3)]), np.stack([np.eye(5), np.eye(5)])
+    )
+    for values in (at_floor(at), floor(at.context, at.queries, far)):
+        assert np.isfinite(values.log_density).all()
+        assert np.isfinite(values.score).all()
 
 
 @pytest.mark.parametrize(("dim", "context_size"), [(1, 512), (2, 64), (5, 512), (30, 256)])

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from scipy.stats import multivariate_normal
 
-from discoformer_training.baselines import BASELINES, Baseline
+from discoformer_training import benchmark
+from discoformer_training.baselines import BASELINES, FLOORS, Baseline, Components, Floor
 from discoformer_training.benchmark import (
     BenchmarkError,
     Cell,
@@ -17,6 +20,7 @@ from discoformer_training.benchmark import (
     run_benchmark,
 )
 from discoformer_training.metrics import FloatArray, Values
+from discoformer_training.mixtures import draw_mixtures
 from discoformer_training.report import render_json, render_markdown, render_summary, render_text
 
 CELLS = [Cell("gmm", 2, 64, queries=16), Cell("gmm", 3, 64, modes=(2, 2), queries=16)]
@@ -32,6 +36,23 @@ def perfect(_context: FloatArray, _queries: FloatArray, truth: Values) -> Values
 
 def unreachable(_context: FloatArray, _queries: FloatArray, _truth: Values) -> Values:
     raise AssertionError("a cached baseline was computed again")
+
+
+def below(_context: FloatArray, queries: FloatArray, _components: Components) -> Values:
+    raise AssertionError("a cached floor was computed again")
+
+
+class Bare:
+    """A density that does not say what it is a mixture of."""
+
+    def __init__(self, cell: Cell, generator: torch.Generator) -> None:
+        self.mixture = draw_mixtures(1, cell.dim, modes=cell.modes, generator=generator)
+
+    def sample(self, n: int, *, generator: torch.Generator) -> torch.Tensor:
+        return self.mixture.sample(n, generator=generator)
+
+    def log_density_and_score(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.mixture.log_density_and_score(points)
 
 
 def run(cache: Path | None = None, draws: int = 3, cells: list[Cell] = CELLS) -> Report:
@@ -66,8 +87,47 @@ def test_truth_is_the_gradient() -> None:
     assert np.median(np.abs(slope - score)) < 1e-3
 
 
+@pytest.mark.parametrize("cell", [CELLS[0], Cell("gmm", 1, 64), Cell("gmm", 7, 64, modes=(3, 3))])
+def test_components_give_the_true_log_density(cell: Cell) -> None:
+    at = draw(cell, 0)
+    assert at.components is not None
+    columns = zip(at.components.weights, at.components.means, at.components.covariances, strict=True)
+    density = np.sum([w * multivariate_normal(m, c).pdf(at.queries) for w, m, c in columns], axis=0)
+    np.testing.assert_allclose(np.log(density), at.truth.log_density, rtol=1e-9)
+    assert cell.modes[0] <= len(at.components.weights) <= cell.modes[1]
+
+
+def test_floor_sees_the_components_and_not_the_truth() -> None:
+    seen: list[tuple[object, ...]] = []
+
+    def spy(*shown: FloatArray | Components) -> Values:
+        seen.append(shown)
+        return Values(np.zeros(16), np.zeros((16, 2)))
+
+    run_benchmark({}, CELLS[:1], draws=1, baselines={}, floors={"spy": spy})
+    ((context, queries, components),) = seen
+    at = draw(CELLS[0], 0)
+    np.testing.assert_array_equal(context, at.context)
+    np.testing.assert_array_equal(queries, at.queries)
+    assert isinstance(components, Components)
+
+
+def test_family_without_components_has_no_floor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(benchmark.FAMILIES, "bare", Bare)
+    cells, cache = [CELLS[0], Cell("bare", 2, 64, queries=16)], tmp_path / "cache.json"
+    report = run_benchmark({}, cells, draws=2, baselines={"truth": perfect}, cache=cache)
+    assert [(row.cell, row.name) for row in report.rows] == [
+        (cells[0], "truth"),
+        (cells[0], "floor"),
+        (cells[1], "truth"),
+    ]
+    assert run_benchmark({}, cells, draws=2, baselines={"truth": perfect}, cache=cache) == report
+    assert render_summary(report).splitlines()[-1].endswith("|  |")
+    assert cache.read_text().count('"floor"') == 1
+
+
 def test_zero_and_perfect_predictors() -> None:
-    report = run_benchmark({"zero": zero}, CELLS[:1], draws=4, baselines={"truth": perfect})
+    report = run_benchmark({"zero": zero}, CELLS[:1], draws=4, baselines={"truth": perfect}, floors={})
     zero_row, perfect_row = report.rows
     assert zero_row.score_percent == pytest.approx((100.0, 0.0))
     assert perfect_row.score_percent == (0.0, 0.0)
@@ -105,7 +165,7 @@ def test_interruption_keeps_finished_cells(tmp_path: Path) -> None:
 
     cache = tmp_path / "cache.json"
     with pytest.raises(KeyboardInterrupt):
-        run_benchmark({}, CELLS, draws=2, baselines={"interrupted": interrupt}, cache=cache)
+        run_benchmark({}, CELLS, draws=2, baselines={"interrupted": interrupt}, floors={}, cache=cache)
     (entry,) = json.loads(cache.read_text())["entries"]
     assert (entry["dim"], entry["score_error"]) == (2, [0.0, 0.0])
 
@@ -114,9 +174,22 @@ def test_cache_spares_the_baselines(tmp_path: Path) -> None:
     cache = tmp_path / "cache.json"
     report = run(cache)
     never: dict[str, Baseline] = dict.fromkeys(BASELINES, unreachable)
-    assert run_benchmark({"zero": zero}, CELLS, draws=3, baselines=never, cache=cache) == report
-    fewer = run_benchmark({"zero": zero}, CELLS, draws=2, baselines=never, cache=cache)
+    floors: dict[str, Floor] = dict.fromkeys(FLOORS, below)
+    again = run_benchmark({"zero": zero}, CELLS, draws=3, baselines=never, floors=floors, cache=cache)
+    assert again == report
+    fewer = run_benchmark({"zero": zero}, CELLS, draws=2, baselines=never, floors=floors, cache=cache)
     assert fewer == run(draws=2)
+
+
+def test_cache_without_floors_gets_them_and_keeps_its_lines(tmp_path: Path) -> None:
+    cache = tmp_path / "cache.json"
+    old = run_benchmark({}, CELLS, draws=2, floors={}, cache=cache)
+    lines = [line.rstrip(",") for line in cache.read_text().splitlines()[1:-1]]
+    never: dict[str, Baseline] = dict.fromkeys(BASELINES, unreachable)
+    new = run_benchmark({}, CELLS, draws=2, baselines=never, cache=cache)
+    assert [line.rstrip(",") for line in cache.read_text().splitlines()[1 : 1 + len(lines)]] == lines
+    assert [row for row in new.rows if row.name != "floor"] == old.rows
+    assert len(new.rows) == len(old.rows) + len(CELLS)
 
 
 def test_tampered_cache_is_refused(tmp_path: Path) -> None:
@@ -147,6 +220,8 @@ def test_wrong_arguments_are_refused() -> None:
         run(draws=0)
     with pytest.raises(ValueError, match="gmm_bic"):
         run_benchmark({"gmm_bic": zero}, CELLS)
+    with pytest.raises(ValueError, match="floor"):
+        run_benchmark({"floor": zero}, CELLS)
 
 
 def test_default_cells() -> None:
@@ -161,6 +236,7 @@ def test_rendering_shows_every_row_and_the_seed(render: Callable[[Report], str])
     text = render(report)
     assert "seed 0, 3 draws" in text
     assert "100 ± " in text
+    assert "floor: EM started from the true components" in text
     for row in report.rows:
         label = f"gmm D={row.cell.dim} N=64"
         assert any(label in line and row.name in line for line in text.splitlines())

@@ -74,15 +74,17 @@ def test_an_unreadable_checkpoint_is_one_line_and_exit_code_1(tmp_path: Path) ->
 
 
 def test_the_benchmark_measures_a_checkpoint_beside_the_baselines(checkpoint: Path, tmp_path: Path) -> None:
-    out, cache = tmp_path / "report.json", tmp_path / "cache.json"
-    options = ("--cell", "gmm:2:64:1-3", "--draws", 2, "--seed", 5, "--cache", cache, "--format", "json")
-    result = invoke("benchmark", checkpoint, *options, "--out", out)
+    cache = tmp_path / "cache.json"
+    options = ("--cell", "gmm:2:64:1-3", "--draws", 2, "--seed", 5, "--cache", cache)
+    result = invoke("benchmark", checkpoint, *options, "--out", tmp_path)
     assert result.exit_code == 0, result.output
-    report = json.loads(out.read_text())
+    report = json.loads((tmp_path / "benchmark.json").read_text())
     assert (report["seed"], report["draws"]) == (5, 2)
     names = {row["name"] for row in report["rows"]}
     assert {"discoformer", "kde_best", "gmm_bic", "gaussian"} <= names
     assert all(row["cell"]["modes"] == [1, 3] for row in report["rows"])
+    for text in (result.output, (tmp_path / "benchmark.md").read_text()):
+        assert all(name in text for name in names)
 
 
 @pytest.mark.parametrize("cell", ["gmm:2", "gmm:x:64", "gmm:2:64:1:2", "2:64"])

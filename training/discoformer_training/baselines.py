@@ -16,13 +16,32 @@ Scott's rule is ``h = N^(-1 / (D + 4))`` in whitened axes, as in ``scipy.stats.g
 fitted by maximum likelihood (EM for the mixture), with K chosen by the Bayesian information criterion
 (Schwarz 1978).
 
-All are functions of ``(context, queries, truth)``; only the kernel densities called *best* look at the truth.
+These are functions of ``(context, queries, truth)``; only the kernel densities called *best* look at the
+truth.
+
+**Floor.** What is left of the error if one is told the components, and has to estimate them again from the
+context: EM started at the truth, with shrunk covariances. With responsibilities r_k, n_k = sum_i r_k(x_i),
+the weighted covariance S_k on d_k = n_k - 1 degrees of freedom, v = sum_k d_k tr S_k / (D sum_k d_k) and c
+prior points in each component, its maximisation step is
+
+    pi_k = (n_k + c) / (N + c K),    m_k = sum_i r_k(x_i) x_i / n_k
+    C_k = (d_k [(1 - a_k) S_k + a_k (tr S_k / D) I] + c v I) / (d_k + c)
+
+with a_k^(2/3) the amount of the oracle approximating shrinkage (Chen, Wiesel, Eldar and Hero, *IEEE
+Transactions on Signal Processing* 58, 2010; the power measured 3 to 8 % better in the score from D = 5,
+N = 1024 on).
+
+It is no competitor, for nobody is told the components, and not a proven bound. Where components overlap
+(D = 1, 2) it depends on the number of steps, for each forgets more of the start (ratio of the score error to
+the best kernel density, D = 2, N = 1024: 0.12 after one, 0.25 here, 0.36 after 140). It is a function of
+``(context, queries, components)``; a family without components has no floor.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -35,8 +54,12 @@ from discoformer_training.metrics import FloatArray, Values, log_density_error, 
 
 __all__ = [
     "BASELINES",
+    "FLOORS",
     "Baseline",
+    "Components",
+    "Floor",
     "KernelDensity",
+    "floor",
     "gaussian",
     "gmm_bic",
     "isotropic_axes",
@@ -49,10 +72,28 @@ __all__ = [
 Baseline = Callable[[FloatArray, FloatArray, Values], Values]
 """From context (N, D), queries (M, D) and the truth at the queries to the estimate at the queries."""
 
+
+@dataclass(frozen=True)
+class Components:
+    """The components of a Gaussian mixture, in data units."""
+
+    weights: FloatArray  # (K,), positive, of sum 1
+    means: FloatArray  # (K, D)
+    covariances: FloatArray  # (K, D, D)
+
+
+Floor = Callable[[FloatArray, FloatArray, Components], Values]
+"""From context (N, D), queries (M, D) and the true components to the estimate at the queries."""
+
 BANDWIDTH_FACTORS = np.geomspace(0.03, 3.0, 16)  # times Scott's bandwidth; the best is inside, then refined
 MAX_COMPONENTS = 12  # of the Gaussian mixture
 RESTARTS = 5  # of EM, each from its own k-means; measured better than one, and than the other initialisations
 PATIENCE = 3  # numbers of components in a row without a better fit after which the search stops
+FLOOR_STEPS = 50  # of EM at most; 2 to 9 are usual
+FLOOR_TOLERANCE = 0.1  # nats: EM ends when the log-likelihood of the whole context moves less
+PRIOR_POINTS = 5.0  # c of the module's head
+SHRINKAGE_POWER = 1.5  # of the amount for covariances: their inverses, which make the score, need less
+TINY = np.finfo(np.float64).tiny  # keeps quotients finite
 
 
 def isotropic_axes(context: FloatArray) -> FloatArray:
@@ -164,7 +205,8 @@ def gmm_bic(context: FloatArray, queries: FloatArray, _truth: Values) -> Values:
 
     A fit is passed over if a component holds no more than D points: its covariance is singular and the
     likelihood without bound, so that BIC would choose it (log-density MSE 551 instead of 70 nats^2 at D = 30,
-    N = 256). The search stops once three numbers of components in a row have brought nothing better.
+    N = 256). The search stops once three numbers of components in a row have brought nothing better, and at
+    12 even where the density has more modes.
     """
     best, best_bic, failures = None, np.inf, 0
     for components in range(1, MAX_COMPONENTS + 1):
@@ -197,6 +239,67 @@ def _mixture_values(mixture: GaussianMixture, queries: FloatArray) -> Values:
     return Values(mixture.score_samples(queries), score)
 
 
+def floor(context: FloatArray, queries: FloatArray, components: Components) -> Values:
+    """The floor of the module's head: shrunk EM on the context, started at the true components.
+
+    Args:
+        context: sample, (N, D).
+        queries: points of evaluation, (M, D).
+        components: the mixture that the context was drawn from.
+    """
+    likelihood = -np.inf  # of the whole context, in nats
+    for _ in range(FLOOR_STEPS):
+        mixture = _mixture(components)
+        before, likelihood = likelihood, len(context) * mixture.score(context)
+        if abs(likelihood - before) < FLOOR_TOLERANCE:
+            break
+        components = _shrunk_components(context, mixture.predict_proba(context))
+    return _mixture_values(_mixture(components), queries)
+
+
+def _shrunk_components(context: FloatArray, responsibilities: FloatArray) -> Components:
+    """The maximisation step of the floor, from responsibilities (N, K)."""
+    dim = context.shape[1]
+    counts = responsibilities.sum(axis=0) + TINY  # (K,); a component without points stays harmless
+    freedom = np.maximum(counts - 1, 1.0)
+    means = responsibilities.T @ context / counts[:, None]
+    offsets = context - means[:, None]  # (K, N, D)
+    scatter = (offsets * responsibilities.T[:, :, None]).transpose(0, 2, 1) @ offsets  # (K, D, D)
+    pooled = np.trace(scatter.sum(axis=0)) / (dim * freedom.sum())
+    shrunk = _shrink(scatter / freedom[:, None, None], freedom)
+    prior = PRIOR_POINTS * pooled * np.eye(dim)
+    return Components(
+        weights=(counts + PRIOR_POINTS) / (counts + PRIOR_POINTS).sum(),
+        means=means,
+        covariances=(freedom[:, None, None] * shrunk + prior) / (freedom + PRIOR_POINTS)[:, None, None],
+    )
+
+
+def _shrink(covariances: FloatArray, freedom: FloatArray) -> FloatArray:
+    """Covariances (K, D, D) on n degrees of freedom, shape (K,), shrunk toward multiples of the identity.
+
+    With ``q = tr S^2 / (tr S)^2``, from 1 / D to 1, the oracle approximating amount is
+    ``((1 - 2/D) q + 1) / ((n + 1 - 2/D) (q - 1/D))``, at most 1.
+    """
+    dim = covariances.shape[-1]
+    trace = np.trace(covariances, axis1=1, axis2=2)
+    q = np.square(covariances).sum(axis=(1, 2)) / np.maximum(trace**2, TINY)
+    spread = np.maximum((freedom + 1 - 2 / dim) * (q - 1 / dim), 1e-12)  # 0 if isotropic: any amount will do
+    amount = np.clip(((1 - 2 / dim) * q + 1) / spread, 0, 1)[:, None, None] ** SHRINKAGE_POWER
+    return (1 - amount) * covariances + amount * (trace / dim)[:, None, None] * np.eye(dim)
+
+
+def _mixture(components: Components) -> GaussianMixture:
+    """The mixture of these components, as if it had been fitted."""
+    mixture = GaussianMixture(len(components.weights))
+    mixture.weights_, mixture.means_ = components.weights, components.means
+    mixture.covariances_ = components.covariances
+    inverse = np.linalg.inv(np.linalg.cholesky(components.covariances))  # (K, D, D), lower triangular
+    mixture.precisions_cholesky_ = inverse.transpose(0, 2, 1)
+    mixture.precisions_ = mixture.precisions_cholesky_ @ inverse
+    return mixture
+
+
 BASELINES: dict[str, Baseline] = {
     "kde_scott": kde_scott,
     "kde_best": kde_best,
@@ -204,3 +307,5 @@ BASELINES: dict[str, Baseline] = {
     "gaussian": gaussian,
     "gmm_bic": gmm_bic,
 }
+
+FLOORS: dict[str, Floor] = {"floor": floor}

@@ -3,10 +3,12 @@
 A *cell* fixes a family of densities, a dimension D, a context size N and a number of queries M. A *draw* of
 a cell is one random density with a context (N, D) and fresh queries (M, D) from it, and the exact log-density
 and score there; it depends on the seed, the cell and the draw's index alone. Errors are pooled over the draws
-as in `metrics`.
+as in `metrics`. If the density is a mixture, its components are known, and the *floor* is measured: what
+an estimator reaches that is started from them (`discoformer_training.baselines`).
 
-Baselines are slow and never change, so their sums per draw are cached in one JSON file, one line per seed,
-cell and baseline. A cached draw is used only if sum_i |s_i|^2 of the truth agrees with that of the draw.
+Baselines and floors are slow and never change, so their sums per draw are cached in one JSON file, one line
+per seed, cell and baseline. A cached draw is used only if sum_i |s_i|^2 of the truth agrees with that of the
+draw.
 
     cache = Path("benchmarks/baselines.json")
     report = run_benchmark({"discoformer": estimator}, default_cells(), cache=cache)
@@ -28,9 +30,9 @@ import torch
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from discoformer_training.baselines import BASELINES, Baseline
+from discoformer_training.baselines import BASELINES, FLOORS, Baseline, Components, Floor
 from discoformer_training.metrics import ErrorSums, FloatArray, Measurement, Values, pooled_ratio, sum_errors
-from discoformer_training.mixtures import draw_mixtures
+from discoformer_training.mixtures import Mixtures, draw_mixtures
 
 __all__ = [
     "BaselineCache",
@@ -47,6 +49,9 @@ __all__ = [
 
 Estimator = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 """From context (N, D) and queries (M, D) to log-density (M,) and score (M, D)."""
+
+Method = Callable[["Draw"], Values | None]
+"""What is measured, in one form: the estimate at the queries of a draw, None where there is none."""
 
 PROTOCOL = 1  # of draws and baselines; raise it when either changes, and compute the cache anew
 REFERENCES = ("kde_best", "gmm_bic")  # the baselines that ratios are formed with
@@ -80,11 +85,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Draw:
-    """A context (N, D), fresh queries (M, D) from the same density, and the truth at the queries."""
+    """A context (N, D), fresh queries (M, D) from the same density, and what is true of it."""
 
     context: FloatArray  # (N, D)
     queries: FloatArray  # (M, D)
-    truth: Values
+    truth: Values  # at the queries
+    components: Components | None = None  # of the density, if it is a Gaussian mixture
 
 
 class Density(Protocol):
@@ -130,6 +136,20 @@ def draw(cell: Cell, index: int, *, seed: int = 0) -> Draw:
         points[0, : cell.context_size].numpy(),
         queries[0].numpy(),
         Values(log_density[0].numpy(), score[0].numpy()),
+        _components(density),
+    )
+
+
+def _components(density: Density) -> Components | None:
+    """The components in data units, None if the density is no mixture."""
+    if not isinstance(density, Mixtures):
+        return None
+    linear, weights = density.linear[0], density.log_weights[0].exp()
+    variances = density.variances[0, weights > 0, :, None]  # (K, D, 1)
+    return Components(
+        weights[weights > 0].numpy(),
+        (density.means[0, weights > 0] @ linear).numpy(),
+        (linear.mT @ (variances * linear)).numpy(),
     )
 
 
@@ -210,6 +230,7 @@ def run_benchmark(
     draws: int = 32,
     seed: int = 0,
     baselines: Mapping[str, Baseline] = BASELINES,
+    floors: Mapping[str, Floor] = FLOORS,
     cache: Path | None = None,
 ) -> Report:
     """Evaluate estimators and baselines on the same draws; progress goes to the standard error stream.
@@ -220,7 +241,9 @@ def run_benchmark(
         draws: number of draws per cell, at least 1.
         seed: seed of all draws.
         baselines: what to measure beside them, by name.
-        cache: JSON file of the baselines' results, read if it exists and brought up to date after each cell.
+        floors: likewise, where the draws have components; other cells get no row.
+        cache: JSON file of the results of baselines and floors, read if it exists and brought up to date
+            after each cell.
 
     Raises:
         BenchmarkError: the cache does not fit the draws.
@@ -228,36 +251,53 @@ def run_benchmark(
     """
     if draws < 1:
         raise ValueError(f"draws is {draws}, needed at least 1")
-    if taken := estimators.keys() & baselines.keys():
+    if taken := estimators.keys() & (baselines.keys() | floors.keys()):
         raise ValueError(f"estimators are named {sorted(taken)} like baselines, needed other names")
     known = BaselineCache(cache)
-    methods = {name: _blind(estimator) for name, estimator in estimators.items()} | dict(baselines)
+    methods = _methods(estimators, baselines, floors)
     rows: list[Row] = []
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         for cell in cells:
             results: dict[str, list[ErrorSums]] = {name: [] for name in estimators}
-            results |= {name: known.draws(seed, cell, name) for name in baselines}
+            results |= {name: known.draws(seed, cell, name) for name in (*baselines, *floors)}
             for index in progress.track(range(draws), description=str(cell)):
                 _evaluate(draw(cell, index, seed=seed), index, methods, results)
             known.save()
-            rows += _rows(cell, {name: sums[:draws] for name, sums in results.items()})
+            rows += _rows(cell, {name: sums[:draws] for name, sums in results.items() if sums})
     return Report(seed, draws, rows)
 
 
-def _blind(estimator: Estimator) -> Baseline:
-    """The estimator in the form of a baseline, without a look at the truth."""
-    return lambda context, queries, _truth: Values(*estimator(context, queries))
+def _methods(
+    estimators: Mapping[str, Estimator], baselines: Mapping[str, Baseline], floors: Mapping[str, Floor]
+) -> dict[str, Method]:
+    """All that is measured; each is shown no more of a draw than its arguments."""
+
+    def blind(estimator: Estimator) -> Method:
+        return lambda at: Values(*estimator(at.context, at.queries))
+
+    def told(baseline: Baseline) -> Method:
+        return lambda at: baseline(at.context, at.queries, at.truth)
+
+    def started(floor: Floor) -> Method:
+        return lambda at: None if at.components is None else floor(at.context, at.queries, at.components)
+
+    return (
+        {name: blind(estimator) for name, estimator in estimators.items()}
+        | {name: told(baseline) for name, baseline in baselines.items()}
+        | {name: started(floor) for name, floor in floors.items()}
+    )
 
 
 def _evaluate(
-    at: Draw, index: int, methods: Mapping[str, Baseline], results: Mapping[str, list[ErrorSums]]
+    at: Draw, index: int, methods: Mapping[str, Method], results: Mapping[str, list[ErrorSums]]
 ) -> None:
     """Append the sums of draw ``index`` to the results that lack it; check the others against its truth."""
     power = float(np.square(at.truth.score).sum())
     for name, sums in results.items():
-        if index == len(sums):
-            sums.append(sum_errors(methods[name](at.context, at.queries, at.truth), at.truth))
+        if index >= len(sums):
+            if (estimate := methods[name](at)) is not None:
+                sums.append(sum_errors(estimate, at.truth))
         elif not math.isclose(sums[index].score_power, power, rel_tol=TRUTH_TOLERANCE):
             raise BenchmarkError(
                 f"cached draw {index} of {name} has sum |score|^2 = {sums[index].score_power:.9g}, this draw "

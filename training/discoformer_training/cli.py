@@ -113,22 +113,9 @@ def _config(file: Path | None, given: dict[str, Any]) -> "TrainConfig":
     show_default=True,
     help="Where the baselines' results are kept.",
 )
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["text", "summary", "markdown", "json"]),
-    default="text",
-    show_default=True,
-)
-@click.option("--out", type=PATH, help="File to write to instead of standard output.")
+@click.option("--out", type=PATH, help="Folder for benchmark.json and benchmark.md as well.")
 def benchmark(
-    model: Path | None,
-    cells: tuple[str, ...],
-    draws: int,
-    seed: int,
-    cache: Path,
-    style: str,
-    out: Path | None,
+    model: Path | None, cells: tuple[str, ...], draws: int, seed: int, cache: Path, out: Path | None
 ) -> None:
     """Measure MODEL, a checkpoint or the folder of a released model, beside the baselines.
 
@@ -149,11 +136,12 @@ def benchmark(
         report = bench.run_benchmark(estimators, chosen, draws=draws, seed=seed, cache=cache)
     except (bench.BenchmarkError, CheckpointError) as error:
         raise click.ClickException(str(error)) from error
-    text = getattr(reports, f"render_{style}")(report)
-    if out is None:
-        click.echo(text)
-    else:
-        out.write_text(text, encoding="utf-8")
+    click.echo(reports.render_text(report))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        tables = reports.render_summary(report) + "\n" + reports.render_markdown(report)
+        (out / "benchmark.md").write_text(tables, encoding="utf-8")
+        (out / "benchmark.json").write_text(reports.render_json(report), encoding="utf-8")
 
 
 def _parse_cell(text: str) -> "Cell":

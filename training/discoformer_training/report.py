@@ -1,7 +1,8 @@
 """Reports of the benchmark as text, Markdown and JSON.
 
 The full table has a line per cell and estimator, with ratios to two baselines; the summary has a line per
-cell, with every estimator's score error and log-density error side by side.
+cell, with every estimator's score error and log-density error side by side. The floor is a row among them,
+named so, and is missing where a cell has none.
 """
 
 import io
@@ -14,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from discoformer_training.baselines import FLOORS
 from discoformer_training.benchmark import REFERENCES, Report, Row
 from discoformer_training.metrics import Measurement
 
@@ -39,8 +41,9 @@ def render_summary(report: Report) -> str:
     lines = [("cell", *names), ("---",) * (1 + len(names))]
     for cell, rows in groupby(report.rows, key=lambda row: row.cell):
         found = {row.name: row for row in rows}
-        lines.append((str(cell), *(_pair(found[name]) for name in names)))
-    return "\n".join([_caption(report), "", *("| " + " | ".join(line) + " |" for line in lines), ""])
+        lines.append((str(cell), *(_pair(found[name]) if name in found else "" for name in names)))
+    caption = f"seed {report.seed}, {report.draws} draws per cell, score error / log-density MSE in nats²"
+    return "\n".join([caption, "", *("| " + " | ".join(line) + " |" for line in lines), ""])
 
 
 def render_text(report: Report) -> str:
@@ -62,7 +65,9 @@ def render_json(report: Report) -> str:
 
 
 def _caption(report: Report) -> str:
-    return f"seed {report.seed}, {report.draws} draws per cell, value ± jackknife standard error"
+    caption = f"seed {report.seed}, {report.draws} draws per cell, value ± jackknife standard error"
+    has_floor = any(row.name in FLOORS for row in report.rows)
+    return caption + ("; floor: EM started from the true components" if has_floor else "")
 
 
 def _line(row: Row) -> list[str]:

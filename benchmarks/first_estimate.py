@@ -1,6 +1,6 @@
 """Seconds of a fresh process up to its first answer: import, load, 1,000 points in 2-D, at those points.
 
-CPU seconds add up the threads that onnxruntime and NumPy start. The median of five runs, after one to warm up.
+CPU seconds add up the threads that onnxruntime and NumPy start. Median of five runs, after one to warm up.
 
     python benchmarks/first_estimate.py
 """

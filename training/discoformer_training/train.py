@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from lightning.fabric import Fabric
 from lightning.fabric.loggers.csv_logs import CSVLogger
 from lightning.fabric.loggers.tensorboard import TensorBoardLogger
@@ -79,7 +80,8 @@ def train(
     watch = _Watch()
     clock = _Clock(trainer.progress.seconds)
     saved_at = trainer.progress.seconds
-    with _stop_signals() as stopped, _bar(config, trainer.progress, fabric.is_global_zero) as show:
+    bar = _bar(config, trainer.progress, fabric.is_global_zero)
+    with _denormals_flushed(), _stop_signals() as stopped, bar as show:
         while trainer.progress.step < last:
             share = trainer.progress.step / config.steps
             if time_budget is not None:
@@ -152,6 +154,16 @@ class _Watch:
                 f"step {step}: smoothed loss {self.smoothed:.3g} is over {DIVERGED} times its least, "
                 f"{self.least:.3g}; continue from the last checkpoint with a lower learning rate"
             )
+
+
+@contextmanager
+def _denormals_flushed() -> Iterator[None]:
+    """Take denormal numbers for zero: tiny attention weights would slow the CPU several times."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 @contextmanager

@@ -25,7 +25,6 @@ class Trainer:
         self.config = config
         self.fabric = fabric
         torch.manual_seed(config.seed)
-        torch.set_flush_denormal(True)  # tiny attention weights would slow the CPU tenfold
         network = DiScoFormer(config.network, attend_blocked)
         if config.kde_bandwidth is not None:
             set_kde(network, config.kde_bandwidth)

@@ -1,7 +1,7 @@
 """How far out the tails of a model are regular: along rays from the centre, where do they last misbehave?
 
-For D from 1 to 100 and N = 32, 128, 512, four mixtures (seeds 0 to 3) and 16 rays each, with r = |z| / sqrt(D)
-from 10 to 1e6 in the frame: the largest r at which the log-density rises outward, or the score points outward.
+For D from 1 to 100 and N = 32, 128, 512, four mixtures (seeds 0 to 3) and 16 rays each, r = |z| / sqrt(D)
+from 10 to 1e6 in the frame: the largest r at which the log-density rises outward, or the score points out.
 
     python benchmarks/far_rays.py checkpoints/gmm.safetensors
 """

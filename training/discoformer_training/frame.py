@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import threshold_
 
 WHITENED_ROUNDS = 5
 STANDARDISED_ROUNDS = 2  # more rounds only fit noise: this seed already shows the clusters
@@ -144,9 +145,8 @@ def _shrink(scatter: Tensor, effective_size: float) -> Tensor:
 def _squared_distances(points: Tensor) -> Tensor:
     """Squared distances (B, n, n) between the rows of points (B, n, D)."""
     square = points.square().sum(-1)
-    sums = square[:, None] + square[..., None]
-    distances = sums - 2 * points @ points.mT
-    return torch.where(distances > ROUNDING * sums, distances, 0.0)
+    distances = (square[:, None] + square[..., None]).baddbmm_(points, points.mT, alpha=-2)
+    return distances.masked_fill_(distances <= 2 * ROUNDING * square[..., None], 0.0)
 
 
 def _neighbour_radius(distances: Tensor) -> Tensor:
@@ -161,8 +161,8 @@ def _scatter_rounds(found: _Rounds, rounds: int) -> _Rounds:
     for _ in range(rounds):
         distances = _squared_distances(found.points)
         radius = _neighbour_radius(distances)
-        pairs = 1 - distances / radius[..., None]
-        pairs = torch.where((pairs > EDGE) & (distances > 0), pairs, 0.0)
+        distances.masked_fill_(distances <= 0, torch.inf)  # a pair that coincides says nothing
+        pairs = threshold_(distances.div_(radius[..., None]).neg_().add_(1), EDGE, 0.0)
         degree = (pairs.sum(-1) + pairs.sum(-2))[..., None]
         scatter = found.points.mT @ (degree * found.points - pairs @ found.points - pairs.mT @ found.points)
         trace = _trace(scatter)

@@ -57,20 +57,20 @@ def test_attention_is_the_formula(attend):
 )
 def test_blocked_equals_plain_in_value_and_gradient_at_every_block_boundary(sizes, block):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "BLOCK", block)
+        patch.setitem(attention.BLOCK, "cpu", block)
         assert_blocked_equals_plain(draw(*sizes))
 
 
 @pytest.mark.parametrize("spread", [0.0, 10.0, 300.0])
 def test_blocked_equals_plain_for_flat_and_for_peaked_logits(monkeypatch, spread):
-    monkeypatch.setattr(attention, "BLOCK", 32)
+    monkeypatch.setitem(attention.BLOCK, "cpu", 32)
     assert_blocked_equals_plain(draw(2, 2, 7, 11, 3, 4, spread=spread), 1e-9 if spread > 100 else 1e-10)
 
 
 @pytest.mark.parametrize("absent", [-1e4, -100.0])
 def test_keys_of_very_negative_logits_count_for_nothing(monkeypatch, absent):
     """As absent points do: their log-weight is one more coordinate of the keys, met by a 1 in the queries."""
-    monkeypatch.setattr(attention, "BLOCK", 32)
+    monkeypatch.setitem(attention.BLOCK, "cpu", 32)
     queries, keys, values = (tensor.detach() for tensor in draw(2, 2, 7, 11, 3, 4))
     queries = torch.cat([queries, torch.ones_like(queries[..., :1])], -1)
     log_weights = torch.where(torch.arange(11) < 6, 0.0, absent).double()
@@ -99,7 +99,7 @@ def test_logits_all_shifted_shift_the_log_normaliser_alone(attend):
 
 
 def test_gradcheck_of_blocked_attention(monkeypatch):
-    monkeypatch.setattr(attention, "BLOCK", 13)
+    monkeypatch.setitem(attention.BLOCK, "cpu", 13)
     assert torch.autograd.gradcheck(attend_blocked, draw(2, 2, 3, 4, 3, 2))
 
 

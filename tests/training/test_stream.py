@@ -12,7 +12,7 @@ from torch import Tensor
 from discoformer_training import stream
 from discoformer_training.frame import Frame, fit_frame
 from discoformer_training.mixtures import Mixtures, draw_mixtures
-from discoformer_training.stream import StreamConfig, Task, draw_task
+from discoformer_training.stream import Ahead, StreamConfig, Task, draw_task
 
 FEW = settings(deadline=None, max_examples=10, derandomize=True)
 CONFIG = StreamConfig(dims=(1, 6), context_sizes=(32, 64), tokens=512)
@@ -200,3 +200,26 @@ def test_defaults_follow_the_protocol():
     assert config.dims == (1, 100)
     assert 0 < config.fresh + config.seen + config.noised < 1
     assert all(field.default is not None for field in fields(config))
+
+
+# Ahead
+
+
+def test_tasks_drawn_ahead_are_those_of_their_steps_in_any_order():
+    ahead = Ahead(lambda step: draw_task(CONFIG, 3, step))
+    for step in (0, 1, 2, 7, 8, 2, 2):
+        assert same(ahead(step), draw_task(CONFIG, 3, step))
+    ahead.close()
+
+
+def test_a_failed_draw_is_raised_at_its_own_step():
+    def draw(step: int) -> Task:
+        if step == 1:
+            raise ArithmeticError("step 1")
+        return draw_task(CONFIG, 3, step)
+
+    ahead = Ahead(draw)
+    ahead(0)
+    with pytest.raises(ArithmeticError, match="step 1"):
+        ahead(1)
+    ahead.close()

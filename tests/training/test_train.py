@@ -27,21 +27,22 @@ from discoformer_training.checkpoint import (
 from discoformer_training.config import TrainConfig
 from discoformer_training.loss import task_loss
 from discoformer_training.network import DiScoFormer
-from discoformer_training.stream import Task, draw_task
+from discoformer_training.stream import Ahead, Task, draw_task
 from discoformer_training.train import CHECKPOINT, train
 from discoformer_training.trainer import Trainer, TrainingDivergedError, learning_rate_factor
 
 
 @pytest.fixture
 def at_step(monkeypatch) -> Callable[[int, Callable[[Task], Task | None]], None]:
-    """Do something when the task of a step is drawn, and perhaps replace that task."""
+    """Do something when a step gets its task, and perhaps replace that task."""
+    given = Ahead.__call__
 
     def act(when: int, action: Callable[[Task], Task | None]) -> None:
-        def draw(config, seed, step, **kwargs) -> Task:
-            task = draw_task(config, seed, step, **kwargs)
+        def give(ahead: Ahead, step: int) -> Task:
+            task = given(ahead, step)
             return (action(task) or task) if step == when else task
 
-        monkeypatch.setattr(trainer, "draw_task", draw)
+        monkeypatch.setattr(Ahead, "__call__", give)
 
     return act
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-BLOCK = 2**19  # logits held at a time
+BLOCK = {"cpu": 2**19, "cuda": 2**27}  # logits held at a time: what fits a cache, or feeds a GPU
 FLOOR = -60.0  # logits this far below the greatest count for nothing; exponentials of lower ones are slow
 
 
@@ -73,7 +73,8 @@ class _BlockedAttention(torch.autograd.Function):
 
 
 def _blocks(queries: Tensor, keys: Tensor) -> Iterator[slice]:
-    """Split the M queries into blocks of at most BLOCK logits."""
+    """Split the M queries into blocks of at most BLOCK logits, but one query at least."""
     batch, heads, m, _ = queries.shape
-    rows = max(1, BLOCK // (batch * heads * keys.shape[2]))
+    block = BLOCK.get(queries.device.type, BLOCK["cuda"])
+    rows = max(1, block // (batch * heads * keys.shape[2]))
     return (slice(start, start + rows) for start in range(0, m, rows))

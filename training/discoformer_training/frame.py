@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import threshold_
+from torch.nn.functional import threshold
 
 WHITENED_ROUNDS = 5
 STANDARDISED_ROUNDS = 2  # more rounds only fit noise: this seed already shows the clusters
@@ -162,7 +162,7 @@ def _scatter_rounds(found: _Rounds, rounds: int) -> _Rounds:
         distances = _squared_distances(found.points)
         radius = _neighbour_radius(distances)
         distances.masked_fill_(distances <= 0, torch.inf)  # a pair that coincides says nothing
-        pairs = threshold_(distances.div_(radius[..., None]).neg_().add_(1), EDGE, 0.0)
+        pairs = threshold(distances.div_(radius[..., None]).neg_().add_(1), EDGE, 0.0, inplace=True)
         degree = (pairs.sum(-1) + pairs.sum(-2))[..., None]
         scatter = found.points.mT @ (degree * found.points - pairs @ found.points - pairs.mT @ found.points)
         trace = _trace(scatter)

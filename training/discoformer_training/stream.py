@@ -8,6 +8,8 @@ Shapes: B data sets, N context points, M queries, D dimensions.
 """
 
 import math
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +79,29 @@ def draw_task(
         n_fresh=n_fresh,
         n_on_support=n_fresh + n_seen,
     )
+
+
+class Ahead:
+    """Draws the next step's task in a thread of its own, while the present one is learned from.
+
+    Args:
+        draw: gives the task of a step; nothing depends on when it is called.
+    """
+
+    def __init__(self, draw: Callable[[int], Task]) -> None:
+        self._draw = draw
+        self._thread = ThreadPoolExecutor(1, "stream")
+        self._coming: dict[int, Future[Task]] = {}
+
+    def __call__(self, step: int) -> Task:
+        """Return the task of a step, and begin to draw the one after it."""
+        drawn = self._coming.get(step) or self._thread.submit(self._draw, step)
+        self._coming = {step + 1: self._thread.submit(self._draw, step + 1)}
+        return drawn.result()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(cancel_futures=True)
 
 
 def context_in_frame(context: Tensor, frame: Frame) -> Context:

@@ -8,7 +8,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -81,7 +81,7 @@ def train(
     clock = _Clock(trainer.progress.seconds)
     saved_at = trainer.progress.seconds
     bar = _bar(config, trainer.progress, fabric.is_global_zero)
-    with _denormals_flushed(), _stop_signals() as stopped, bar as show:
+    with closing(trainer.tasks), _denormals_flushed(), _stop_signals() as stopped, bar as show:
         while trainer.progress.step < last:
             share = trainer.progress.step / config.steps
             if time_budget is not None:

@@ -11,7 +11,7 @@ from discoformer_training.checkpoint import Progress, with_prefix
 from discoformer_training.config import TrainConfig
 from discoformer_training.loss import task_loss
 from discoformer_training.network import DiScoFormer, set_kde
-from discoformer_training.stream import draw_task
+from discoformer_training.stream import Ahead, draw_task
 
 
 class TrainingDivergedError(RuntimeError):
@@ -41,13 +41,16 @@ class Trainer:
         self.network, self.optimizer = fabric.setup(network, optimizer)
         self.average = {name: p.detach().clone() for name, p in self.network.module.named_parameters()}
         self.progress = Progress()
+        self.tasks = Ahead(
+            lambda step: draw_task(
+                config.stream, config.seed, step, rank=fabric.global_rank, device=fabric.device
+            )
+        )
 
     def step(self, share: float) -> dict[str, float]:
         """Take one step, at this share of the run; return the loss and its terms."""
         config, step = self.config, self.progress.step
-        task = draw_task(
-            config.stream, config.seed, step, rank=self.fabric.global_rank, device=self.fabric.device
-        )
+        task = self.tasks(step)
         rate = config.learning_rate * learning_rate_factor(config, step, share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate

@@ -66,6 +66,10 @@ class Tokens(NamedTuple):
     scalars: Tensor  # (B, n, E)
     vectors: Tensor  # (B, n, C, D)
 
+    def part(self, start: int, stop: int | None) -> "Tokens":
+        """Take the tokens from start to stop."""
+        return Tokens(self.scalars[:, start:stop], self.vectors[:, start:stop])
+
 
 class Encoded(NamedTuple):
     """A context as the queries see it."""
@@ -109,9 +113,9 @@ class DiScoFormer(nn.Module):
         points = triplet(torch.cat([context.points, queries], 1), context.precision_root)
         sample = self.sample_embedding(points[:, :n], log_weights, context)
         tokens = self.embedding(points, sample)
-        for block in self.blocks:
-            tokens = block(tokens, Tokens(tokens.scalars[:, :n], tokens.vectors[:, :n]), log_weights, sample)
-        answers = Tokens(tokens.scalars[:, n:], tokens.vectors[:, n:])
+        for block in self.blocks[:-1]:
+            tokens = block(tokens, tokens.part(0, n), log_weights, sample)
+        answers = self.blocks[-1](tokens.part(n, None), tokens.part(0, n), log_weights, sample)
         return self._read(answers, points[:, n:], context.log_det_precision, sample)
 
     def encode(self, context: Context) -> Encoded:

@@ -18,7 +18,8 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     seed: int = 0  # of the weights and of the stream
     steps: int = 20_000  # the whole run, unless a time budget ends it sooner
-    learning_rate: float = 1.5e-3  # its peak
+    learning_rate: float = 1.5e-3  # the peak of AdamW's
+    muon: float = 2.0  # Muon's learning rate over AdamW's
     warmup: int = 100  # steps of linear rise
     decay_from: float = 0.4  # share of the run after which the rate falls, as a cosine, to 0
     weight_decay: float = 0.01  # on matrices

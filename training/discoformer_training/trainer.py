@@ -1,10 +1,15 @@
-"""The state of a training run and its one step: stream -> network -> loss -> AdamW -> moving average."""
+"""The state of a training run and its one step: stream -> network -> loss -> optimizers -> moving average.
+
+Muon (Jordan et al., 2024; its steps of AdamW's size, arXiv 2502.16982) moves the matrices inside blocks,
+AdamW everything else.
+"""
 
 import math
 
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor
+from torch.optim import AdamW, Muon
 
 from discoformer_training.attention import attend_blocked
 from discoformer_training.checkpoint import Progress, with_prefix
@@ -28,17 +33,8 @@ class Trainer:
         network = DiScoFormer(config.network, attend_blocked)
         if config.kde_bandwidth is not None:
             set_kde(network, config.kde_bandwidth)
-        matrices = [p for p in network.parameters() if p.ndim > 1]
-        others = [p for p in network.parameters() if p.ndim <= 1]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": config.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=config.learning_rate,
-            betas=(0.9, 0.98),
-        )
-        self.network, self.optimizer = fabric.setup(network, optimizer)
+        muon, adamw = _optimizers(network, config)
+        self.network, *self.optimizers = fabric.setup(network, muon, adamw)
         self.average = {name: p.detach().clone() for name, p in self.network.module.named_parameters()}
         self.progress = Progress()
         self.tasks = Ahead(
@@ -52,17 +48,19 @@ class Trainer:
         config, step = self.config, self.progress.step
         task = self.tasks(step)
         rate = config.learning_rate * learning_rate_factor(config, step, share)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for optimizer, scale in zip(self.optimizers, (config.muon, 1.0), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = scale * rate
         terms = task_loss(self.network, task, config.loss)
-        self.optimizer.zero_grad()
+        self.network.zero_grad()
         self.fabric.backward(terms["loss"])
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
         if not torch.isfinite(norm):
             raise TrainingDivergedError(
                 f"step {step}: loss {terms['loss'].item()}, gradient norm {norm.item()}, needed finite values"
             )
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self._follow(min(config.average, (1 + step) / (10 + step)))
         self.progress = Progress(
             step=step + 1,
@@ -84,8 +82,9 @@ class Trainer:
         tensors = {f"average.{name}": tensor for name, tensor in self.average.items()}
         for name, parameter in self.network.module.named_parameters():
             tensors[f"network.{name}"] = parameter.detach()
-            for slot, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer.{slot}.{name}"] = value
+            for optimizer in self.optimizers:
+                for slot, value in optimizer.state.get(parameter, {}).items():
+                    tensors[f"optimizer.{slot}.{name}"] = value
         return tensors
 
     def begin_with(self, weights: dict[str, Tensor]) -> None:
@@ -101,10 +100,38 @@ class Trainer:
         for name, tensor in with_prefix(tensors, "average.").items():
             self.average[name].copy_(tensor)
         parameters = dict(self.network.module.named_parameters())
+        muon, adamw = self.optimizers
         for key, value in with_prefix(tensors, "optimizer.").items():  # none before the first step
             slot, name = key.split(".", 1)
-            device = "cpu" if slot == "step" else parameters[name].device
-            self.optimizer.state[parameters[name]][slot] = value.to(device).clone()
+            parameter = parameters[name]
+            device = "cpu" if slot == "step" else parameter.device
+            optimizer = muon if _is_muons(name, parameter) else adamw
+            optimizer.state[parameter][slot] = value.to(device).clone()
+
+
+def _optimizers(network: DiScoFormer, config: TrainConfig) -> tuple[Muon, AdamW]:
+    """Share the parameters between Muon and AdamW."""
+    named = list(network.named_parameters())
+    others = [p for name, p in named if not _is_muons(name, p)]
+    muon = Muon(
+        [p for name, p in named if _is_muons(name, p)],
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    adamw = AdamW(
+        [
+            {"params": [p for p in others if p.ndim > 1], "weight_decay": config.weight_decay},
+            {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=config.learning_rate,
+        betas=(0.9, 0.98),
+    )
+    return muon, adamw
+
+
+def _is_muons(name: str, parameter: Tensor) -> bool:
+    return parameter.ndim == 2 and name.startswith("blocks.")
 
 
 def learning_rate_factor(config: TrainConfig, step: int, share: float) -> float:

@@ -242,6 +242,18 @@ def test_rendering_shows_every_row_and_the_seed(render: Callable[[Report], str])
         assert any(label in line and row.name in line for line in text.splitlines())
 
 
+@pytest.mark.parametrize("render", [render_text, render_markdown])
+def test_the_last_lines_are_geometric_means_of_the_ratios(render: Callable[[Report], str]) -> None:
+    report = run()
+    line = next(line for line in render(report).splitlines() if "2 cells" in line and "zero" in line)
+    one, other = (row for row in report.rows if row.name == "zero")
+    for name in ("kde_best", "gmm_bic"):
+        for ratios in ("score_ratios", "log_density_ratios"):
+            product = getattr(one, ratios)[name].value * getattr(other, ratios)[name].value
+            assert f"{product**0.5:.3g}" in line
+    assert "geometric mean" not in render(run(cells=CELLS[:1]))
+
+
 def test_the_summary_has_one_line_per_cell_with_every_estimator() -> None:
     report = run()
     header, _, *lines = render_summary(report).splitlines()[2:]

@@ -159,7 +159,7 @@ def test_a_new_run_may_begin_with_the_averaged_weights_of_another(tmp_path, tiny
         assert torch.equal(new[f"network.{name}"], old[f"average.{name}"]), name
         torch.testing.assert_close(new[f"average.{name}"], old[f"average.{name}"])
     steps = [value.item() for key, value in new.items() if key.startswith("optimizer.step.")]
-    assert steps and set(steps) == {2.0}
+    assert set(steps) == {2.0}
 
 
 def test_seeds_give_different_weights_and_different_tasks(tmp_path, tiny_run):

@@ -1,8 +1,8 @@
 """Reports of the benchmark as text, Markdown and JSON.
 
-The full table has a line per cell and estimator, with ratios to two baselines; the summary has a line per
-cell, with every estimator's score error and log-density error side by side. The floor is a row among them,
-named so, and is missing where a cell has none.
+The full table has a line per cell and estimator, with ratios to two baselines, and at its end the geometric
+means of the ratios over the cells; the summary has a line per cell, with every estimator's score error and
+log-density error side by side. The floor is a row among them, named so, and is missing where a cell has none.
 """
 
 import io
@@ -10,6 +10,7 @@ import json
 import math
 from dataclasses import fields, is_dataclass
 from itertools import groupby
+from statistics import geometric_mean
 from typing import Any
 
 from rich.console import Console
@@ -31,7 +32,7 @@ HEADER = (
 
 def render_markdown(report: Report) -> str:
     """The report as a Markdown table; a column ``/ name`` has the ratios to the errors of that baseline."""
-    lines = [HEADER, ("---",) * len(HEADER), *map(_line, report.rows)]
+    lines = [HEADER, ("---",) * len(HEADER), *map(_line, report.rows), *_means(report)]
     return "\n".join([_caption(report), "", *("| " + " | ".join(line) + " |" for line in lines), ""])
 
 
@@ -53,6 +54,8 @@ def render_text(report: Report) -> str:
         for row in rows:
             table.add_row(*_line(row))
         table.add_section()
+    for line in _means(report):
+        table.add_row(*line)
     console = Console(file=io.StringIO(), width=160)
     with console.capture() as capture:
         console.print(table)
@@ -83,6 +86,29 @@ def _line(row: Row) -> list[str]:
         *score,
         _figures(row.log_density_mse),
         *log_density,
+    ]
+
+
+def _means(report: Report) -> list[list[str]]:
+    """A line for each estimator that is in every cell: the geometric means of its ratios over the cells."""
+    n_cells = len({row.cell for row in report.rows})
+    lines = []
+    for name in dict.fromkeys(row.name for row in report.rows):
+        rows = [row for row in report.rows if row.name == name]
+        if 1 < len(rows) == n_cells:
+            score = _geometric_means([row.score_ratios for row in rows])
+            log_density = _geometric_means([row.log_density_ratios for row in rows])
+            lines.append([f"{n_cells} cells, geometric mean", name, "", *score, "", *log_density])
+    return lines
+
+
+def _geometric_means(ratios: list[dict[str, Measurement]]) -> list[str]:
+    """The geometric mean of the ratios to each of REFERENCES, empty where some cell lacks one."""
+    return [
+        f"{geometric_mean([cell[name].value for cell in ratios]):.3g}"
+        if all(name in cell for cell in ratios)
+        else ""
+        for name in REFERENCES
     ]
 
 

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from discoformer_training.attention import Attend, attend_plain
 from discoformer_training.config import TrainConfig
 from discoformer_training.network import DiScoFormer
 
@@ -69,10 +70,10 @@ def load_checkpoint(path: Path) -> tuple[TrainConfig, Progress, dict[str, Tensor
     return config, progress, tensors
 
 
-def load_network(path: Path) -> DiScoFormer:
+def load_network(path: Path, attend: Attend = attend_plain) -> DiScoFormer:
     """Build the network of a checkpoint, with its averaged weights, in evaluation mode."""
     config, _, tensors = load_checkpoint(path)
-    network = DiScoFormer(config.network)
+    network = DiScoFormer(config.network, attend)
     network.load_state_dict(with_prefix(tensors, "average."))
     return network.eval()
 

@@ -123,6 +123,7 @@ def benchmark(
     """
     from discoformer_training import benchmark as bench
     from discoformer_training import report as reports
+    from discoformer_training.attention import attend_blocked
     from discoformer_training.checkpoint import CheckpointError, load_network
     from discoformer_training.estimator import network_estimator, runtime_estimator
 
@@ -130,7 +131,9 @@ def benchmark(
         estimators = {}
         if model is not None:
             estimators["discoformer"] = (
-                runtime_estimator(model) if model.is_dir() else network_estimator(load_network(model))
+                runtime_estimator(model)
+                if model.is_dir()
+                else network_estimator(load_network(model, attend_blocked))
             )
         chosen = [_parse_cell(cell) for cell in cells] or bench.default_cells()
         report = bench.run_benchmark(estimators, chosen, draws=draws, seed=seed, cache=cache)

@@ -101,6 +101,14 @@ def test_gmm_passes_over_degenerate_fits() -> None:
     assert errors[0].log_density_error <= errors[1].log_density_error
 
 
+@pytest.mark.parametrize("name", sorted(BASELINES))
+def test_few_points_give_finite_answers(name: str) -> None:
+    at = draw(Cell("gmm", 2, 8), 0)
+    values = BASELINES[name](at.context, at.queries, at.truth)
+    assert np.isfinite(values.log_density).all()
+    assert np.isfinite(values.score).all()
+
+
 def at_floor(at: Draw) -> Values:
     assert at.components is not None
     return floor(at.context, at.queries, at.components)

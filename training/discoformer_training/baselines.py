@@ -209,7 +209,7 @@ def gmm_bic(context: FloatArray, queries: FloatArray, _truth: Values) -> Values:
     12 even where the density has more modes.
     """
     best, best_bic, failures = None, np.inf, 0
-    for components in range(1, MAX_COMPONENTS + 1):
+    for components in range(1, min(MAX_COMPONENTS, len(context)) + 1):
         mixture = _fit_mixture(context, components)
         bic = mixture.bic(context)
         fewest = len(context) * mixture.weights_.min()  # points of the smallest component

@@ -104,6 +104,19 @@ def test_order_of_the_context_does_not_matter(network, setting, n, m, dim):
     assert_same(network(shuffled, queries), network(context, queries))
 
 
+def test_sizes_beyond_the_greatest_count_as_the_greatest(network, setting):
+    context, queries = setting(2, 20, 5, 3)
+
+    def at_size(size: float) -> Answers:
+        sizes = torch.full_like(context.effective_size, size)
+        answers: Answers = network(context._replace(effective_size=sizes), queries)
+        return answers
+
+    greatest = network.config.greatest_size
+    assert_same(at_size(8 * greatest), at_size(greatest), tolerance=0)
+    assert not torch.allclose(at_size(greatest / 8)[0], at_size(greatest)[0], rtol=1e-3)
+
+
 @FEW
 @given(
     n=st.integers(2, 30), dim=st.integers(1, 12), chosen=st.lists(st.integers(0, 8), min_size=1, max_size=12)

@@ -52,6 +52,7 @@ class NetworkConfig:
     head_channels: int = 2  # vector query, key and value channels of a head
     pairs: int = 16  # inner products of channels seen by a feed-forward
     sample: int = 32  # G, width of the sample embedding
+    greatest_size: float = 4096.0  # larger effective sizes count as this, the greatest trained on
     taming_radius: float = 5.0  # r at which the vectors of a far token stop growing
     trust_radius: float = 5.0  # r at which the network's word counts half as much
 
@@ -161,6 +162,7 @@ class SampleEmbedding(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
+        self.greatest_size = config.greatest_size
         self.point = nn.Sequential(nn.Linear(INVARIANTS, config.scalars), nn.GELU())
         self.summary = nn.Sequential(
             nn.Linear(config.scalars + 3, config.scalars), nn.GELU(), nn.Linear(config.scalars, config.sample)
@@ -170,7 +172,7 @@ class SampleEmbedding(nn.Module):
         """Summarise triplets (B, N, 3, D) of weights (B, N) as (B, G + 2), log N and log D last."""
         dim = points.shape[-1]
         pooled = (log_weights.exp()[:, None] @ self.point(invariants(points)))[:, 0]  # (B, E)
-        log_size = context.effective_size.log()[:, None]
+        log_size = context.effective_size.clamp(max=self.greatest_size).log()[:, None]
         log_dim = torch.full_like(log_size, dim).log()
         log_det = context.log_det_precision[:, None] / dim
         summary = self.summary(torch.cat([pooled, log_size, log_dim, log_det], -1))

@@ -20,6 +20,7 @@ from discoformer_training.frame import Frame, fit_frame
 from discoformer_training.mixtures import Mixtures, draw_mixtures
 from discoformer_training.network import Context
 
+MOST_QUERIES = 1024  # of a data set
 FULL_BATCH_DIM = 50  # D at which a task has half the tokens, since its cost grows with D
 
 
@@ -28,7 +29,7 @@ class StreamConfig:
     """What the stream draws."""
 
     dims: tuple[int, int] = (1, 100)  # least and greatest D
-    context_sizes: tuple[int, int] = (32, 2048)  # least and greatest N
+    context_sizes: tuple[int, int] = (8, 4096)  # least and greatest N
     modes: tuple[int, int] = (1, 10)
     affine_condition: float = 30.0  # of the invertible map that half of the mixtures get
     tokens: int = 3072  # context points and queries of a task, about
@@ -55,7 +56,7 @@ def draw_task(
 ) -> Task:
     """Draw the task of a step; ranks get tasks of the same sizes."""
     dim, n = _draw_sizes(config, seed, step)
-    m = max(64, n // 2)
+    m = min(max(64, n // 2), MOST_QUERIES)
     batch = max(1, round(config.tokens / (n + m) / (1 + dim / FULL_BATCH_DIM)))
     generator = _generator(device, seed, step, 1 + rank)
     mixtures = draw_mixtures(

@@ -6,10 +6,14 @@ frame points with scalar coefficients. No layer has D as a width: the same weigh
 
 An attention head is an adaptive Gaussian kernel over the context,
 
-    l_ij = q_i . k_j - beta_i / 2 |Q V_i - K V_j|^2 + log w_j,    beta_i > 0 an inverse squared bandwidth,
+    l_ij = q_i . k_j - beta_i kappa_j / 2 |Q V_i - K V_j|^2 + D / 2 log kappa_j + log w_j,
 
-returning averages of scalars, mean shifts of vectors, sum_j a_ij V_j - V_i, and the log-normaliser
-log sum_j exp l_ij: a Gaussian KDE is one head of one block (`set_kde`). Queries attend to the context with
+beta_i > 0 the inverse squared bandwidth of the query and kappa_j > 0 the sharpness of the context point. It
+returns averages of scalars, mean shifts of vectors, sum_j a_ij V_j - V_i, the log-normaliser
+log sum_j exp l_ij, and the kernel's local covariance along a direction of the query's own, beta_i Cov_i u_i:
+a Gaussian of covariance S, seen through a kernel of bandwidth 1 / sqrt(beta), has the score Cov^-1 (mean
+shift), whatever beta is (Loader, Annals of Statistics 24, 1996). A Gaussian KDE is one head of one block
+(`set_kde`). Queries attend to the context with
 the same weights as the context to itself, never to each other.
 
 The heads are residuals on a closed-form base b, a Gaussian and a Student-t read from the context. With
@@ -216,14 +220,15 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Adaptive Gaussian kernels over the context; the squared distance is expanded into one inner product."""
+    """Adaptive Gaussian kernels over the context: what they find of its mass, means and covariances."""
 
     def __init__(self, config: NetworkConfig, attend: Attend) -> None:
         super().__init__()
         self.attend = attend
         self.config = config
         width = config.heads * config.head_scalars
-        shifts = config.heads * config.head_channels
+        self.shifts = config.heads * config.head_channels
+        outputs = self.shifts + config.heads  # mean shifts, then one covariance of each head
         self.norm = nn.LayerNorm(config.scalars)
         self.query = nn.Linear(config.scalars, width, bias=False)
         self.key = nn.Linear(config.scalars, width, bias=False)
@@ -232,45 +237,67 @@ class Attention(nn.Module):
         self.vector_query = nn.Parameter(mix.clone())  # Q
         self.vector_key = nn.Parameter(mix.clone())  # K = Q: a kernel in the distance, at the start
         self.vector_value = nn.Parameter(torch.randn_like(mix) / config.channels**0.5)
+        self.direction = nn.Parameter(torch.randn(config.heads, 1, config.channels) / config.channels**0.5)
+        self.sharpness = nn.Linear(config.scalars, config.heads)
         self.bandwidth = nn.Linear(config.scalars + config.sample + 2, config.heads)
-        self.gate = nn.Linear(config.scalars, shifts)
+        self.gate = nn.Linear(config.scalars, outputs)
         self.scalar_out = nn.Linear(width + config.heads, config.scalars)
-        self.vector_out = nn.Parameter(torch.randn(config.channels, shifts) / shifts**0.5)
+        self.vector_out = nn.Parameter(torch.randn(config.channels, outputs) / outputs**0.5)
         with torch.no_grad():
             self.bandwidth.weight.mul_(0.1)
             self.bandwidth.weight[:, -1] = -0.5  # beta ~ 1 / sqrt(D) keeps the logits' spread over D
             self.bandwidth.bias.copy_(torch.linspace(-2, 2, config.heads))
+            self.sharpness.weight.zero_()
+            self.sharpness.bias.zero_()
             self.gate.weight.zero_()
-            self.gate.bias.fill_(1)
+            self.gate.bias.zero_()
+            self.gate.bias[: self.shifts] = 1
 
     def forward(self, tokens: Tokens, context: Tokens, log_weights: Tensor, sample: Tensor) -> Tokens:
         """Update n tokens from N context tokens of log-weights (B, N)."""
-        root_dim = tokens.vectors.shape[-1] ** 0.5
+        dim = tokens.vectors.shape[-1]
         own, seen = self.norm(tokens.scalars), self.norm(context.scalars)
         beta = self._inverse_bandwidth(own, sample)  # (B, H, n, 1)
+        log_kappa = compressed(self.sharpness(seen), 3).transpose(1, 2)[..., None]  # (B, H, N, 1)
+        kappa = log_kappa.exp()
         own_point = mixed(self.vector_query, tokens.vectors)
         seen_point = mixed(self.vector_key, context.vectors)
         width = self.config.head_scalars
-        # l_ij as one inner product, but for |Q V_i|^2, which is the same for all j and comes in below.
+        # l_ij as one inner product.
         queries = [
             self._split(self.query(own)) / width**0.5,
             beta * own_point,
             -0.5 * beta,
+            -0.5 * beta * squared_norm(own_point),
             torch.ones_like(beta),
         ]
-        square = seen_point.square().sum(-1, keepdim=True)
-        keys = [self._split(self.key(seen)), seen_point, square, self._per_head(log_weights)]
-        values = [self._split(self.value(seen)), mixed(self.vector_value, context.vectors)]
+        keys = [
+            self._split(self.key(seen)),
+            kappa * seen_point,
+            kappa * squared_norm(seen_point),
+            kappa,
+            self._per_head(log_weights) + 0.5 * dim * log_kappa,
+        ]
+        own_value = mixed(self.vector_value, tokens.vectors)
+        seen_value = mixed(self.vector_value, context.vectors)
+        values = [self._split(self.value(seen)), seen_value]
+        # The covariance of a head's first value channel, about the query's own value for accuracy.
+        direction = mixed(self.direction, tokens.vectors)
+        origin = -(direction * own_value[..., :dim]).sum(-1, keepdim=True)
+        directions = [direction, origin]
+        points = [seen_value[..., :dim], torch.ones_like(kappa)]
 
-        output, log_normaliser = self.attend(*(torch.cat(parts, -1) for parts in (queries, keys, values)))
-        average, seen_mean = output[..., :width], output[..., width:]
-        shift = seen_mean - mixed(self.vector_value, tokens.vectors)  # (B, H, n, Cv D)
-        log_normaliser = log_normaliser - 0.5 * beta[..., 0] * own_point.square().sum(-1)
-        scalars = torch.cat([average, log_normaliser[..., None] / root_dim], -1).transpose(1, 2).flatten(2)
-        shift = (
-            shift.transpose(1, 2).unflatten(-1, (self.config.head_channels, -1)).flatten(2, 3)
-        )  # (B, n, H Cv, D)
-        vectors = self.vector_out @ (self.gate(own)[..., None] * shift)
+        average, log_normaliser, moment = self.attend(
+            *(torch.cat(parts, -1) for parts in (queries, keys, values, directions, points))
+        )
+        seen_mean = average[..., width:]
+        shift = seen_mean - own_value  # (B, H, n, Cv D)
+        covariance = beta * (moment[..., :dim] - moment[..., dim:] * seen_mean[..., :dim])  # (B, H, n, D)
+        normaliser = log_normaliser[..., None] / dim**0.5
+        scalars = torch.cat([average[..., :width], normaliser], -1).transpose(1, 2).flatten(2)
+        shift = shift.transpose(1, 2).unflatten(-1, (self.config.head_channels, -1)).flatten(2, 3)
+        found = torch.cat([shift, covariance.transpose(1, 2)], 2)  # (B, n, H Cv + H, D)
+        vectors = self.vector_out @ (self.gate(own)[..., None] * found)
         return Tokens(tokens.scalars + self.scalar_out(scalars), tokens.vectors + vectors)
 
     def _inverse_bandwidth(self, scalars: Tensor, sample: Tensor) -> Tensor:
@@ -412,6 +439,11 @@ def trusted(q: Tensor) -> Tensor:
     return 1 / ((1 + q) * (1 + (q / CUTOFF).square().square()))
 
 
+def squared_norm(x: Tensor) -> Tensor:
+    """|x|^2 over the last axis, which is kept."""
+    return x.square().sum(-1, keepdim=True)
+
+
 def compressed(x: Tensor, bound: float) -> Tensor:
     """Smoothly keep x within -bound and bound, the identity near 0."""
     return x * (1 + (x / bound).square()).rsqrt()
@@ -469,6 +501,8 @@ def set_kde(network: DiScoFormer, bandwidth: float) -> None:
     for mix in (attention.vector_query, attention.vector_key, attention.vector_value):
         mix[0] = 0
         mix[0, 0, 0] = 1
+    attention.sharpness.weight[0] = 0
+    attention.sharpness.bias[0] = 0
     attention.bandwidth.weight[0] = 0
     attention.bandwidth.bias[0] = beta + math.log(-math.expm1(-beta))  # inverse of softplus
     attention.gate.weight[0] = 0

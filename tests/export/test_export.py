@@ -37,7 +37,7 @@ def network() -> DiScoFormer:
     network = DiScoFormer(SMALL).eval()
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
+            parameter.add_(0.1 * torch.randn_like(parameter))
     return network
 
 

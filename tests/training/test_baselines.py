@@ -180,7 +180,8 @@ def test_floor_bears_a_component_without_points() -> None:
     far = Components(
         np.full(2, 0.5), np.array([np.zeros(5), np.full(5, 1e3)]), np.stack([np.eye(5), np.eye(5)])
     )
-    for values in (at_floor(at), floor(at.context, at.queries, far)):
+    tiny = draw(Cell("gmm", 2, 8, modes=(10, 10)), 0)
+    for values in (at_floor(at), floor(at.context, at.queries, far), at_floor(tiny)):
         assert np.isfinite(values.log_density).all()
         assert np.isfinite(values.score).all()
 

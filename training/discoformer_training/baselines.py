@@ -265,7 +265,8 @@ def _shrunk_components(context: FloatArray, responsibilities: FloatArray) -> Com
     means = responsibilities.T @ context / counts[:, None]
     offsets = context - means[:, None]  # (K, N, D)
     scatter = (offsets * responsibilities.T[:, :, None]).transpose(0, 2, 1) @ offsets  # (K, D, D)
-    pooled = np.trace(scatter.sum(axis=0)) / (dim * freedom.sum())
+    least = 1e-3 * context.var(axis=0).mean()  # for components of a point each
+    pooled = max(np.trace(scatter.sum(axis=0)) / (dim * freedom.sum()), least)
     shrunk = _shrink(scatter / freedom[:, None, None], freedom)
     prior = PRIOR_POINTS * pooled * np.eye(dim)
     return Components(

@@ -9,11 +9,8 @@ An attention head is an adaptive Gaussian kernel over the context,
     l_ij = q_i . k_j - beta_i kappa_j / 2 |Q V_i - K V_j|^2 + D / 2 log kappa_j + log w_j,
 
 beta_i > 0 the inverse squared bandwidth of the query and kappa_j > 0 the sharpness of the context point. It
-returns averages of scalars, mean shifts of vectors, sum_j a_ij V_j - V_i, the log-normaliser
-log sum_j exp l_ij, and the kernel's local covariance along a direction of the query's own, beta_i Cov_i u_i:
-a Gaussian of covariance S, seen through a kernel of bandwidth 1 / sqrt(beta), has the score Cov^-1 (mean
-shift), whatever beta is (Loader, Annals of Statistics 24, 1996). A Gaussian KDE is one head of one block
-(`set_kde`). Queries attend to the context with
+returns averages of scalars, mean shifts of vectors, sum_j a_ij V_j - V_i, and the log-normaliser
+log sum_j exp l_ij: a Gaussian KDE is one head of one block (`set_kde`). Queries attend to the context with
 the same weights as the context to itself, never to each other.
 
 The heads are residuals on a closed-form base b, a Gaussian and a Student-t read from the context. With
@@ -220,15 +217,14 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Adaptive Gaussian kernels over the context: what they find of its mass, means and covariances."""
+    """Adaptive Gaussian kernels over the context: what they find of its mass and means."""
 
     def __init__(self, config: NetworkConfig, attend: Attend) -> None:
         super().__init__()
         self.attend = attend
         self.config = config
         width = config.heads * config.head_scalars
-        self.shifts = config.heads * config.head_channels
-        outputs = self.shifts + config.heads  # mean shifts, then one covariance of each head
+        shifts = config.heads * config.head_channels
         self.norm = nn.LayerNorm(config.scalars)
         self.query = nn.Linear(config.scalars, width, bias=False)
         self.key = nn.Linear(config.scalars, width, bias=False)
@@ -237,12 +233,11 @@ class Attention(nn.Module):
         self.vector_query = nn.Parameter(mix.clone())  # Q
         self.vector_key = nn.Parameter(mix.clone())  # K = Q: a kernel in the distance, at the start
         self.vector_value = nn.Parameter(torch.randn_like(mix) / config.channels**0.5)
-        self.direction = nn.Parameter(torch.randn(config.heads, 1, config.channels) / config.channels**0.5)
         self.sharpness = nn.Linear(config.scalars, config.heads)
         self.bandwidth = nn.Linear(config.scalars + config.sample + 2, config.heads)
-        self.gate = nn.Linear(config.scalars, outputs)
+        self.gate = nn.Linear(config.scalars, shifts)
         self.scalar_out = nn.Linear(width + config.heads, config.scalars)
-        self.vector_out = nn.Parameter(torch.randn(config.channels, outputs) / outputs**0.5)
+        self.vector_out = nn.Parameter(torch.randn(config.channels, shifts) / shifts**0.5)
         with torch.no_grad():
             self.bandwidth.weight.mul_(0.1)
             self.bandwidth.weight[:, -1] = -0.5  # beta ~ 1 / sqrt(D) keeps the logits' spread over D
@@ -250,8 +245,7 @@ class Attention(nn.Module):
             self.sharpness.weight.zero_()
             self.sharpness.bias.zero_()
             self.gate.weight.zero_()
-            self.gate.bias.zero_()
-            self.gate.bias[: self.shifts] = 1
+            self.gate.bias.fill_(1)
 
     def forward(self, tokens: Tokens, context: Tokens, log_weights: Tensor, sample: Tensor) -> Tokens:
         """Update n tokens from N context tokens of log-weights (B, N)."""
@@ -278,26 +272,17 @@ class Attention(nn.Module):
             kappa,
             self._per_head(log_weights) + 0.5 * dim * log_kappa,
         ]
-        own_value = mixed(self.vector_value, tokens.vectors)
-        seen_value = mixed(self.vector_value, context.vectors)
-        values = [self._split(self.value(seen)), seen_value]
-        # The covariance of a head's first value channel, about the query's own value for accuracy.
-        direction = mixed(self.direction, tokens.vectors)
-        origin = -(direction * own_value[..., :dim]).sum(-1, keepdim=True)
-        directions = [direction, origin]
-        points = [seen_value[..., :dim], torch.ones_like(kappa)]
+        values = [self._split(self.value(seen)), mixed(self.vector_value, context.vectors)]
 
-        average, log_normaliser, moment = self.attend(
-            *(torch.cat(parts, -1) for parts in (queries, keys, values, directions, points))
-        )
-        seen_mean = average[..., width:]
-        shift = seen_mean - own_value  # (B, H, n, Cv D)
-        covariance = beta * (moment[..., :dim] - moment[..., dim:] * seen_mean[..., :dim])  # (B, H, n, D)
+        output, log_normaliser = self.attend(*(torch.cat(parts, -1) for parts in (queries, keys, values)))
+        average, seen_mean = output[..., :width], output[..., width:]
+        shift = seen_mean - mixed(self.vector_value, tokens.vectors)  # (B, H, n, Cv D)
         normaliser = log_normaliser[..., None] / dim**0.5
-        scalars = torch.cat([average[..., :width], normaliser], -1).transpose(1, 2).flatten(2)
-        shift = shift.transpose(1, 2).unflatten(-1, (self.config.head_channels, -1)).flatten(2, 3)
-        found = torch.cat([shift, covariance.transpose(1, 2)], 2)  # (B, n, H Cv + H, D)
-        vectors = self.vector_out @ (self.gate(own)[..., None] * found)
+        scalars = torch.cat([average, normaliser], -1).transpose(1, 2).flatten(2)
+        shift = (
+            shift.transpose(1, 2).unflatten(-1, (self.config.head_channels, -1)).flatten(2, 3)
+        )  # (B, n, H Cv, D)
+        vectors = self.vector_out @ (self.gate(own)[..., None] * shift)
         return Tokens(tokens.scalars + self.scalar_out(scalars), tokens.vectors + vectors)
 
     def _inverse_bandwidth(self, scalars: Tensor, sample: Tensor) -> Tensor:

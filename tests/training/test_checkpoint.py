@@ -27,6 +27,7 @@ from discoformer_training.loss import LossConfig
 from discoformer_training.network import Context, DiScoFormer, NetworkConfig
 from discoformer_training.stream import StreamConfig
 
+RECIPES = Path(__file__).parents[2] / "training" / "recipes"
 PROGRESS = Progress(step=7, tokens=12345, seconds=0.1)
 numbers = st.floats(0, 1e6)
 counts = st.integers(1, 10**6)
@@ -78,6 +79,11 @@ def test_tensors_progress_and_config_come_back(path):
 @given(config=configs)
 def test_every_config_comes_back_from_json(config):
     assert TrainConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.json")), ids=lambda path: path.name)
+def test_every_recipe_is_a_config(recipe):
+    assert TrainConfig.from_json(recipe.read_text()) != TrainConfig()
 
 
 def test_an_unusual_config_comes_back_from_a_file(tmp_path, tiny_run):

@@ -111,9 +111,10 @@ FAMILIES: dict[str, Callable[[Cell, torch.Generator], Density]] = {"gmm": _gauss
 
 
 def default_cells() -> list[Cell]:
-    """Mixtures of 1 to 10 modes for D from 1 to 30, and of 2 modes at D = 100; the cheap ones first."""
+    """Mixtures of 1 to 10 modes for D from 1 to 30, of 2 at D = 100, and of more than training has."""
     cells = [Cell("gmm", dim, n) for n in (256, 1024, 4096) for dim in (1, 2, 5, 10, 30)]
-    return [*cells, Cell("gmm", 100, 2048, modes=(2, 2))]
+    many = [Cell("gmm", dim, 2048, modes=(11, 19)) for dim in (2, 10)]
+    return [*cells, Cell("gmm", 100, 2048, modes=(2, 2)), *many]
 
 
 def draw(cell: Cell, index: int, *, seed: int = 0) -> Draw:

@@ -309,6 +309,13 @@ def test_one_easy_task_at_the_start_of_a_part_is_no_divergence_later(tmp_path, t
     assert train(config, tmp_path / "new", resume=resume, stop_at=1060).step == 1060
 
 
+def test_one_task_far_off_is_no_divergence(tmp_path, tiny_run, scale_loss):
+    config = replace(tiny_run, steps=10_000)
+    resume = late_checkpoint(tmp_path / "old", config)
+    scale_loss(lambda k: 1e4 if k == 230 else 1.0)
+    assert train(config, tmp_path / "new", resume=resume, stop_at=1260).step == 1260
+
+
 # Learning
 
 

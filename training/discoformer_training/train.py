@@ -34,6 +34,7 @@ from discoformer_training.trainer import Trainer, TrainingDivergedError
 CHECKPOINT = "checkpoint.safetensors"
 LOG_EVERY = 10  # steps
 DIVERGED = 5.0  # times its least value that the smoothed loss may reach
+OUTLIER = 10.0  # times the smoothed loss at most that one task's loss counts
 
 
 def train(
@@ -145,7 +146,10 @@ class _Watch:
         self.seen = 0
 
     def see(self, loss: float, step: int) -> None:
-        self.smoothed = loss if math.isnan(self.smoothed) else 0.98 * self.smoothed + 0.02 * loss
+        if math.isnan(self.smoothed):
+            self.smoothed = loss
+        # One task may be off by any factor, harmlessly since gradients are clipped; many in a row may not.
+        self.smoothed += 0.02 * (min(loss, OUTLIER * self.smoothed) - self.smoothed)
         self.seen += 1
         if self.seen > 200:  # fewer say little: single tasks differ by orders of magnitude
             self.least = min(self.least, self.smoothed)

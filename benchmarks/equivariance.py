@@ -53,16 +53,14 @@ def main() -> None:
     )
     print("|---|---|---|---|---|")
     for dim in (1, 2, 5, 10, 20, 40):
-        for n in (4 * dim, 16 * dim, 64 * dim):
-            cell = Cell("gmm", dim, max(32, n), queries=QUERIES)
+        for n in sorted({max(32, rows * dim) for rows in (4, 16, 64)}):
+            cell = Cell("gmm", dim, n, queries=QUERIES)
             worst = [
                 max(values)
                 for condition in (1.0, 30.0)
                 for values in zip(*(errors(model, cell, i, condition) for i in range(DRAWS)), strict=True)
             ]
-            print(
-                f"| {dim}, {cell.context_size} | " + " | ".join(f"{x:.1e}" for x in worst) + " |", flush=True
-            )
+            print(f"| {dim}, {n} | " + " | ".join(f"{x:.1e}" for x in worst) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 `core` is the whole network; `encode` and `query` are the same computation split at the encoded context. Each
 graph is a subclass of the network, so that its initialisers carry the parameters' names. Every axis but the
-widths of the network is dynamic: B data sets, N context points, M queries, D dimensions.
+widths of the network is dynamic: B data sets, N context points, M queries, D dimensions, K components.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from discoformer.components import Components
 from discoformer_training.network import Context, DiScoFormer, Encoded, NetworkConfig
 
 
@@ -24,12 +25,17 @@ class Core(DiScoFormer):
         precision_root: Tensor,
         log_det_precision: Tensor,
         effective_size: Tensor,
+        component_log_scale: Tensor,
+        component_means: Tensor,
+        component_factors: Tensor,
+        component_freedom: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """See `DiScoFormer.forward`; as encode then query, whose shapes are quicker to prove dynamic."""
+        components = Components(component_log_scale, component_means, component_factors, component_freedom)
         encoded = self.encode(
-            Context(context, log_weights, precision_root, log_det_precision, effective_size)
+            Context(context, log_weights, precision_root, log_det_precision, effective_size, *components)
         )
-        return self.query(queries, encoded, log_weights, precision_root, log_det_precision)
+        return self.query(queries, encoded, log_weights, precision_root, components)
 
 
 class Encode(DiScoFormer):
@@ -42,9 +48,16 @@ class Encode(DiScoFormer):
         precision_root: Tensor,
         log_det_precision: Tensor,
         effective_size: Tensor,
+        component_log_scale: Tensor,
+        component_means: Tensor,
+        component_factors: Tensor,
+        component_freedom: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `DiScoFormer.encode`."""
-        return self.encode(Context(context, log_weights, precision_root, log_det_precision, effective_size))
+        components = Components(component_log_scale, component_means, component_factors, component_freedom)
+        return self.encode(
+            Context(context, log_weights, precision_root, log_det_precision, effective_size, *components)
+        )
 
 
 class Query(DiScoFormer):
@@ -58,11 +71,14 @@ class Query(DiScoFormer):
         sample: Tensor,
         log_weights: Tensor,
         precision_root: Tensor,
-        log_det_precision: Tensor,
+        component_log_scale: Tensor,
+        component_means: Tensor,
+        component_factors: Tensor,
+        component_freedom: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """See `DiScoFormer.query`."""
-        encoded = Encoded(scalars, vectors, sample)
-        return self.query(queries, encoded, log_weights, precision_root, log_det_precision)
+        components = Components(component_log_scale, component_means, component_factors, component_freedom)
+        return self.query(queries, Encoded(scalars, vectors, sample), log_weights, precision_root, components)
 
 
 @dataclass(frozen=True)
@@ -81,24 +97,29 @@ AXES: dict[str, tuple[str | None, ...]] = {
     "precision_root": ("B", "D", "D"),
     "log_det_precision": ("B",),
     "effective_size": ("B",),
+    "component_log_scale": ("B", "K"),
+    "component_means": ("B", "K", "D"),
+    "component_factors": ("B", "K", "D", "D"),
+    "component_freedom": ("B", "K"),
     "scalars": ("B", None, "N", None),
     "vectors": ("B", None, "N", None, "D"),
     "sample": ("B", None),
     "log_density": ("B", "M"),
     "score": ("B", "M", "D"),
 }
-_KNOWN = ("log_weights", "precision_root", "log_det_precision")
+COMPONENTS = ("component_log_scale", "component_means", "component_factors", "component_freedom")
+CONTEXT = ("context", "log_weights", "precision_root", "log_det_precision", "effective_size", *COMPONENTS)
 _STATES = ("scalars", "vectors", "sample")
 _ANSWERS = ("log_density", "score")
 GRAPHS = {
-    "core": Graph(Core, ("context", "queries", *_KNOWN, "effective_size"), _ANSWERS),
-    "encode": Graph(Encode, ("context", *_KNOWN, "effective_size"), _STATES),
-    "query": Graph(Query, ("queries", *_STATES, *_KNOWN), _ANSWERS),
+    "core": Graph(Core, ("context", "queries", *CONTEXT[1:]), _ANSWERS),
+    "encode": Graph(Encode, CONTEXT, _STATES),
+    "query": Graph(Query, ("queries", *_STATES, "log_weights", "precision_root", *COMPONENTS), _ANSWERS),
 }
 
 
 def example_inputs(
-    config: NetworkConfig, batch: int, n: int, m: int, dim: int, *, seed: int = 0
+    config: NetworkConfig, batch: int, n: int, m: int, dim: int, components: int, *, seed: int = 0
 ) -> dict[str, Tensor]:
     """Draw a value for every input of the graphs, shaped as AXES says, float32, as a frame gives them."""
     generator = torch.Generator().manual_seed(seed)
@@ -115,6 +136,10 @@ def example_inputs(
         "precision_root": root * value.rsqrt()[:, None] @ root.mT,
         "log_det_precision": -value.log().sum(-1),
         "effective_size": torch.full((batch,), float(n)),
+        "component_log_scale": normal(batch, components),
+        "component_means": normal(batch, components, dim),
+        "component_factors": torch.eye(dim) + 0.3 * normal(batch, components, dim, dim).tril() / dim**0.5,
+        "component_freedom": 5 + 100 * torch.rand(batch, components, generator=generator),
         "scalars": normal(batch, config.blocks, n, config.scalars),
         "vectors": normal(batch, config.blocks, n, config.channels, dim),
         "sample": normal(batch, config.sample + 2),

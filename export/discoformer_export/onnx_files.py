@@ -18,7 +18,7 @@ from discoformer_export.graphs import AXES, Graph, example_inputs
 from discoformer_training.network import DiScoFormer
 
 OPSET = 18
-TRACED = {"batch": 2, "n": 37, "m": 11, "dim": 5}
+TRACED = {"batch": 2, "n": 37, "m": 11, "dim": 5, "components": 3}
 
 
 def to_onnx(graph: Graph, network: DiScoFormer, metadata: Mapping[str, str]) -> onnx.ModelProto:

@@ -13,21 +13,21 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from discoformer_export.graphs import GRAPHS, Graph, example_inputs
+from discoformer_export.graphs import CONTEXT, GRAPHS, Graph, example_inputs
 from discoformer_training.network import Context, DiScoFormer
 
-GRID = [  # B, N, M, D: none was traced
-    (1, 1, 1, 1),
-    (1, 2, 1, 1),
-    (1, 1, 3, 100),
-    (2, 5, 1, 2),
-    (3, 17, 9, 3),
-    (1, 64, 33, 101),
-    (1, 255, 128, 10),
-    (4, 100, 50, 7),
-    (1, 1024, 257, 2),
-    (1, 777, 64, 30),
-    (1, 2048, 16, 5),
+GRID = [  # B, N, M, D, K: none was traced
+    (1, 1, 1, 1, 1),
+    (1, 2, 1, 1, 2),
+    (1, 1, 3, 100, 1),
+    (2, 5, 1, 2, 2),
+    (3, 17, 9, 3, 4),
+    (1, 64, 33, 101, 5),
+    (1, 255, 128, 10, 10),
+    (4, 100, 50, 7, 24),
+    (1, 1024, 257, 2, 6),
+    (1, 777, 64, 30, 12),
+    (1, 2048, 16, 5, 1),
 ]
 TOLERANCE = 1e-4
 
@@ -41,6 +41,7 @@ class Parity:
     n: int
     m: int
     dim: int
+    components: int
     onnx_error: float
     torch_error: float
 
@@ -57,8 +58,8 @@ def measure(models: Mapping[str, onnx.ModelProto], network: DiScoFormer) -> list
         for name, model in models.items()
     }
     report = []
-    for batch, n, m, dim in GRID:
-        inputs = example_inputs(network.config, batch, n, m, dim, seed=1)
+    for sizes in GRID:
+        inputs = example_inputs(network.config, *sizes, seed=1)
         inputs |= zip(GRAPHS["encode"].outputs, _encoded(network, inputs), strict=True)
         for name, session in sessions.items():
             graph = GRAPHS[name]
@@ -68,10 +69,7 @@ def measure(models: Mapping[str, onnx.ModelProto], network: DiScoFormer) -> list
             report.append(
                 Parity(
                     name,
-                    batch,
-                    n,
-                    m,
-                    dim,
+                    *sizes,
                     _error(got, reference),
                     _error([x.numpy() for x in single], reference),
                 )
@@ -93,8 +91,7 @@ def to_json(report: list[Parity]) -> dict[str, object]:
 
 @torch.no_grad()
 def _encoded(network: DiScoFormer, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-    names = ("context", "log_weights", "precision_root", "log_det_precision", "effective_size")
-    return tuple(network.encode(Context(*(inputs[name] for name in names))))
+    return tuple(network.encode(Context(*(inputs[name] for name in CONTEXT))))
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from discoformer.sessions import Float32s
 if TYPE_CHECKING:
     from discoformer.model import Model
 
-_FARTHEST = 1e15  # frame coordinates whose squares float32 can hold with ease
+_FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
 
 
 @dataclass(frozen=True)

@@ -123,12 +123,16 @@ def fit_frame(
 
 
 def present_rows(context: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
-    """The rows of positive weight (n, D), and their weights (n,) scaled to sum 1."""
+    """The rows of positive weight (n, D), sorted, and their weights (n,) scaled to sum 1.
+
+    Sorted, so that the order of the rows cannot matter: not in rounding, and not where points are tied.
+    """
     if weights is None:
         weights = np.ones(len(context))
-    present = weights > 0
-    w = weights[present] / weights.max(initial=0)
-    return context[present], w / w.sum()
+    order = np.lexsort((weights, *context.T[::-1]))
+    order = order[weights[order] > 0]
+    w = weights[order] / weights.max(initial=0)
+    return context[order], w / w.sum()
 
 
 def _center_and_spread(points: Floats, w: Floats, columns: Sequence[str] | None) -> tuple[Floats, Floats]:

@@ -1,13 +1,16 @@
 """Models: a folder with ``encode.onnx`` and ``query.onnx``, found by name or by path, never by network.
 
-The graphs (float32; B data sets, N context points, M queries, D dimensions, L layers, E scalars, C vectors)::
+The graphs (float32; B data sets, N context points, M queries, D dimensions, K components, L layers,
+E scalars, C vectors)::
 
     encode:  context (B, N, D), log_weights (B, N), precision_root (B, D, D), log_det_precision (B,),
-             effective_size (B,)  ->  scalars (B, L, N, E), vectors (B, L, N, C, D), sample (B, G)
+             effective_size (B,), component_log_scale (B, K), component_means (B, K, D),
+             component_factors (B, K, D, D), component_freedom (B, K)
+             ->  scalars (B, L, N, E), vectors (B, L, N, C, D), sample (B, G)
     query:   queries (B, M, D), what encode gave and was given  ->  log_density (B, M), score (B, M, D)
 
-all in frame coordinates (see ``frame``); each graph is fed the inputs that it names. What the model is, and
-the ranges it was trained on, stand in the metadata of both files.
+all in frame coordinates (see ``frame`` and ``components``); each graph is fed the inputs that it names. What
+the model is, and the ranges it was trained on, stand in the metadata of both files.
 """
 
 import json
@@ -21,6 +24,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from discoformer.components import Components, fit_components
 from discoformer.errors import InputError, ModelError, ModelNotFoundError, RangeWarning
 from discoformer.estimates import Diagnostics, Estimate
 from discoformer.frame import Frame, fit_frame, present_rows
@@ -29,7 +33,14 @@ from discoformer.sessions import Device, Float32s, device_of, on_device, open_se
 
 DEFAULT_NAME = "gmm"
 _FILES = ("encode.onnx", "query.onnx")
-_GIVEN = {"context", "log_weights", "precision_root", "log_det_precision", "effective_size"}
+_GIVEN = {
+    "context",
+    "log_weights",
+    "precision_root",
+    "log_det_precision",
+    "effective_size",
+    *(f"component_{field}" for field in Components._fields),
+}
 _CHUNK = 1024  # queries at a time, fewer where
 _PAIRS = 2**23  # queries times context points at a time would exceed this (256 MB in 8 heads)
 
@@ -151,6 +162,8 @@ class Model:
         outside = _outside(self.metadata, *points.shape)
         if outside:
             warnings.warn(" ".join(outside), RangeWarning, stacklevel=2)
+        z = frame.to_frame(points)[None]
+        components = fit_components(z, w[None], np.array([frame.effective_size]))
         diagnostics = Diagnostics(
             n=points.shape[0],
             dim=points.shape[1],
@@ -160,7 +173,8 @@ class Model:
             device=self.device,
             warnings=outside + _doubts(frame),
         )
-        return Estimate(self, frame, self._encode(frame, points, w), diagnostics, matrix.columns)
+        encoded = self._encode(frame, components, z, w)
+        return Estimate(self, frame, encoded, diagnostics, matrix.columns)
 
     def query(self, queries: Floats, encoded: Mapping[str, Float32s]) -> tuple[Floats, Floats]:
         """Runs the query graph in chunks: what ``Estimate`` is made of, all in frame coordinates.
@@ -187,15 +201,15 @@ class Model:
         score = np.concatenate([chunk["score"][0] for chunk in chunks])[:count]
         return log_density.astype(np.float64), score.astype(np.float64)
 
-    def _encode(self, frame: Frame, points: Floats, w: Floats) -> dict[str, Float32s]:
+    def _encode(self, frame: Frame, components: Components, z: Floats, w: Floats) -> dict[str, Float32s]:
         given = {
-            "context": frame.to_frame(points),
-            "log_weights": np.log(w),
-            "precision_root": frame.precision_root,
-            "log_det_precision": np.asarray(frame.log_det_precision),
-            "effective_size": np.asarray(frame.effective_size),
-        }
-        arrays = {name: array[None].astype(np.float32) for name, array in given.items()}
+            "context": z,
+            "log_weights": np.log(w)[None],
+            "precision_root": frame.precision_root[None],
+            "log_det_precision": np.array([frame.log_det_precision]),
+            "effective_size": np.array([frame.effective_size]),
+        } | {f"component_{name}": array for name, array in components._asdict().items()}
+        arrays = {name: array.astype(np.float32) for name, array in given.items()}
         session, _ = self._sessions()
         return run(session, on_device(session, arrays)) | arrays
 

@@ -131,7 +131,7 @@ def test_parity_holds_over_the_grid_and_is_reported(
 
 
 def test_encode_then_query_is_core(models: dict[str, onnx.ModelProto]) -> None:
-    inputs = {key: value.numpy() for key, value in example_inputs(SMALL, 3, 29, 13, 4, seed=5).items()}
+    inputs = {key: value.numpy() for key, value in example_inputs(SMALL, 3, 29, 13, 4, 2, seed=5).items()}
 
     def run(name: str) -> dict[str, np.ndarray]:
         session = onnxruntime.InferenceSession(
@@ -158,9 +158,9 @@ def test_the_runtime_loads_the_folder(folder: Path) -> None:
 class _FixesTheDimension(Core):
     """A network that reads D as a number, which tracing would bake in."""
 
-    def query(self, queries, encoded, log_weights, precision_root, log_det_precision):
+    def query(self, queries, encoded, log_weights, precision_root, mixture):
         scale = float(int(queries.shape[-1]) + (1 if int(queries.shape[-1]) > 4 else 0))
-        return super().query(queries / scale, encoded, log_weights, precision_root, log_det_precision)
+        return super().query(queries / scale, encoded, log_weights, precision_root, mixture)
 
 
 def test_a_graph_with_a_fixed_axis_is_refused(network: DiScoFormer) -> None:

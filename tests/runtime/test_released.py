@@ -67,6 +67,22 @@ def test_rows_in_any_order(model: discoformer.Model, mixture: Floats, rng: np.ra
     assert np.linalg.norm(score_again - score[order]) < 1e-4 * np.linalg.norm(score)
 
 
+def test_rows_of_a_lattice_in_any_order(model: discoformer.Model, rng: np.random.Generator) -> None:
+    """Where ties abound, answers are the same to the last bit."""
+    x = rng.integers(4, size=(200, 2)).astype(float)
+    log_density, score = model.estimate(x).log_density_and_score(x[:20] + 0.3)
+    log_again, score_again = model.estimate(rng.permutation(x)).log_density_and_score(x[:20] + 0.3)
+    np.testing.assert_array_equal(log_again, log_density)
+    np.testing.assert_array_equal(score_again, score)
+
+
+def test_an_outlier_does_no_harm_to_the_rest(model: discoformer.Model, mixture: Floats) -> None:
+    y = mixture[:50] + 0.1
+    alone = model.estimate(mixture).log_density(y)
+    joined = model.estimate(np.r_[mixture, [[1e3, -1e3, 1e3]]]).log_density(y)
+    assert np.abs(joined - alone).max() < 2  # 9 nats without the components
+
+
 def test_queries_do_not_see_each_other(model: discoformer.Model, mixture: Floats) -> None:
     p = model.estimate(mixture)
     y = np.tile(mixture, (5, 1)) + np.linspace(0, 1, 1500)[:, None]  # two chunks, the last one padded

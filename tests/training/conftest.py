@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from discoformer.components import fit_components
 from discoformer_training.attention import Attend, attend_plain
 from discoformer_training.config import TrainConfig
 from discoformer_training.frame import Frame, fit_frame
@@ -89,12 +90,17 @@ def read_context() -> Callable[[Tensor], tuple[Context, Frame]]:
 
     def read(data: Tensor) -> tuple[Context, Frame]:
         frame = fit_frame(data)
+        points = frame.to_frame(data)
+        weights = torch.full_like(points[..., 0], 1 / points.shape[1])
         context = Context(
-            points=frame.to_frame(data),
-            log_weights=torch.zeros(data.shape[:2], dtype=data.dtype),
-            precision_root=frame.precision_root,
-            log_det_precision=frame.log_det_precision,
-            effective_size=frame.effective_size,
+            points,
+            torch.zeros_like(weights),
+            frame.precision_root,
+            frame.log_det_precision,
+            frame.effective_size,
+            *map(
+                torch.as_tensor, fit_components(points.numpy(), weights.numpy(), frame.effective_size.numpy())
+            ),
         )
         return context, frame
 

@@ -40,7 +40,7 @@ def make_task(truth: Answer, dim: int = 3, m: int = 20) -> Task:
     directions = torch.randn(2, m, dim, generator=generator, dtype=torch.float64)
     log_density, score = truth(queries)
     return Task(
-        context=Context(*torch.zeros(5)),
+        context=Context(*torch.zeros(9)),
         queries=queries,
         log_density=log_density,
         score=score,

@@ -4,12 +4,17 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import logsumexp
+from scipy.stats import multivariate_t
 from torch import Tensor
 
+from discoformer import components
+from discoformer.components import Components
 from discoformer_training.attention import attend_blocked
 from discoformer_training.network import (
     ABSENT,
@@ -149,7 +154,10 @@ def test_rotations_and_reflections_turn_the_score_and_keep_the_density(network, 
     context, queries = setting(2, n, 7, dim, seed=n)
     turn = make_map(dim, seed=n)
     turned = context._replace(
-        points=context.points @ turn, precision_root=turn.mT @ context.precision_root @ turn
+        points=context.points @ turn,
+        precision_root=turn.mT @ context.precision_root @ turn,
+        means=context.means @ turn,
+        factors=context.factors @ turn,
     )
     log_density, score = network(context, queries)
     assert_same(network(turned, queries @ turn), (log_density, score @ turn))
@@ -239,9 +247,7 @@ def test_normalised_weights_sum_to_one_and_stay_finite():
 
 def encoded_answers(network: DiScoFormer, context: Context, queries: Tensor) -> Answers:
     encoded = network.encode(context)
-    return network.query(
-        queries, encoded, context.log_weights, context.precision_root, context.log_det_precision
-    )
+    return network.query(queries, encoded, context.log_weights, context.precision_root, context.components)
 
 
 @FEW
@@ -319,11 +325,11 @@ def test_density_falls_along_every_ray_far_out(make_network, setting, dim, seed)
 
 @pytest.mark.parametrize("dim", [1, 2, 7, 30, 100])
 @pytest.mark.parametrize("seed", range(3))
-def test_base_falls_along_every_ray_from_the_centre(make_network, setting, dim, seed):
+def test_base_falls_along_every_ray_beyond_the_components(make_network, setting, dim, seed):
     """Whatever the weights, so long as gamma is positive; its score points inward."""
     network = without_residual(make_network(seed=seed, noise=0.3), gamma=0.5)
     context, _ = setting(1, 40, 1, dim, seed=seed)
-    log_density, slope = along_rays(network, context, torch.logspace(-3, 6, 60, dtype=torch.float64))
+    log_density, slope = along_rays(network, context, torch.logspace(1.5, 6, 60, dtype=torch.float64))
     assert log_density.isfinite().all()
     assert (log_density.diff(dim=1) < 0).all()
     assert (slope < 0).all()
@@ -332,41 +338,51 @@ def test_base_falls_along_every_ray_from_the_centre(make_network, setting, dim, 
 # The base
 
 
+def base_by_scipy(network: DiScoFormer, context: Context, queries: Tensor) -> np.ndarray:
+    """Log-density (M,) of the base at queries (1, M, D): a mixture of Student-t distributions."""
+    freedom, log_square_scale, logit = network.base.student(network.encode(context).sample)[0].tolist()
+    dim = queries.shape[-1]
+    shape = math.exp(log_square_scale) * np.eye(dim)
+    origin = multivariate_t(np.zeros(dim), shape, 1 + math.log1p(math.exp(freedom)))
+    parts = [origin.logpdf(queries[0].numpy()) - math.log1p(math.exp(-logit))]
+    for log_scale, mean, factor, nu in zip(*(field[0].numpy() for field in context.components), strict=True):
+        component = multivariate_t(mean, np.linalg.inv(factor.T @ factor), nu)
+        log_weight = log_scale - component.logpdf(mean) - math.log1p(math.exp(logit))
+        parts.append(component.logpdf(queries[0].numpy()) + log_weight)
+    return logsumexp(parts, axis=0)
+
+
 @pytest.mark.parametrize("dim", [1, 2, 3, 10, 40])
 @pytest.mark.parametrize("seed", range(3))
-def test_base_integrates_to_one(make_network, setting, dim, seed):
-    """Over spheres, its total covariance made isotropic: dy = A_{D-1} r^D dt with r = e^t."""
+def test_base_is_a_mixture_of_student_t_distributions(make_network, setting, dim, seed):
     network = without_residual(make_network(seed=seed, noise=0.3))
-    context, _ = setting(1, 4 * dim + 8, 1, dim, seed=seed)
-    precision = 1.3 - 0.3 * seed
-    context = context._replace(
-        precision_root=precision**0.5 * torch.eye(dim, dtype=torch.float64)[None],
-        log_det_precision=torch.full((1,), dim * math.log(precision), dtype=torch.float64),
-    )
-    log_radius = torch.linspace(-30, 40, 7001, dtype=torch.float64)
-    queries = torch.zeros(1, 7001, dim, dtype=torch.float64)
-    queries[..., 0] = log_radius.exp()
+    context, queries = setting(1, 4 * dim + 8, 20, dim, seed=seed)
     with torch.no_grad():
         log_density = network(context, queries)[0][0]
-    log_area = math.log(2) + 0.5 * dim * math.log(math.pi) - math.lgamma(dim / 2)
-    mass = torch.trapezoid((log_density + log_area + dim * log_radius).exp(), log_radius)
-    assert abs(mass.item() - 1) < 1e-7
+        expected = base_by_scipy(network, context, queries)
+    np.testing.assert_allclose(log_density.numpy(), expected, rtol=1e-8, atol=1e-7)
 
 
-def test_base_integrates_to_one_on_the_line_and_so_does_the_gaussian_inside(make_network, setting):
-    """In one dimension with the context's own covariance, over the whole line."""
-    network = without_residual(make_network(noise=0.3))
-    context, _ = setting(1, 40, 1, 1)
+@pytest.mark.parametrize("seed", range(3))
+def test_base_integrates_to_one_on_the_line(make_network, setting, seed):
+    network = without_residual(make_network(seed=seed, noise=0.3))
+    context, _ = setting(1, 40, 1, 1, seed=seed)
     t = torch.linspace(-40, 40, 20_001, dtype=torch.float64)
     with torch.no_grad():
         log_density = network(context, t.sinh()[None, :, None])[0][0]
-        network.base.student.weight.zero_()
-        network.base.student.bias.copy_(torch.tensor([4.0, 0.0, -200.0]))
-        gaussian = network(context, context.points)[0]
     assert abs(torch.trapezoid(log_density.exp() * t.cosh(), t).item() - 1) < 1e-7
-    white = context.points @ context.precision_root
-    normal = torch.distributions.Normal(0.0, 1.0).log_prob(white)[..., 0] + 0.5 * context.log_det_precision
-    torch.testing.assert_close(gaussian, normal, rtol=1e-10, atol=1e-10)
+
+
+def test_absent_components_say_nothing(make_network, setting):
+    """A data set with fewer components than its batch, filled up with rubbish, answers as if alone."""
+    network = make_network()
+    context, queries = setting(2, 30, 6, 3)
+    k = context.freedom.shape[1]
+    rubbish = Components(*(torch.cat([field, 1 + field[:, :1].abs()], 1) for field in context.components))
+    log_scale = torch.cat([context.log_scale, torch.full((2, 1), components.ABSENT, dtype=torch.float64)], 1)
+    padded = context._replace(**rubbish._replace(log_scale=log_scale)._asdict())
+    assert padded.freedom.shape[1] == k + 1
+    assert_same(network(padded, queries), network(context, queries))
 
 
 @DIMS

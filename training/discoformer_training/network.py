@@ -13,16 +13,17 @@ returns averages of scalars, mean shifts of vectors, sum_j a_ij V_j - V_i, and t
 log sum_j exp l_ij: a Gaussian KDE is one head of one block (`set_kde`). Queries attend to the context with
 the same weights as the context to itself, never to each other.
 
-The heads are residuals on a closed-form base b, a Gaussian and a Student-t read from the context. With
-r^2 = |y|^2 / D,
+The heads are residuals on a base b: the components of the context (discoformer.components), a Bayesian
+mixture of density c, and a Student-t read from the context. With r^2 = |y|^2 / D,
 
-    T = gamma log b + omega (sqrt(D) t_0 + D t_1),    S = gamma grad log b + omega sum_c g_c V_c,
+    T = gamma log b + omega (sqrt(D) t_0 + D t_1)
+    S = gamma grad log b + omega (sum_c g_c V_c + g grad log c)
     omega = 1 / ((1 + q) (1 + (q / CUTOFF)^4)),    q = r^2 / trust_radius^2,
 
 so that far from the context the base alone remains: t and g V grow like powers of log r at most.
 
-Shapes: B batch, N context points, M queries, D dimensions, H heads, E scalars, C vector channels, L blocks,
-G width of the sample embedding. Log-densities in nats; frame coordinates throughout.
+Shapes: B batch, N context points, M queries, D dimensions, K components, H heads, E scalars, C vector
+channels, L blocks, G width of the sample embedding. Log-densities in nats; frame coordinates throughout.
 """
 
 import json
@@ -34,6 +35,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, logsigmoid, softplus
 
+from discoformer.components import ABSENT as ABSENT_COMPONENT
+from discoformer.components import Components, evaluate
 from discoformer_training.attention import Attend, attend_plain
 
 LOG_TWO_PI = math.log(2 * math.pi)
@@ -89,6 +92,28 @@ class Context(NamedTuple):
     precision_root: Tensor  # (B, D, D) W, symmetric root of the inverse total covariance
     log_det_precision: Tensor  # (B,)
     effective_size: Tensor  # (B,) N, or Kish's (sum w)^2 / sum w^2
+    log_scale: Tensor  # (B, K) and so on: its Components
+    means: Tensor  # (B, K, D)
+    factors: Tensor  # (B, K, D, D)
+    freedom: Tensor  # (B, K)
+
+    @property
+    def components(self) -> Components:
+        """Its components."""
+        return Components(self.log_scale, self.means, self.factors, self.freedom)
+
+
+class Points(NamedTuple):
+    """n points as the network first sees them."""
+
+    vectors: Tensor  # (B, n, 4, D) y, W y, P y, and grad log c times the spread of a component
+    invariants: Tensor  # (B, n, INVARIANTS) see `seen`
+    log_density: Tensor  # (B, n) log c
+    score: Tensor  # (B, n, D) grad log c
+
+    def part(self, start: int, stop: int | None) -> "Points":
+        """Take the points from start to stop."""
+        return Points(*(field[:, start:stop] for field in self))
 
 
 class DiScoFormer(nn.Module):
@@ -112,18 +137,18 @@ class DiScoFormer(nn.Module):
         """Return log-density (B, M) and score (B, M, D) at queries (B, M, D)."""
         log_weights = normalised(context.log_weights)
         n = context.points.shape[1]
-        points = triplet(torch.cat([context.points, queries], 1), context.precision_root)
-        sample = self.sample_embedding(points[:, :n], log_weights, context)
+        points = seen(torch.cat([context.points, queries], 1), context.precision_root, context.components)
+        sample = self.sample_embedding(points.part(0, n), log_weights, context)
         tokens = self.embedding(points, sample)
         for block in self.blocks[:-1]:
             tokens = block(tokens, tokens.part(0, n), log_weights, sample)
         answers = self.blocks[-1](tokens.part(n, None), tokens.part(0, n), log_weights, sample)
-        return self._read(answers, points[:, n:], context.log_det_precision, sample)
+        return self._read(answers, points.part(n, None), sample)
 
     def encode(self, context: Context) -> Encoded:
         """Compute once what any number of queries needs of the context."""
         log_weights = normalised(context.log_weights)
-        points = triplet(context.points, context.precision_root)
+        points = seen(context.points, context.precision_root, context.components)
         sample = self.sample_embedding(points, log_weights, context)
         tokens = self.embedding(points, sample)
         states = [tokens]
@@ -140,21 +165,19 @@ class DiScoFormer(nn.Module):
         encoded: Encoded,
         log_weights: Tensor,
         precision_root: Tensor,
-        log_det_precision: Tensor,
+        components: Components,
     ) -> tuple[Tensor, Tensor]:
         """Return log-density (B, M) and score (B, M, D) at queries (B, M, D), given the encoded context."""
         log_weights = normalised(log_weights)
-        points = triplet(queries, precision_root)
+        points = seen(queries, precision_root, components)
         tokens = self.embedding(points, encoded.sample)
         for layer, block in enumerate(self.blocks):
             context = Tokens(encoded.scalars[:, layer], encoded.vectors[:, layer])
             tokens = block(tokens, context, log_weights, encoded.sample)
-        return self._read(tokens, points, log_det_precision, encoded.sample)
+        return self._read(tokens, points, encoded.sample)
 
-    def _read(
-        self, tokens: Tokens, points: Tensor, log_det_precision: Tensor, sample: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        log_base, base_score = self.base(points, log_det_precision, sample)
+    def _read(self, tokens: Tokens, points: Points, sample: Tensor) -> tuple[Tensor, Tensor]:
+        log_base, base_score = self.base(points, sample)
         return self.heads(tokens, points, log_base, base_score)
 
 
@@ -166,22 +189,23 @@ class SampleEmbedding(nn.Module):
         self.greatest_size = config.greatest_size
         self.point = nn.Sequential(nn.Linear(INVARIANTS, config.scalars), nn.GELU())
         self.summary = nn.Sequential(
-            nn.Linear(config.scalars + 3, config.scalars), nn.GELU(), nn.Linear(config.scalars, config.sample)
+            nn.Linear(config.scalars + 4, config.scalars), nn.GELU(), nn.Linear(config.scalars, config.sample)
         )
 
-    def forward(self, points: Tensor, log_weights: Tensor, context: Context) -> Tensor:
-        """Summarise triplets (B, N, 3, D) of weights (B, N) as (B, G + 2), log N and log D last."""
-        dim = points.shape[-1]
-        pooled = (log_weights.exp()[:, None] @ self.point(invariants(points)))[:, 0]  # (B, E)
+    def forward(self, points: Points, log_weights: Tensor, context: Context) -> Tensor:
+        """Summarise N points of weights (B, N) as (B, G + 2), log N and log D last."""
+        dim = context.points.shape[-1]
+        pooled = (log_weights.exp()[:, None] @ self.point(points.invariants))[:, 0]  # (B, E)
         log_size = context.effective_size.clamp(max=self.greatest_size).log()[:, None]
         log_dim = torch.full_like(log_size, dim).log()
         log_det = context.log_det_precision[:, None] / dim
-        summary = self.summary(torch.cat([pooled, log_size, log_dim, log_det], -1))
+        log_spread = spread(context.components).log()[:, None]
+        summary = self.summary(torch.cat([pooled, log_size, log_dim, log_det, log_spread], -1))
         return torch.cat([summary, log_size, log_dim], -1)
 
 
 class Embedding(nn.Module):
-    """Tokens from frame points: invariants to scalars, combinations of y, W y and P y to vectors."""
+    """Tokens from points: invariants to scalars, combinations of the four vectors to vectors."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -189,17 +213,17 @@ class Embedding(nn.Module):
         self.point = nn.Linear(INVARIANTS, config.scalars)
         self.sample = nn.Linear(config.sample + 2, config.scalars)
         self.scalars = nn.Linear(config.scalars, config.scalars)
-        self.combination = nn.Linear(config.scalars, config.channels * 3)
+        self.combination = nn.Linear(config.scalars, config.channels * VECTORS)
         with torch.no_grad():
             self.combination.weight.mul_(0.1)
             self.combination.bias.normal_()
 
-    def forward(self, points: Tensor, sample: Tensor) -> Tokens:
-        """Embed triplets (B, n, 3, D), given the sample embedding (B, G + 2)."""
-        hidden = gelu(self.point(invariants(points)) + self.sample(sample)[:, None])
+    def forward(self, points: Points, sample: Tensor) -> Tokens:
+        """Embed points, given the sample embedding (B, G + 2)."""
+        hidden = gelu(self.point(points.invariants) + self.sample(sample)[:, None])
         radius = squared_radius(points) / self.taming_radius**2
-        tamed = points * (1 + radius).rsqrt()[..., None, None]
-        combination = self.combination(hidden).unflatten(-1, (-1, 3))  # (B, n, C, 3)
+        tamed = points.vectors * (1 + radius).rsqrt()[..., None, None]
+        combination = self.combination(hidden).unflatten(-1, (-1, VECTORS))  # (B, n, C, 4)
         return Tokens(self.scalars(hidden), combination @ tamed)
 
 
@@ -325,7 +349,7 @@ class FeedForward(nn.Module):
 
 
 class Base(nn.Module):
-    """log b and its gradient: Gaussian of the total covariance, and a Student-t in the frame, one centre.
+    """log b and its gradient: the components of the context, and a Student-t around the origin of the frame.
 
     Degrees of freedom nu > 1, squared scale and weight of the Student-t are read from the sample embedding.
     """
@@ -335,28 +359,27 @@ class Base(nn.Module):
         self.student = nn.Linear(config.sample + 2, 3)
         with torch.no_grad():
             self.student.weight.mul_(0.1)
-            self.student.bias.copy_(torch.tensor([4.0, 0.0, -2.0]))
+            self.student.bias.copy_(torch.tensor([4.0, 0.0, -4.0]))
 
-    def forward(self, points: Tensor, log_det_precision: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log b (B, n) and its gradient (B, n, D) at triplets (B, n, 3, D)."""
-        dim = points.shape[-1]
-        point, white, dual = points.unbind(-2)  # y, W y, P y
+    def forward(self, points: Points, sample: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log b (B, n) and its gradient (B, n, D)."""
+        point = points.vectors[..., 0, :]
+        dim = point.shape[-1]
         freedom, log_square_scale, logit = self.student(sample)[:, None].unbind(-1)  # (B, 1) each
         nu = 1 + softplus(freedom)
         square_scale = nu * log_square_scale.exp()
-        gaussian = 0.5 * (log_det_precision[:, None] - white.square().sum(-1) - dim * LOG_TWO_PI)
         student = (
             log_gamma((nu + dim) / 2)
             - log_gamma(nu / 2)
             - 0.5 * dim * (square_scale.log() + math.log(math.pi))
             - 0.5 * (nu + dim) * torch.log1p(point.square().sum(-1) / square_scale)
         )
-        gaussian = gaussian + logsigmoid(-logit)
+        mixture = points.log_density + logsigmoid(-logit)
         student = student + logsigmoid(logit)
-        log_base = torch.maximum(gaussian, student) + softplus(-(student - gaussian).abs())
-        share = torch.sigmoid(student - gaussian)
+        log_base = torch.maximum(mixture, student) + softplus(-(student - mixture).abs())
+        share = torch.sigmoid(student - mixture)
         pull = share * (nu + dim) / (square_scale + point.square().sum(-1))
-        return log_base, -pull[..., None] * point - (1 - share)[..., None] * dual
+        return log_base, (1 - share)[..., None] * points.score - pull[..., None] * point
 
 
 class Heads(nn.Module):
@@ -366,7 +389,7 @@ class Heads(nn.Module):
         super().__init__()
         self.trust_radius = config.trust_radius
         self.gamma = nn.Parameter(torch.ones(()))
-        outputs = 2 + config.channels
+        outputs = 2 + config.channels + 1
         self.linear = nn.Linear(config.scalars, outputs)
         self.norm = nn.LayerNorm(config.scalars)
         self.hidden = nn.Linear(config.scalars, 2 * config.scalars)
@@ -375,48 +398,71 @@ class Heads(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(
-        self, tokens: Tokens, points: Tensor, log_base: Tensor, base_score: Tensor
+        self, tokens: Tokens, points: Points, log_base: Tensor, base_score: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return log-density (B, n) and score (B, n, D) of tokens at triplets (B, n, 3, D)."""
-        dim = points.shape[-1]
+        """Return log-density (B, n) and score (B, n, D) of tokens at points."""
+        dim = points.vectors.shape[-1]
         read = self.linear(tokens.scalars) + self.out(gelu(self.hidden(self.norm(tokens.scalars))))
         trust = trusted(squared_radius(points) / self.trust_radius**2)
         residual = trust * (dim**0.5 * read[..., 0] + dim * read[..., 1])
-        residual_score = (trust[..., None] * read[..., 2:])[..., None, :] @ tokens.vectors
-        return self.gamma * log_base + residual, self.gamma * base_score + residual_score[..., 0, :]
+        gates = trust[..., None] * read[..., 2:]
+        residual_score = torch.cat([tokens.vectors, points.score[..., None, :]], -2)
+        residual_score = (gates[..., None, :] @ residual_score)[..., 0, :]
+        return self.gamma * log_base + residual, self.gamma * base_score + residual_score
 
 
-INVARIANTS = 10
+VECTORS = 4
+INVARIANTS = 2 * 7 + 4
 
 
-def triplet(points: Tensor, precision_root: Tensor) -> Tensor:
-    """Stack y, W y and P y = W W y, (B, n, 3, D), from points (B, n, D): the frame in two metrics."""
-    white = points @ precision_root
-    return torch.stack([points, white, white @ precision_root], -2)
+def seen(points: Tensor, precision_root: Tensor, components: Components) -> Points:
+    """What the network first sees of points (B, n, D): two metrics, and what the components say of them.
 
-
-def squared_radius(points: Tensor) -> Tensor:
-    """r^2 = |y|^2 / D, (B, n), from triplets (B, n, 3, D)."""
-    return points[..., 0, :].square().mean(-1)
-
-
-def invariants(points: Tensor) -> Tensor:
-    """Rotation invariants of triplets (B, n, 3, D), (B, n, INVARIANTS): tame, and resolved at every D.
-
-    In high dimension |y|^2 / D concentrates with spread 1 / sqrt(D), so each invariant is given as a
-    logarithm and as its distance from that of the unit sphere, magnified by sqrt(D).
+    The invariants are tame, and resolved at every D: in high dimension |y|^2 / D concentrates with spread
+    1 / sqrt(D), so squares are given as a logarithm and as its distance from that of 1, magnified by sqrt(D).
     """
     dim = points.shape[-1]
-    point, white, dual = points.unbind(-2)
-    products = torch.stack(
-        [
-            (a * b).mean(-1)
-            for a, b in ((point, point), (point, white), (white, white), (white, dual), (dual, dual))
-        ],
-        -1,
+    white = points @ precision_root  # W y
+    dual = white @ precision_root  # P y
+    log_density, score, share, square = evaluate(components, points)
+    standard = score * spread(components)[:, None, None]
+
+    pairs = (
+        (points, points),
+        (points, white),
+        (white, white),
+        (white, dual),
+        (dual, dual),
+        (standard, standard),
     )
-    logs = torch.log1p(products)
-    return torch.cat([logs, compressed(dim**0.5 * (logs - math.log(2)), 8)], -1)
+    squares = [(a * b).mean(-1) for a, b in pairs] + [(share * square).sum(1) / dim]
+    logs = torch.log1p(torch.stack(squares, -1))
+    others = [
+        compressed((points * standard).mean(-1), 10),
+        compressed(log_density / dim, 10),
+        -(share * share.clamp(min=1e-12).log()).sum(1),
+        (share * components.freedom.log()[..., None]).sum(1),
+    ]
+    return Points(
+        vectors=torch.stack([points, white, dual, standard], -2),
+        invariants=torch.cat(
+            [logs, compressed(dim**0.5 * (logs - math.log(2)), 8), torch.stack(others, -1)], -1
+        ),
+        log_density=log_density,
+        score=score,
+    )
+
+
+def spread(components: Components) -> Tensor:
+    """Standard deviation (B,) within components, by their average precision."""
+    weight = components.freedom * (components.log_scale > 0.5 * ABSENT_COMPONENT)
+    precision = components.factors.square().sum(-1).mean(-1)  # (B, K)
+    return ((weight * precision).sum(1) / weight.sum(1)).rsqrt()
+
+
+def squared_radius(points: Points) -> Tensor:
+    """r^2 = |y|^2 / D, (B, n)."""
+    return points.vectors[..., 0, :].square().mean(-1)
 
 
 def trusted(q: Tensor) -> Tensor:

@@ -11,11 +11,13 @@ import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from discoformer.components import fit_components
 from discoformer_training.frame import Frame, fit_frame
 from discoformer_training.mixtures import Mixtures, draw_mixtures
 from discoformer_training.network import Context
@@ -107,13 +109,22 @@ class Ahead:
 
 def context_in_frame(context: Tensor, frame: Frame) -> Context:
     """Bring an unweighted context (B, N, D) to its frame, in float32."""
+    points = frame.to_frame(context)
+    weights = torch.full_like(points[..., 0], 1 / points.shape[1])
+    components = fit_components(*map(_quick, (points, weights, frame.effective_size)))
     return Context(
-        points=frame.to_frame(context).float(),
-        log_weights=torch.zeros(context.shape[:2], device=context.device),
-        precision_root=frame.precision_root.float(),
-        log_det_precision=frame.log_det_precision.float(),
-        effective_size=frame.effective_size.float(),
+        points.float(),
+        torch.zeros_like(weights).float(),
+        frame.precision_root.float(),
+        frame.log_det_precision.float(),
+        frame.effective_size.float(),
+        *(torch.as_tensor(field).float() for field in components),
     )
+
+
+def _quick(tensor: Tensor) -> Any:
+    """The same numbers as what takes them quickest: NumPy on the CPU, PyTorch elsewhere."""
+    return tensor.numpy() if tensor.device.type == "cpu" else tensor
 
 
 def _draw_sizes(config: StreamConfig, seed: int, step: int) -> tuple[int, int]:

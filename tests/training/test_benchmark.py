@@ -15,6 +15,7 @@ from discoformer_training.benchmark import (
     BenchmarkError,
     Cell,
     Report,
+    Row,
     default_cells,
     draw,
     run_benchmark,
@@ -122,7 +123,7 @@ def test_family_without_components_has_no_floor(monkeypatch: pytest.MonkeyPatch,
         (cells[1], "truth"),
     ]
     assert run_benchmark({}, cells, draws=2, baselines={"truth": perfect}, cache=cache) == report
-    assert render_summary(report).splitlines()[-1].endswith("|  |")
+    assert render_summary(report).splitlines()[-1] == "| 2, 64 |  |"
     assert cache.read_text().count('"floor"') == 1
 
 
@@ -226,8 +227,37 @@ def test_wrong_arguments_are_refused() -> None:
 
 def test_default_cells() -> None:
     cells = default_cells()
-    assert len(cells) == len(set(cells)) == 18
+    assert len(cells) == len(set(cells)) == 21
     assert Cell("gmm", 100, 2048, modes=(2, 2)) in cells
+
+
+def test_long_contexts_get_a_quarter_of_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "LONG", 65)
+    cells = [CELLS[0], Cell("gmm", 2, 65, queries=16)]
+    report = run_benchmark({"zero": zero}, cells, draws=8, baselines={}, floors={})
+    assert [row.draws for row in report.rows] == [8, 2]
+    assert run_benchmark({"zero": zero}, cells, draws=3, baselines={}, floors={}).rows[1].draws == 1
+
+
+def test_every_finished_cell_is_kept() -> None:
+    kept: list[list[Row]] = []
+    report = run_benchmark(
+        {"zero": zero},
+        CELLS,
+        draws=2,
+        baselines={},
+        floors={},
+        keep=lambda so_far: kept.append([*so_far.rows]),
+    )
+    assert kept == [report.rows[:1], report.rows]
+
+
+def test_components_are_measured_by_themselves() -> None:
+    """On a mixture that is easy to tell apart, far better than a Gaussian."""
+    cell, two = Cell("gmm", 3, 600, modes=(3, 3), queries=64), ("components", "gaussian")
+    report = run_benchmark({}, [cell], draws=2, baselines={name: BASELINES[name] for name in two}, floors={})
+    components, gaussian = report.rows
+    assert components.score_percent.value < 0.5 * gaussian.score_percent.value
 
 
 @pytest.mark.parametrize("render", [render_text, render_markdown])
@@ -254,14 +284,17 @@ def test_the_last_lines_are_geometric_means_of_the_ratios(render: Callable[[Repo
     assert "geometric mean" not in render(run(cells=CELLS[:1]))
 
 
-def test_the_summary_has_one_line_per_cell_with_every_estimator() -> None:
-    report = run()
-    header, _, *lines = render_summary(report).splitlines()[2:]
-    assert len(lines) == len({row.cell for row in report.rows})
+def test_the_summary_has_one_line_per_cell_with_the_main_estimators() -> None:
+    report = run_benchmark({"discoformer": zero}, CELLS, draws=2)
+    header, _, *lines = render_summary(report).splitlines()
+    assert header.startswith("| D, N | **DiScoFormer** | its components alone | best KDE | ")
+    assert [line.split(" | ")[0] for line in lines] == ["| 2, 64", "| 3, 64 (2 modes)"]
     for row in report.rows:
-        assert row.name in header
-        line = next(line for line in lines if str(row.cell) in line)
+        if row.name == "kde_best_whitened":
+            continue
+        (line,) = (line for line in lines if line.startswith(f"| {row.cell.dim}, "))
         assert f"{row.score_percent.value:.3g} % / {row.log_density_mse.value:.3g}" in line
+        assert line.count(" | ") == header.count(" | ")
 
 
 def test_json_is_strict_and_complete() -> None:

@@ -16,6 +16,8 @@ Scott's rule is ``h = N^(-1 / (D + 4))`` in whitened axes, as in ``scipy.stats.g
 fitted by maximum likelihood (EM for the mixture), with K chosen by the Bayesian information criterion
 (Schwarz 1978).
 
+**Components**: the mixture that the network refines, by itself (`discoformer.components`).
+
 These are functions of ``(context, queries, truth)``; only the kernel densities called *best* look at the
 truth.
 
@@ -50,6 +52,8 @@ from scipy.spatial.distance import cdist
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
+from discoformer.components import evaluate, fit_components
+from discoformer.frame import fit_frame
 from discoformer_training.metrics import FloatArray, Values, log_density_error, score_error
 
 __all__ = [
@@ -239,6 +243,19 @@ def _mixture_values(mixture: GaussianMixture, queries: FloatArray) -> Values:
     return Values(mixture.score_samples(queries), score)
 
 
+def components_alone(context: FloatArray, queries: FloatArray, _truth: Values) -> Values:
+    """The frame of the runtime and the components in it: the estimate without the network."""
+    frame = fit_frame(context)
+    points = frame.to_frame(context)[None]
+    weights = np.full(points.shape[:2], 1 / len(context))
+    found = fit_components(points, weights, np.array([frame.effective_size]))
+    answer = evaluate(found, frame.to_frame(queries)[None])
+    return Values(
+        frame.log_density_to_data(answer.log_density[0]),
+        frame.score_to_data(answer.score[0]),
+    )
+
+
 def floor(context: FloatArray, queries: FloatArray, components: Components) -> Values:
     """The floor of the module's head: shrunk EM on the context, started at the true components.
 
@@ -307,6 +324,7 @@ BASELINES: dict[str, Baseline] = {
     "kde_best_whitened": partial(kde_best, coordinates=(whitened_axes,)),
     "gaussian": gaussian,
     "gmm_bic": gmm_bic,
+    "components": components_alone,
 }
 
 FLOORS: dict[str, Floor] = {"floor": floor}

@@ -55,6 +55,7 @@ Method = Callable[["Draw"], Values | None]
 
 PROTOCOL = 1  # of draws and baselines; raise it when either changes, and compute the cache anew
 REFERENCES = ("kde_best", "gmm_bic")  # the baselines that ratios are formed with
+LONG = 16384  # N from which on a quarter of the draws is made
 TRUTH_TOLERANCE = 1e-6  # relative, between a cached sum of |s|^2 and the one of the draw at hand
 
 
@@ -111,10 +112,11 @@ FAMILIES: dict[str, Callable[[Cell, torch.Generator], Density]] = {"gmm": _gauss
 
 
 def default_cells() -> list[Cell]:
-    """Mixtures of 1 to 10 modes for D from 1 to 30, of 2 at D = 100, and of more than training has."""
+    """Mixtures of 1 to 10 modes for D from 1 to 30, of 2 at D = 100, of 11 to 19, and long contexts."""
     cells = [Cell("gmm", dim, n) for n in (256, 1024, 4096) for dim in (1, 2, 5, 10, 30)]
     many = [Cell("gmm", dim, 2048, modes=(11, 19)) for dim in (2, 10)]
-    return [*cells, Cell("gmm", 100, 2048, modes=(2, 2)), *many]
+    high = [Cell("gmm", 100, n, modes=(2, 2)) for n in (2048, LONG)]
+    return [*cells, high[0], *many, Cell("gmm", 2, LONG), Cell("gmm", 10, LONG), high[1]]
 
 
 def draw(cell: Cell, index: int, *, seed: int = 0) -> Draw:
@@ -207,6 +209,7 @@ class Row:
     """The figures of one estimator or baseline in one cell."""
 
     cell: Cell
+    draws: int
     name: str
     score_percent: Measurement  # relative score error; the zero predictor is at 100
     score_mse: Measurement  # per coordinate, 1 / data units^2
@@ -220,7 +223,7 @@ class Report:
     """All rows of a run, with what is needed to repeat it."""
 
     seed: int
-    draws: int
+    draws: int  # of cells that are not long
     rows: list[Row]
 
 
@@ -233,18 +236,20 @@ def run_benchmark(
     baselines: Mapping[str, Baseline] = BASELINES,
     floors: Mapping[str, Floor] = FLOORS,
     cache: Path | None = None,
+    keep: Callable[[Report], None] = lambda _: None,
 ) -> Report:
     """Evaluate estimators and baselines on the same draws; progress goes to the standard error stream.
 
     Args:
         estimators: what to measure, by name.
         cells: the settings, for example `default_cells()`.
-        draws: number of draws per cell, at least 1.
+        draws: number of draws per cell, at least 1; a quarter of them from N = LONG on.
         seed: seed of all draws.
         baselines: what to measure beside them, by name.
         floors: likewise, where the draws have components; other cells get no row.
         cache: JSON file of the results of baselines and floors, read if it exists and brought up to date
             after each cell.
+        keep: called after each cell with the report so far.
 
     Raises:
         BenchmarkError: the cache does not fit the draws.
@@ -262,10 +267,12 @@ def run_benchmark(
         for cell in cells:
             results: dict[str, list[ErrorSums]] = {name: [] for name in estimators}
             results |= {name: known.draws(seed, cell, name) for name in (*baselines, *floors)}
-            for index in progress.track(range(draws), description=str(cell)):
+            made = max(1, draws // 4) if cell.context_size >= LONG else draws
+            for index in progress.track(range(made), description=str(cell)):
                 _evaluate(draw(cell, index, seed=seed), index, methods, results)
             known.save()
-            rows += _rows(cell, {name: sums[:draws] for name, sums in results.items() if sums})
+            rows += _rows(cell, made, {name: sums[:made] for name, sums in results.items() if sums})
+            keep(Report(seed, draws, rows))
     return Report(seed, draws, rows)
 
 
@@ -306,13 +313,14 @@ def _evaluate(
             )
 
 
-def _rows(cell: Cell, results: Mapping[str, Sequence[ErrorSums]]) -> list[Row]:
+def _rows(cell: Cell, draws: int, results: Mapping[str, Sequence[ErrorSums]]) -> list[Row]:
     """Pool the sums per draw of all methods of a cell."""
     columns = {name: np.array(sums).T for name, sums in results.items()}  # (3, R) in the order of ErrorSums
     references = {name: columns[name] for name in REFERENCES if name in columns}
     return [
         Row(
             cell,
+            draws,
             name,
             score_percent=pooled_ratio(100 * score, power),
             score_mse=pooled_ratio(score, np.full(len(score), cell.queries * cell.dim)),

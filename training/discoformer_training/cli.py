@@ -6,13 +6,14 @@ Everything heavy is imported inside the commands, so that `--help` needs click a
 import re
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from discoformer_training.benchmark import Cell
+    from discoformer_training.benchmark import Cell, Report
     from discoformer_training.config import TrainConfig
 
 PATH = click.Path(path_type=Path)
@@ -42,7 +43,7 @@ def main() -> None:
 @click.option("--steps", type=int, help="Length of the run [default: 20000].")
 @click.option("--learning-rate", type=float, help="Its peak [default: 0.0015].")
 @click.option("--dims", nargs=2, type=int, help="Least and greatest dimension [default: 1 100].")
-@click.option("--context-sizes", nargs=2, type=int, help="Least and greatest N [default: 32 2048].")
+@click.option("--context-sizes", nargs=2, type=int, help="Least and greatest N [default: 8 4096].")
 @click.option("--tokens", type=int, help="Context points and queries of a step, about [default: 3072].")
 @click.option("--time-budget", type=float, help="Minutes until the run ends, its learning rate decayed.")
 @click.option("--accelerator", default="auto", show_default=True, help="cpu, cuda or auto.")
@@ -104,7 +105,7 @@ def _config(file: Path | None, given: dict[str, Any]) -> "TrainConfig":
 @click.option(
     "--cell", "cells", multiple=True, help="FAMILY:D:N or FAMILY:D:N:MODES, repeatable [default: the table]."
 )
-@click.option("--draws", default=32, show_default=True, help="Draws of each cell.")
+@click.option("--draws", default=32, show_default=True, help="Draws of each cell; a quarter if it is long.")
 @click.option("--seed", default=0, show_default=True, help="Of the draws.")
 @click.option(
     "--cache",
@@ -136,15 +137,24 @@ def benchmark(
                 else network_estimator(load_network(model, attend_blocked))
             )
         chosen = [_parse_cell(cell) for cell in cells] or bench.default_cells()
-        report = bench.run_benchmark(estimators, chosen, draws=draws, seed=seed, cache=cache)
+        report = bench.run_benchmark(
+            estimators, chosen, draws=draws, seed=seed, cache=cache, keep=partial(_write_report, out)
+        )
     except (bench.BenchmarkError, CheckpointError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(reports.render_text(report))
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        tables = reports.render_summary(report) + "\n" + reports.render_markdown(report)
-        (out / "benchmark.md").write_text(tables, encoding="utf-8")
-        (out / "benchmark.json").write_text(reports.render_json(report), encoding="utf-8")
+
+
+def _write_report(out: Path | None, report: "Report") -> None:
+    """Write what has been measured so far, if there is a folder for it."""
+    from discoformer_training import report as reports
+
+    if out is None:
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    tables = reports.render_summary(report) + "\n\n" + reports.render_markdown(report)
+    (out / "benchmark.md").write_text(tables, encoding="utf-8")
+    (out / "benchmark.json").write_text(reports.render_json(report), encoding="utf-8")
 
 
 def _parse_cell(text: str) -> "Cell":

@@ -1,8 +1,9 @@
 """Reports of the benchmark as text, Markdown and JSON.
 
 The full table has a line per cell and estimator, with ratios to two baselines, and at its end the geometric
-means of the ratios over the cells; the summary has a line per cell, with every estimator's score error and
-log-density error side by side. The floor is a row among them, named so, and is missing where a cell has none.
+means of the ratios over the cells; the summary, for README and model cards, has a line per cell, with the
+score error and the log-density error of the main estimators side by side. The floor is missing where a cell
+has none.
 """
 
 import io
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from discoformer_training.baselines import FLOORS
-from discoformer_training.benchmark import REFERENCES, Report, Row
+from discoformer_training.benchmark import LONG, REFERENCES, Cell, Report, Row
 from discoformer_training.metrics import Measurement
 
 HEADER = (
@@ -30,6 +31,18 @@ HEADER = (
 )
 
 
+TITLES = {
+    "discoformer": "**DiScoFormer**",
+    "components": "its components alone",
+    "kde_best": "best KDE",
+    "kde_scott": "KDE, Scott",
+    "gaussian": "one Gaussian",
+    "gmm_bic": "EM, BIC",
+    "floor": "floor",
+}
+"""The columns of the summary, for the estimators that are there."""
+
+
 def render_markdown(report: Report) -> str:
     """The report as a Markdown table; a column ``/ name`` has the ratios to the errors of that baseline."""
     lines = [HEADER, ("---",) * len(HEADER), *map(_line, report.rows), *_means(report)]
@@ -38,13 +51,13 @@ def render_markdown(report: Report) -> str:
 
 def render_summary(report: Report) -> str:
     """The report as a Markdown table of one line per cell: score error in % / log-density MSE in nats²."""
-    names = list(dict.fromkeys(row.name for row in report.rows))
-    lines = [("cell", *names), ("---",) * (1 + len(names))]
+    there = {row.name for row in report.rows}
+    names = [name for name in TITLES if name in there]
+    lines = [("D, N", *(TITLES[name] for name in names)), ("---",) * (1 + len(names))]
     for cell, rows in groupby(report.rows, key=lambda row: row.cell):
         found = {row.name: row for row in rows}
-        lines.append((str(cell), *(_pair(found[name]) if name in found else "" for name in names)))
-    caption = f"seed {report.seed}, {report.draws} draws per cell, score error / log-density MSE in nats²"
-    return "\n".join([caption, "", *("| " + " | ".join(line) + " |" for line in lines), ""])
+        lines.append((_size(cell), *(_pair(found[name]) if name in found else "" for name in names)))
+    return "\n".join(["| " + " | ".join(line) + " |" for line in lines])
 
 
 def render_text(report: Report) -> str:
@@ -68,7 +81,10 @@ def render_json(report: Report) -> str:
 
 
 def _caption(report: Report) -> str:
-    caption = f"seed {report.seed}, {report.draws} draws per cell, value ± jackknife standard error"
+    caption = (
+        f"seed {report.seed}, {report.draws} draws per cell (a quarter from N = {LONG} on), "
+        "value ± jackknife standard error"
+    )
     has_floor = any(row.name in FLOORS for row in report.rows)
     return caption + ("; floor: EM started from the true components" if has_floor else "")
 
@@ -112,8 +128,16 @@ def _geometric_means(ratios: list[dict[str, Measurement]]) -> list[str]:
     ]
 
 
+def _size(cell: Cell) -> str:
+    """D and N of a cell, and its modes where they are not the usual ones."""
+    least, most = cell.modes
+    modes = f" ({least})" if least == most else f" ({least}-{most})"
+    return f"{cell.dim}, {cell.context_size}" + ("" if cell.modes == Cell.modes else f"{modes[:-1]} modes)")
+
+
 def _pair(row: Row) -> str:
-    return f"{row.score_percent.value:.3g} % / {row.log_density_mse.value:.3g}"
+    pair = f"{row.score_percent.value:.3g} % / {row.log_density_mse.value:.3g}"
+    return f"**{pair}**" if TITLES[row.name].startswith("**") else pair
 
 
 def _figures(measurement: Measurement) -> str:

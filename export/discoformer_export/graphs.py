@@ -107,7 +107,7 @@ AXES: dict[str, tuple[str | None, ...]] = {
     "log_density": ("B", "M"),
     "score": ("B", "M", "D"),
 }
-COMPONENTS = ("component_log_scale", "component_means", "component_factors", "component_freedom")
+COMPONENTS = tuple(f"component_{field}" for field in Components._fields)
 CONTEXT = ("context", "log_weights", "precision_root", "log_det_precision", "effective_size", *COMPONENTS)
 _STATES = ("scalars", "vectors", "sample")
 _ANSWERS = ("log_density", "score")

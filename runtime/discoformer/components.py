@@ -32,15 +32,29 @@ Shapes: B data sets, N points, D dimensions, K components, P pairs of components
 """
 
 import math
-import sys
 from collections.abc import Iterable, Iterator
-from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
-import numpy as np
-
-Array: TypeAlias = Any
-"""A NumPy array or a PyTorch tensor."""
+from discoformer.arrays import (
+    TIE,
+    Array,
+    choose,
+    digamma,
+    first_of_greatest,
+    identity_like,
+    index_range,
+    library,
+    log_diagonal,
+    log_gamma,
+    one_hot,
+    or_one,
+    positive,
+    take_rows,
+    ties_to_first,
+    trace,
+    upper,
+    with_axes_of,
+)
 
 MOST = 24  # components to begin with
 FEWEST_POINTS = (2.0, 0.125)  # of a component to begin with: so many, and so many for each dimension
@@ -55,12 +69,9 @@ TEMPERATURE = 3.0  # divides the evidence of a stage: stages err alike, and the 
 LEAST_SHARE = 0.02  # of the best stage's weight, below which a stage is left out
 NEGLIGIBLE = -60.0  # log-responsibilities below this are 0
 ABSENT = -1e30  # log-scale of a component that is not there
-LEAST_VARIANCE = (
-    1e-3  # within components that the prior expects, of the frame's unit or the context's variance
-)
+LEAST_VARIANCE = 1e-3  # within components, of the frame's unit or the context's variance, by the prior
 FARTHEST = 1e3  # |z| / sqrt(D) of the points farthest out, farther ones are drawn in to there
 MOST_POINTS = 1e9  # larger effective sizes count as this
-TIE = 1e-9  # relative: smaller differences are rounding errors
 
 
 class Components(NamedTuple):
@@ -92,15 +103,15 @@ class _Sample:
     def monomials(self) -> Iterable[tuple[slice, Array]]:
         """Products z_a z_b, a <= b, with z_0 = 1, (B, n, F), in parts; kept if they are few."""
         batch, n, dim = self.points.shape
-        if batch * n * len(_upper(dim + 1)[0]) > KEPT:
+        if batch * n * len(upper(dim + 1)[0]) > KEPT:
             return self._computed()
         self._kept = self._kept or list(self._computed())
         return self._kept
 
     def _computed(self) -> Iterator[tuple[slice, Array]]:
-        xp = _library(self.points)
+        xp = library(self.points)
         z = xp.concatenate([xp.ones_like(self.points[..., :1]), self.points], -1)
-        a, b = _upper(z.shape[-1])
+        a, b = upper(z.shape[-1])
         rows = max(1, CHUNK // (len(z) * len(a)))
         for start in range(0, z.shape[1], rows):
             part = slice(start, start + rows)
@@ -139,10 +150,10 @@ def fit_components(points: Array, weights: Array, size: Array) -> Components:
     Returns:
         As many components as the data set that needs the most.
     """
-    xp = _library(points)
+    xp = library(points)
     size = xp.clip(size, 1, MOST_POINTS)
     points, counts = _drawn_in(points), weights * size[:, None]
-    most = min(SUBSET, KEPT // len(_upper(points.shape[-1] + 1)[0]))
+    most = min(SUBSET, KEPT // len(upper(points.shape[-1] + 1)[0]))
     few, few_counts = _subset(points, weights, size, most)
     stages, evidence = _merging(_Sample(few, few_counts))
     share = _shares(evidence)  # (B, S)
@@ -152,18 +163,17 @@ def fit_components(points: Array, weights: Array, size: Array) -> Components:
         if not stage_share.any():
             continue
         hardness = _likeliest_hardness(moments)
-        grown = _Moments(*(moment * _like(scale, moment) for moment in moments))
+        grown = _Moments(*(moment * with_axes_of(scale, moment) for moment in moments))
         _, grown = _climb(sample, grown, hardness, LAST_STEPS)
         found = _predictive(grown, _prior(grown, hardness))
-        log_scale = found.log_scale + xp.log(_or_one(stage_share))[:, None]
-        absent = (stage_share <= 0)[:, None] | (found.log_scale <= ABSENT)
-        mixtures.append(found._replace(log_scale=xp.where(absent, ABSENT, log_scale)))
+        log_scale = found.log_scale + xp.log(or_one(stage_share))[:, None]  # ABSENT is too low to be moved
+        mixtures.append(found._replace(log_scale=xp.where((stage_share > 0)[:, None], log_scale, ABSENT)))
     return _compact(Components(*(xp.concatenate(field, 1) for field in zip(*mixtures, strict=True))))
 
 
 def evaluate(components: Components, points: Array) -> Evaluated:
     """Evaluates the predictive mixture at points (B, n, D)."""
-    xp = _library(points)
+    xp = library(points)
     freedom = components.freedom[..., None]
     power = 0.5 * (freedom + points.shape[-1])
     offset = (points[:, None] - components.means[:, :, None]) @ components.factors.mT  # (B, K, n, D)
@@ -180,7 +190,7 @@ def evaluate(components: Components, points: Array) -> Evaluated:
 
 def _merging(sample: _Sample) -> tuple[list[_Moments], Array]:
     """Moments at each stage of merging, and the evidence (B, S) of the stages."""
-    xp = _library(sample.points)
+    xp = library(sample.points)
     r = _first(sample.points, sample.counts)
     mass = r * sample.counts[:, None]
     totals = sum(mass[..., part] @ monomials for part, monomials in sample.monomials())
@@ -194,17 +204,17 @@ def _merging(sample: _Sample) -> tuple[list[_Moments], Array]:
         stages.append(moments)
         alone = _component_evidence(moments, prior) + _entropy(r, sample.counts)
         found = alone.sum(-1) + _arrangements(moments)
-        evidence.append(_where(begun >= k, found, xp.full_like(found, -math.inf)))
+        evidence.append(choose(begun >= k, found, xp.full_like(found, -math.inf)))
         if k > 1:
             r, moments = _merge(moments, prior, r, sample.counts, alone)
             climbed = _climb(sample, moments, hardness, MERGED_STEPS)
-            r, moments = _where(begun >= k, climbed[0], r), _chosen(begun >= k, climbed[1], moments)
+            r, moments = choose(begun >= k, climbed[0], r), _chosen(begun >= k, climbed[1], moments)
     return stages, xp.stack(evidence, 1)
 
 
 def _shares(evidence: Array) -> Array:
     """Weights (B, S) of the stages in the average: 0 where negligible."""
-    xp = _library(evidence)
+    xp = library(evidence)
     share = xp.exp((evidence - xp.amax(evidence, -1)[:, None]) / TEMPERATURE)
     share = xp.where(share >= LEAST_SHARE, share, 0 * share)
     return share / share.sum(-1)[:, None]
@@ -213,13 +223,13 @@ def _shares(evidence: Array) -> Array:
 def _compact(components: Components) -> Components:
     """The same with those left out that are absent from every data set."""
     absent = components.log_scale <= ABSENT
-    order = _library(absent).argsort(1.0 * absent, stable=True)[:, : int((~absent).sum(-1).max())]
-    return Components(*(_rows(field, order) for field in components))
+    order = library(absent).argsort(1.0 * absent, stable=True)[:, : int((~absent).sum(-1).max())]
+    return Components(*(take_rows(field, order) for field in components))
 
 
 def _first(points: Array, counts: Array) -> Array:
     """Each point to the nearest of those that, one by one, bring the sum of squared distances down most."""
-    xp = _library(points)
+    xp = library(points)
     few, few_counts = _subset(points, counts / counts.sum(-1)[:, None], counts.sum(-1), SEEDS_AMONG)
     distances = _squared_distances(few, few)
     to_all = _squared_distances(few, points)
@@ -227,13 +237,13 @@ def _first(points: Array, counts: Array) -> Array:
     allowed = counts.sum(-1) / (FEWEST_POINTS[0] + FEWEST_POINTS[1] * points.shape[-1]) + TIE  # (B,)
     nearest, reaches = None, []
     for k in range(max(1, min(MOST, int(allowed.max())))):
-        left = -distances if nearest is None else _positive(nearest[:, None] - distances)
+        left = -distances if nearest is None else positive(nearest[:, None] - distances)
         gain = (left @ few_counts[..., None])[..., 0]
-        pick = _first_of_greatest(xp.where(few_counts > 0, gain, -math.inf))[:, None]
+        pick = first_of_greatest(xp.where(few_counts > 0, gain, -math.inf))[:, None]
         reached = (pick @ distances)[:, 0]
         nearest = reached if nearest is None else xp.minimum(nearest, reached)
         reach = (pick @ to_all)[:, 0]  # (B, N)
-        reaches.append(_where((allowed >= k + 1) | (k == 0), reach, xp.full_like(reach, math.inf)))
+        reaches.append(choose((allowed >= k + 1) | (k == 0), reach, xp.full_like(reach, math.inf)))
     apart = xp.stack(reaches, 1)  # (B, K, N)
     least = xp.amin(apart, 1)[:, None]
     index = xp.argmin(xp.where(apart <= least + TIE * scale[:, None, None], least, apart), 1)  # (B, N)
@@ -246,7 +256,7 @@ def _merge(moments: _Moments, prior: _Prior, r: Array, counts: Array, alone: Arr
 
     The components have the evidence alone (B, K).
     """
-    xp = _library(r)
+    xp = library(r)
     k = r.shape[1]
     i, j = (list(side) for side in zip(*((i, j) for i in range(k) for j in range(i + 1, k)), strict=True))
     union = _Moments(*(moment[:, i] + moment[:, j] for moment in moments))
@@ -254,11 +264,12 @@ def _merge(moments: _Moments, prior: _Prior, r: Array, counts: Array, alone: Arr
     absent = moments.counts <= 0
     gain = together - alone[:, i] - alone[:, j]
     gain = xp.where(absent[:, i] | absent[:, j], xp.full_like(gain, 1e300), gain)
-    pair = xp.argmax(_ties_to_first(gain), -1).tolist()
-    kept, gone = (_one_hot([side[p] for p in pair], moments.counts) for side in (i, j))
+    pair = xp.argmax(ties_to_first(gain), -1).tolist()
+    kept, gone = (one_hot([side[p] for p in pair], moments.counts) for side in (i, j))
     left = xp.argsort(gone, stable=True)[:, :-1]
     r, *merged = (
-        _rows(x + _like(kept, x) * (_like(gone, x) * x).sum(1)[:, None], left) for x in (r, *moments)
+        take_rows(x + with_axes_of(kept, x) * (with_axes_of(gone, x) * x).sum(1)[:, None], left)
+        for x in (r, *moments)
     )
     return r, _Moments(*merged)
 
@@ -267,18 +278,18 @@ def _climb(sample: _Sample, moments: _Moments, hardness: Array, most: int) -> tu
     """Steps of variational EM until the counts of a data set rest, but so many at most."""
     r, after = _step(sample, moments, hardness)
     for _ in range(most - 1):
-        change = _library(r).amax(abs(after.counts - moments.counts), -1)
+        change = library(r).amax(abs(after.counts - moments.counts), -1)
         moving = change > RESTING * sample.counts.sum(-1)
         if not moving.any():
             break
         next_r, next_moments = _step(sample, after, hardness)
-        r, moments, after = _where(moving, next_r, r), after, _chosen(moving, next_moments, after)
+        r, moments, after = choose(moving, next_r, r), after, _chosen(moving, next_moments, after)
     return r, after
 
 
 def _step(sample: _Sample, moments: _Moments, hardness: Array) -> tuple[Array, _Moments]:
     """A step of variational EM, from moments to responsibilities (B, K, N) and their moments."""
-    xp = _library(hardness)
+    xp = library(hardness)
     coefficients = _coefficients(moments, hardness)
     present = (moments.counts > 0)[..., None]
     found = []
@@ -294,24 +305,24 @@ def _step(sample: _Sample, moments: _Moments, hardness: Array) -> tuple[Array, _
 
 def _unpacked(totals: Array, dim: int) -> _Moments:
     """Moments from the sums (B, K, F) of monomials."""
-    a, b = _upper(dim + 1)
+    a, b = upper(dim + 1)
     shape = (*totals.shape[:2], dim + 1, dim + 1)
-    full = _library(totals).zeros(shape, dtype=totals.dtype, device=totals.device)
+    full = library(totals).zeros(shape, dtype=totals.dtype, device=totals.device)
     full[..., a, b] = full[..., b, a] = totals
     return _Moments(full[..., 0, 0], full[..., 0, 1:], full[..., 1:, 1:])
 
 
 def _coefficients(moments: _Moments, hardness: Array) -> Array:
     """Coefficients (B, K, F) of the monomials in the log-responsibilities, up to a constant."""
-    xp = _library(hardness)
+    xp = library(hardness)
     dim = moments.sums.shape[-1]
     posterior = _posterior(moments, _prior(moments, hardness))
     inverse = xp.linalg.inv(posterior.root)
     precision = posterior.freedom[..., None, None] * (inverse.mT @ inverse)
     pull = precision @ posterior.means[..., None]  # (B, K, D, 1)
-    log_precision = _digamma(_halves(posterior.freedom, dim)).sum(-1) - posterior.log_det  # up to a constant
+    log_precision = digamma(_halves(posterior.freedom, dim)).sum(-1) - posterior.log_det  # up to a constant
     constant = (
-        _digamma(1 + moments.counts)
+        digamma(1 + moments.counts)
         + 0.5 * (log_precision - dim / posterior.strength)
         - 0.5 * (pull[..., 0] * posterior.means).sum(-1)
     )
@@ -322,75 +333,75 @@ def _coefficients(moments: _Moments, hardness: Array) -> Array:
         ],
         -2,
     )  # (B, K, D + 1, D + 1): the log-responsibility is (1, z) form (1, z)^T
-    a, b = _upper(dim + 1)
-    return (form + form.mT - form * _identity(form))[..., a, b]
+    a, b = upper(dim + 1)
+    return (form + form.mT - form * identity_like(form))[..., a, b]
 
 
 def _prior(moments: _Moments, hardness: Array) -> _Prior:
     """The prior of a hardness (B, 1), centred and scaled by the context."""
-    xp = _library(hardness)
+    xp = library(hardness)
     counts, sums, squares = moments
     dim = sums.shape[-1]
     total = counts.sum(-1)[:, None]  # (B, 1)
     center = sums.sum(1)[:, None] / total[..., None]
-    trace = _trace(squares)
-    variance = trace.sum(-1)[:, None] / total / dim - (center * center).mean(-1)
-    within = _positive(trace - (sums * sums).sum(-1) / _or_one(counts)).sum(-1)[:, None]
-    freedom = xp.maximum(_positive(counts - 1).sum(-1)[:, None], xp.ones_like(total))
+    traces = trace(squares)
+    variance = traces.sum(-1)[:, None] / total / dim - (center * center).mean(-1)
+    within = positive(traces - (sums * sums).sum(-1) / or_one(counts)).sum(-1)[:, None]
+    freedom = xp.maximum(positive(counts - 1).sum(-1)[:, None], xp.ones_like(total))
     pooled = xp.maximum(within / freedom / dim, LEAST_VARIANCE * xp.clip(variance, None, 1))
     strength = pooled / xp.maximum(variance - pooled, pooled)
     return _Prior(center, strength, dim + 1 + hardness, hardness * pooled)
 
 
 def _posterior(moments: _Moments, prior: _Prior) -> _Posterior:
-    xp = _library(moments.counts)
+    xp = library(moments.counts)
     strength = prior.strength + moments.counts
     means = (prior.strength[..., None] * prior.center + moments.sums) / strength[..., None]
     scatter = (
         moments.squares
         + (prior.strength[..., None] * prior.center).mT[:, None] @ prior.center[:, None]
         - strength[..., None, None] * means[..., None] @ means[..., None, :]
-        + prior.scale[..., None, None] * _identity(means)
+        + prior.scale[..., None, None] * identity_like(means)
     )
     root = xp.linalg.cholesky(scatter)
-    return _Posterior(means, strength, prior.freedom + moments.counts, root, 2 * _log_diagonal(root))
+    return _Posterior(means, strength, prior.freedom + moments.counts, root, 2 * log_diagonal(root))
 
 
 def _component_evidence(moments: _Moments, prior: _Prior) -> Array:
     """Log-probability (B, K) of the points of each component and of their number, but for common terms."""
     dim = moments.sums.shape[-1]
     posterior = _posterior(moments, prior)
-    gammas = _log_gamma(_halves(posterior.freedom, dim)) - _log_gamma(_halves(prior.freedom, dim))
-    library = _library(gammas)
+    gammas = log_gamma(_halves(posterior.freedom, dim)) - log_gamma(_halves(prior.freedom, dim))
+    xp = library(gammas)
     return (
         gammas.sum(-1)
         - 0.5 * posterior.freedom * posterior.log_det
-        + 0.5 * prior.freedom * dim * library.log(prior.scale)
-        + 0.5 * dim * library.log(prior.strength / posterior.strength)
+        + 0.5 * prior.freedom * dim * xp.log(prior.scale)
+        + 0.5 * dim * xp.log(prior.strength / posterior.strength)
         - 0.5 * moments.counts * dim * math.log(math.pi)
-        + _log_gamma(1 + moments.counts)
+        + log_gamma(1 + moments.counts)
     )
 
 
 def _arrangements(moments: _Moments) -> Array:
     """What the evidence (B,) of a mixture has beyond its components': their weights, and K! orders."""
     number, total = _number(moments), moments.counts.sum(-1)
-    return _log_gamma(number) - _log_gamma(number + total) + _log_gamma(number + 1)
+    return log_gamma(number) - log_gamma(number + total) + log_gamma(number + 1)
 
 
 def _likeliest_hardness(moments: _Moments) -> Array:
     """The hardness (B, 1) of the prior under which the moments are likeliest."""
-    xp = _library(moments.counts)
+    xp = library(moments.counts)
     batch, tried = len(moments.counts), len(HARDNESS)
     again = _Moments(*(xp.concatenate([moment] * tried) for moment in moments))
     options = xp.concatenate([xp.full_like(moments.counts[:, :1], h) for h in HARDNESS])  # (tried B, 1)
     evidence = _component_evidence(again, _prior(again, options)).sum(-1).reshape(tried, batch)
-    return (_first_of_greatest(evidence.mT) * options.reshape(tried, batch).mT).sum(-1)[:, None]
+    return (first_of_greatest(evidence.mT) * options.reshape(tried, batch).mT).sum(-1)[:, None]
 
 
 def _predictive(moments: _Moments, prior: _Prior) -> Components:
     """The posterior predictive mixture."""
-    xp = _library(moments.counts)
+    xp = library(moments.counts)
     dim = moments.sums.shape[-1]
     posterior = _posterior(moments, prior)
     freedom = posterior.freedom + 1 - dim
@@ -399,93 +410,44 @@ def _predictive(moments: _Moments, prior: _Prior) -> Components:
     present = moments.counts > 0
     weights = (1 + moments.counts) * present
     log_scale = (
-        xp.log(_or_one(weights) / weights.sum(-1)[:, None])
-        + _log_gamma((freedom + dim) / 2)
-        - _log_gamma(freedom / 2)
+        xp.log(or_one(weights) / weights.sum(-1)[:, None])
+        + log_gamma((freedom + dim) / 2)
+        - log_gamma(freedom / 2)
         - 0.5 * dim * xp.log(freedom * math.pi)
-        + _log_diagonal(factors)
+        + log_diagonal(factors)
     )
     return Components(xp.where(present, log_scale, ABSENT), posterior.means, factors, freedom)
 
 
 def _drawn_in(points: Array) -> Array:
     """The same points, those beyond FARTHEST moved toward the origin: their squares would drown the rest."""
-    xp = _library(points)
+    xp = library(points)
     radius = xp.sqrt((points * points).mean(-1))
     return points * (FARTHEST / xp.clip(radius, FARTHEST, None))[..., None]
 
 
 def _subset(points: Array, weights: Array, size: Array, most: int) -> tuple[Array, Array]:
     """So many points at most, evenly spaced in the ranks of their radius, and what each counts for."""
-    xp = _library(points)
+    xp = library(points)
     if float(size.max()) <= most and points.shape[1] <= 4 * most:  # not by rows: a point may be repeated
         return points, weights * size[:, None]
     order = xp.argsort((points * points).sum(-1), stable=True)
-    mass = xp.cumsum(_rows(weights, order), 1)
-    wanted = (_range(most, weights) + 0.5) / most - 1e-12
+    mass = xp.cumsum(take_rows(weights, order), 1)
+    wanted = (index_range(most, weights) + 0.5) / most - 1e-12
     picked = xp.stack([xp.searchsorted(row, wanted) for row in mass])
     counts = xp.minimum(size, xp.full_like(size, most))[:, None] / most
-    return _rows(points, _rows(order, picked)), counts + 0 * wanted
+    return take_rows(points, take_rows(order, picked)), counts + 0 * wanted
 
 
 def _squared_distances(points: Array, others: Array) -> Array:
     """Squared distances (B, n, m) of points (B, n, D) to others (B, m, D)."""
     square, other_square = (points * points).sum(-1), (others * others).sum(-1)
-    return _positive(square[..., None] + other_square[:, None] - 2 * points @ others.mT)
-
-
-# What NumPy and PyTorch spell differently, or lack.
-
-
-def _library(array: Array) -> Any:
-    """The module, numpy or torch, that an array belongs to."""
-    return sys.modules[type(array).__module__.partition(".")[0]]
-
-
-@cache
-def _upper(dim: int) -> tuple[Array, Array]:
-    """Indices (a, b) with a <= b, below dim."""
-    return np.triu_indices(dim)
-
-
-def _rows(array: Array, index: Array) -> Array:
-    """Rows of array (B, n, ...) by index (B, k)."""
-    return array[_library(index).arange(len(index))[:, None], index]
-
-
-def _where(condition: Array, one: Array, other: Array) -> Array:
-    """Choose between arrays (B, ...) by condition (B,)."""
-    return _library(one).where(_like(condition, one), one, other)
-
-
-def _like(values: Array, array: Array) -> Array:
-    """Values (B, ...) with axes added at their end, to go with an array of more."""
-    return values[(..., *[None] * (array.ndim - values.ndim))]
+    return positive(square[..., None] + other_square[:, None] - 2 * points @ others.mT)
 
 
 def _chosen(condition: Array, one: _Moments, other: _Moments) -> _Moments:
     """Choose between moments by condition (B,)."""
-    return _Moments(*(_where(condition, a, b) for a, b in zip(one, other, strict=True)))
-
-
-def _one_hot(index: list[int], like: Array) -> Array:
-    """Rows like those of an array (B, n), with a one at each index and zeros elsewhere."""
-    one = _library(like).zeros_like(like)
-    for b, k in enumerate(index):
-        one[b, k] = 1
-    return one
-
-
-def _first_of_greatest(values: Array) -> Array:
-    """One at the first of the greatest values (B, n), zero elsewhere."""
-    return _one_hot(_library(values).argmax(_ties_to_first(values), -1).tolist(), values)
-
-
-def _ties_to_first(values: Array) -> Array:
-    """The same values (B, n), those within rounding of the greatest raised to it."""
-    xp = _library(values)
-    greatest = xp.amax(values, -1)[:, None]
-    return xp.where(values >= greatest - TIE * abs(greatest), greatest, values)
+    return _Moments(*(choose(condition, a, b) for a, b in zip(one, other, strict=True)))
 
 
 def _number(moments: _Moments) -> Array:
@@ -494,62 +456,10 @@ def _number(moments: _Moments) -> Array:
 
 
 def _entropy(r: Array, counts: Array) -> Array:
-    """-sum_i c_i r_ik log r_ik, (B, K)."""
-    return -(counts[:, None] * r * _library(r).log(_or_one(r))).sum(-1)
+    """-sum_i w_i r_ik log r_ik, (B, K)."""
+    return -(counts[:, None] * r * library(r).log(or_one(r))).sum(-1)
 
 
 def _halves(freedom: Array, dim: int) -> Array:
     """(v - d) / 2 for d from 0 to D - 1, (..., D): the arguments of the multivariate gamma function."""
-    return 0.5 * (freedom[..., None] - _range(dim, freedom))
-
-
-def _range(n: int, like: Array) -> Array:
-    return _library(like).arange(n, dtype=like.dtype, device=like.device)
-
-
-def _identity(like: Array) -> Array:
-    return _library(like).eye(like.shape[-1], dtype=like.dtype, device=like.device)
-
-
-def _trace(matrix: Array) -> Array:
-    return _library(matrix).linalg.diagonal(matrix).sum(-1)
-
-
-def _log_diagonal(root: Array) -> Array:
-    """Sum of the logarithms of the diagonal."""
-    xp = _library(root)
-    return xp.log(xp.linalg.diagonal(root)).sum(-1)
-
-
-def _positive(x: Array) -> Array:
-    """The greater of x and 0."""
-    return _library(x).clip(x, 0, None)
-
-
-def _or_one(x: Array) -> Array:
-    """X where it is positive, else 1."""
-    return _library(x).where(x > 0, x, 0 * x + 1)
-
-
-def _log_gamma(x: Array) -> Array:
-    """Log of the gamma function for x > 0: the recurrence, then Stirling's series; to 1e-12."""
-    xp = _library(x)
-    product, y = x, x + 1
-    for _ in range(7):
-        product, y = product * y, y + 1
-    inverse = 1 / (y * y)
-    series = (1 / 12 - inverse * (1 / 360 - inverse * (1 / 1260 - inverse * (1 / 1680 - inverse / 1188)))) / y
-    return (y - 0.5) * xp.log(y) - y + 0.5 * math.log(2 * math.pi) + series - xp.log(product)
-
-
-def _digamma(x: Array) -> Array:
-    """Derivative of log_gamma for x > 0, to 1e-12."""
-    xp = _library(x)
-    shift, y = 1 / x, x + 1
-    for _ in range(7):
-        shift, y = shift + 1 / y, y + 1
-    inverse = 1 / (y * y)
-    series = inverse * (
-        1 / 12 - inverse * (1 / 120 - inverse * (1 / 252 - inverse * (1 / 240 - inverse / 132)))
-    )
-    return xp.log(y) - 0.5 / y - series - shift
+    return 0.5 * (freedom[..., None] - index_range(dim, freedom))

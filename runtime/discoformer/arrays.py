@@ -1,0 +1,117 @@
+"""One code for NumPy arrays and PyTorch tensors: what the two spell differently, or lack.
+
+Shapes: B data sets; n and k are free.
+"""
+
+import math
+import sys
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any
+"""A NumPy array or a PyTorch tensor."""
+
+TIE = 1e-9  # relative: smaller differences are rounding errors
+
+
+def library(array: Array) -> Any:
+    """The module, numpy or torch, that an array belongs to."""
+    return sys.modules[type(array).__module__.partition(".")[0]]
+
+
+@cache
+def upper(dim: int) -> tuple[Array, Array]:
+    """Indices (a, b) with a <= b, below dim."""
+    return np.triu_indices(dim)
+
+
+def take_rows(array: Array, index: Array) -> Array:
+    """Rows of array (B, n, ...) by index (B, k)."""
+    return array[library(index).arange(len(index))[:, None], index]
+
+
+def choose(condition: Array, one: Array, other: Array) -> Array:
+    """Choose between arrays (B, ...) by condition (B,)."""
+    return library(one).where(with_axes_of(condition, one), one, other)
+
+
+def with_axes_of(values: Array, array: Array) -> Array:
+    """Values (B, ...) with axes added at their end, to go with an array of more."""
+    return values[(..., *[None] * (array.ndim - values.ndim))]
+
+
+def one_hot(index: list[int], like: Array) -> Array:
+    """Rows like those of an array (B, n), with a one at each index and zeros elsewhere."""
+    one = library(like).zeros_like(like)
+    for b, k in enumerate(index):
+        one[b, k] = 1
+    return one
+
+
+def first_of_greatest(values: Array) -> Array:
+    """One at the first of the greatest values (B, n), zero elsewhere."""
+    return one_hot(library(values).argmax(ties_to_first(values), -1).tolist(), values)
+
+
+def ties_to_first(values: Array) -> Array:
+    """The same values (B, n), those within rounding of the greatest raised to it."""
+    xp = library(values)
+    greatest = xp.amax(values, -1)[:, None]
+    return xp.where(values >= greatest - TIE * abs(greatest), greatest, values)
+
+
+def index_range(n: int, like: Array) -> Array:
+    """0 to n - 1, of the dtype and device of another array."""
+    return library(like).arange(n, dtype=like.dtype, device=like.device)
+
+
+def identity_like(like: Array) -> Array:
+    """The identity matrix, as wide as another array's last axis."""
+    return library(like).eye(like.shape[-1], dtype=like.dtype, device=like.device)
+
+
+def trace(matrix: Array) -> Array:
+    """Sum of the diagonal of matrices (..., D, D)."""
+    return library(matrix).linalg.diagonal(matrix).sum(-1)
+
+
+def log_diagonal(root: Array) -> Array:
+    """Sum of the logarithms of the diagonal."""
+    xp = library(root)
+    return xp.log(xp.linalg.diagonal(root)).sum(-1)
+
+
+def positive(x: Array) -> Array:
+    """The greater of x and 0."""
+    return library(x).clip(x, 0, None)
+
+
+def or_one(x: Array) -> Array:
+    """What is positive of x, and 1 elsewhere."""
+    return library(x).where(x > 0, x, 0 * x + 1)
+
+
+def log_gamma(x: Array) -> Array:
+    """Log of the gamma function for x > 0: the recurrence, then Stirling's series; to 1e-12."""
+    xp = library(x)
+    product, y = x, x + 1
+    for _ in range(7):
+        product, y = product * y, y + 1
+    inverse = 1 / (y * y)
+    series = (1 / 12 - inverse * (1 / 360 - inverse * (1 / 1260 - inverse * (1 / 1680 - inverse / 1188)))) / y
+    return (y - 0.5) * xp.log(y) - y + 0.5 * math.log(2 * math.pi) + series - xp.log(product)
+
+
+def digamma(x: Array) -> Array:
+    """Derivative of log_gamma for x > 0, to 1e-12."""
+    xp = library(x)
+    shift, y = 1 / x, x + 1
+    for _ in range(7):
+        shift, y = shift + 1 / y, y + 1
+    inverse = 1 / (y * y)
+    series = inverse * (
+        1 / 12 - inverse * (1 / 120 - inverse * (1 / 252 - inverse * (1 / 240 - inverse / 132)))
+    )
+    return xp.log(y) - 0.5 / y - series - shift

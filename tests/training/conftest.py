@@ -36,7 +36,7 @@ def tiny_run() -> TrainConfig:
     network = NetworkConfig(
         blocks=1, scalars=16, channels=4, heads=2, head_scalars=4, head_channels=2, pairs=4, sample=8
     )
-    stream = StreamConfig(dims=(1, 3), context_sizes=(32, 48), tokens=256)
+    stream = StreamConfig(dims=(1, 3), context_sizes=(8, 12), tokens=256)
     return TrainConfig(network=network, stream=stream, steps=20, warmup=5, average=0.9, seed=3)
 
 

@@ -210,7 +210,7 @@ def test_a_run_ends_after_its_steps_and_counts_what_it_saw(tmp_path, tiny_run):
 
 @pytest.mark.usefixtures("clock")
 def test_a_time_budget_ends_the_run_with_its_rate_decayed(tmp_path, tiny_run, rates):
-    config = replace(tiny_run, steps=10_000, stream=replace(tiny_run.stream, context_sizes=(8, 10)))
+    config = replace(tiny_run, steps=10_000)
     progress = train(config, tmp_path, time_budget=40.0)
     assert progress.step == 40
     assert progress.seconds == 40
@@ -222,7 +222,7 @@ def test_a_time_budget_ends_the_run_with_its_rate_decayed(tmp_path, tiny_run, ra
 
 @pytest.mark.usefixtures("clock")
 def test_a_time_budget_counts_the_parts_before(tmp_path, tiny_run, rates):
-    config = replace(tiny_run, steps=10_000, stream=replace(tiny_run.stream, context_sizes=(8, 10)))
+    config = replace(tiny_run, steps=10_000)
     train(config, tmp_path / "first", time_budget=40.0, stop_at=15)
     progress = train(config, tmp_path / "second", time_budget=40.0, resume=tmp_path / "first" / CHECKPOINT)
     assert (progress.step, progress.seconds) == (40, 40)
@@ -294,7 +294,7 @@ def late_checkpoint(folder: Path, config: TrainConfig) -> Path:
 
 
 def test_a_loss_grown_far_beyond_its_least_ends_the_run(tmp_path, tiny_run, scale_loss):
-    config = replace(tiny_run, steps=10_000, stream=replace(tiny_run.stream, context_sizes=(8, 10)))
+    config = replace(tiny_run, steps=10_000)
     resume = late_checkpoint(tmp_path / "old", config)
     scale_loss(lambda k: 1.0 if k < 200 else 100.0)
     with pytest.raises(TrainingDivergedError, match="lower learning rate"):
@@ -303,14 +303,14 @@ def test_a_loss_grown_far_beyond_its_least_ends_the_run(tmp_path, tiny_run, scal
 
 def test_one_easy_task_at_the_start_of_a_part_is_no_divergence_later(tmp_path, tiny_run, scale_loss):
     """Losses of single tasks differ by orders of magnitude between dimensions."""
-    config = replace(tiny_run, steps=10_000, stream=replace(tiny_run.stream, context_sizes=(8, 10)))
+    config = replace(tiny_run, steps=10_000)
     resume = late_checkpoint(tmp_path / "old", config)
     scale_loss(lambda k: 0.01 if k == 0 else 1.0)
     assert train(config, tmp_path / "new", resume=resume, stop_at=1060).step == 1060
 
 
 def test_one_task_far_off_is_no_divergence(tmp_path, tiny_run, scale_loss):
-    config = replace(tiny_run, steps=10_000, stream=replace(tiny_run.stream, context_sizes=(8, 10)))
+    config = replace(tiny_run, steps=10_000)
     resume = late_checkpoint(tmp_path / "old", config)
     scale_loss(lambda k: 1e4 if k == 230 else 1.0)
     assert train(config, tmp_path / "new", resume=resume, stop_at=1260).step == 1260

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from discoformer.components import Components
+from discoformer_export.attention import attend_scanned
+from discoformer_training.attention import Attend, attend_plain
 from discoformer_training.network import Context, DiScoFormer, Encoded, NetworkConfig
 
 
@@ -88,6 +90,7 @@ class Graph:
     module: type[DiScoFormer]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    attend: Attend = attend_plain
 
 
 AXES: dict[str, tuple[str | None, ...]] = {
@@ -113,7 +116,7 @@ _STATES = ("scalars", "vectors", "sample")
 _ANSWERS = ("log_density", "score")
 GRAPHS = {
     "core": Graph(Core, ("context", "queries", *CONTEXT[1:]), _ANSWERS),
-    "encode": Graph(Encode, CONTEXT, _STATES),
+    "encode": Graph(Encode, CONTEXT, _STATES, attend_scanned),
     "query": Graph(Query, ("queries", *_STATES, "log_weights", "precision_root", *COMPONENTS), _ANSWERS),
 }
 

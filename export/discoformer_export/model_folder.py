@@ -68,6 +68,7 @@ def release(
         "trained_context_max": str(stream.context_sizes[1]),
         "trained_modes_min": str(stream.modes[0]),
         "trained_modes_max": str(stream.modes[1]),
+        "landmarks": str(stream.landmarks),
         "config": config.network.to_json(),
     }
     models = {}

@@ -13,6 +13,7 @@ import onnx
 import torch
 from torch.export import Dim
 
+from discoformer_export.attention import scanned
 from discoformer_export.errors import ExportError
 from discoformer_export.graphs import AXES, Graph, example_inputs
 from discoformer_training.network import DiScoFormer
@@ -27,7 +28,7 @@ def to_onnx(graph: Graph, network: DiScoFormer, metadata: Mapping[str, str]) -> 
     Raises:
         ExportError: an axis cannot be dynamic.
     """
-    module = graph.module(network.config)
+    module = graph.module(network.config, graph.attend)
     module.load_state_dict(network.state_dict())
     module.eval()
     examples = example_inputs(network.config, **TRACED)
@@ -47,6 +48,7 @@ def to_onnx(graph: Graph, network: DiScoFormer, metadata: Mapping[str, str]) -> 
             input_names=graph.inputs,
             output_names=graph.outputs,
             opset_version=OPSET,
+            custom_translation_table={torch.ops.discoformer.attend.default: scanned},
             dynamo=True,
             optimize=False,  # it would fold and rename parameters
             verbose=False,
@@ -54,7 +56,7 @@ def to_onnx(graph: Graph, network: DiScoFormer, metadata: Mapping[str, str]) -> 
     assert exported is not None
     model = exported.model_proto
     _check_axes(graph, model)
-    _strip(model)
+    _strip(model.graph)
     model.doc_string = ""
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
@@ -71,10 +73,15 @@ def _check_axes(graph: Graph, model: onnx.ModelProto) -> None:
             )
 
 
-def _strip(model: onnx.ModelProto) -> None:
-    """Remove the stack traces with local paths that nodes and values carry."""
-    for item in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+def _strip(graph: onnx.GraphProto) -> None:
+    """Remove the stack traces with local paths that nodes and values carry, in subgraphs too."""
+    for item in (*graph.node, *graph.input, *graph.output):
         item.ClearField("metadata_props")
         item.ClearField("doc_string")
-    model.graph.ClearField("metadata_props")
-    del model.graph.value_info[:]
+    graph.ClearField("metadata_props")
+    graph.ClearField("doc_string")
+    del graph.value_info[:]
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                _strip(attribute.g)

@@ -22,7 +22,8 @@ from discoformer.errors import (
     RangeWarning,
 )
 from discoformer.estimates import Diagnostics, Estimate
-from discoformer.model import Metadata, Model, estimate, load
+from discoformer.metadata import Metadata
+from discoformer.model import Model, estimate, load, load_estimate
 
 __all__ = [
     "DegenerateDataError",
@@ -41,6 +42,7 @@ __all__ = [
     "__version__",
     "estimate",
     "load",
+    "load_estimate",
 ]
 
 __version__ = _version("discoformer")

@@ -1,39 +1,44 @@
-"""The command line: ``discoformer estimate`` and ``discoformer info``.
+"""The command line: ``discoformer estimate``, ``discoformer bench`` and ``discoformer doctor``.
 
-Results go to stdout or to files, what is said about them to stderr. Exit codes: 0, 1 (error), 2 (usage).
+Results go to stdout or to files, what is said about them to stderr. Exit codes: 0, 1 (error), 2 (usage),
+130 (Ctrl-C).
 """
 
-import platform
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-import numpy.typing as npt
 
 from discoformer import __version__
-from discoformer.errors import DiscoformerError, InputError, RangeWarning, require
+from discoformer.answers import answer_columns, answers
+from discoformer.errors import DeviceWarning, DiscoformerError, InputError, RangeWarning, require
 from discoformer.estimates import Estimate
-from discoformer.inputs import Floats
 from discoformer.model import DEFAULT_NAME, load
 from discoformer.plot import grid, save_figure
-from discoformer.tables import SUFFIXES, Table, read_table, write_csv, write_table
+from discoformer.readers import STDIN, Rows, rows_of
+from discoformer.tables import Table, open_rows, read_table
+from discoformer.writers import STDOUT_FORMATS, WRITERS, Writer, open_file, open_stdout
 
-_BLOCK = 4096  # queries between two steps of the progress bar
 _GRID = {1: 512, 2: 128}  # points of --grid along each axis
 
 _PICTURES = (".png", ".svg", ".pdf")
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_INPUT = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 _model = click.option(
     "--model", default=DEFAULT_NAME, show_default=True, help="Name of a model, or its folder."
 )
 _device = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+
+
+_threads = click.option(
+    "--threads", type=click.IntRange(min=1), help="CPU threads; by default as many as there are cores."
 )
 
 
@@ -48,7 +53,13 @@ class _Output(click.Path):
         path = Path(str(super().convert(value, param, ctx)))
         if path.suffix not in self._suffixes:
             self.fail(f"{path} must end in one of {', '.join(self._suffixes)}", param, ctx)
+        if not path.parent.is_dir():
+            self.fail(f"{path}: there is no folder {path.parent}; make it first", param, ctx)
         return path
+
+
+class _Interrupted(click.ClickException):
+    exit_code = 130  # 128 + SIGINT, as shells have it
 
 
 @click.group()
@@ -58,28 +69,28 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("data", type=_FILE)
-@click.option("--query", type=_FILE, help="Points to answer at; by default the rows of DATA themselves.")
+@click.argument("data", type=_INPUT)
+@click.option("--query", type=_INPUT, help="Points to answer at; by default the rows of DATA themselves.")
 @click.option(
     "--grid", "on_grid", is_flag=True, help="Answer on a regular grid around DATA (1 or 2 columns)."
 )
+@click.option("--out", type=_Output(*WRITERS), help="Output file, .csv, .jsonl, .npy or .parquet.")
 @click.option(
-    "--out", type=_Output(*SUFFIXES), help="Output file, .csv, .npy or .parquet; by default CSV on stdout."
+    "--format", "form", type=click.Choice(STDOUT_FORMATS), help="Of the output on stdout; by default csv."
 )
 @click.option("--plot", type=_Output(*_PICTURES), help="Draw the estimate into this file (.png, .svg, .pdf).")
 @click.option("--columns", help="Columns of DATA to use, comma-separated; by default all.")
 @click.option("--weights", metavar="COLUMN", help="Column of DATA that holds row weights.")
 @_model
 @_device
-@click.option(
-    "--threads", type=click.IntRange(min=1), help="CPU threads; by default as many as there are cores."
-)
+@_threads
 def estimate(
     data: Path,
     *,
     query: Path | None,
     on_grid: bool,
     out: Path | None,
+    form: str | None,
     plot: Path | None,
     columns: str | None,
     weights: str | None,
@@ -89,11 +100,19 @@ def estimate(
 ) -> None:
     """Log-density, density and score of the distribution that the rows of DATA come from.
 
-    DATA is a CSV, NPY or Parquet file with one row for each point. The output has the columns of the queries,
-    then log_density (nats), density, and score_COLUMN for each column.
+    DATA and --query are CSV, NPY or Parquet files with one row for each point, or - for CSV on stdin. DATA is
+    held in memory; queries are read, answered and written in blocks, however many there are.
+
+    The output, on stdout or in --out, has one row for each query, in their order: the columns of the query,
+    then log_density (nats), density, and score_COLUMN for each column. Numbers in text read back the same. A
+    density too great for its float width is inf, in JSON lines null.
+
+    Until it is complete, --out is written as OUT.partial. After an error or Ctrl-C that file holds the rows
+    answered so far, and the message says how many.
+
+    Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C.
     """
-    if query and on_grid:
-        raise click.UsageError("--query and --grid exclude each other")
+    _check_usage(data, query, on_grid, out, form)
     with _errors_as_messages():
         _require_extras(out, plot)
         context, row_weights = _read_context(data, columns, weights)
@@ -103,12 +122,8 @@ def estimate(
             found = load(model, device, threads).estimate(context, row_weights)
         for doubt in found.diagnostics.warnings:
             click.echo(f"Warning: {doubt}", err=True)
-        queries = context.values
-        if query:
-            queries = read_table(query, context.columns).values
-        elif on_grid:
-            queries = _grid(context.values)
-        _write(out, names, queries, *_answer(found, queries))
+        with _open_queries(context, query, on_grid) as queries:
+            _answer(found, queries, names, out, form)
         if plot:
             save_figure(plot, found, context.values.astype(np.float64), names, row_weights)
 
@@ -116,28 +131,86 @@ def estimate(
 @main.command()
 @_model
 @_device
-def info(model: str, device: Any) -> None:
-    """Version, model, trained ranges, and where things are."""
-    with _errors_as_messages():
-        loaded = load(model, device)
-        about = loaded.metadata
-        ort = require("onnxruntime")
-        lines = {
-            "discoformer": __version__,
-            "python": f"{platform.python_version()} ({sys.executable})",
-            "onnxruntime": f"{ort.__version__} ({', '.join(ort.get_available_providers())})",
-            "device": loaded.device,
-            "model": f"{about.name} {about.version} ({about.licence})",
-            "folder": loaded.folder,
-            "weights sha256": about.weights_sha256,
-            "trained": f"step {about.training_step}, commit {about.training_commit}",
-            "exported": f"{about.exporter}, opset {about.opset}",
-            "columns": "{} to {}".format(*about.trained_dim),
-            "rows": "{} to {}".format(*about.trained_context),
-            "modes": "{} to {}".format(*about.trained_modes),
-        }
-    for name, value in lines.items():
-        click.echo(f"{name:15} {value}")
+def doctor(model: str, device: Any) -> None:
+    """What is installed, whether it works, and what to do if not.
+
+    Exit codes: 0 when all is well, else 1.
+    """
+    from discoformer.doctor import examine
+
+    advice = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeviceWarning)  # found by examine too
+        for finding in examine(model, device):
+            click.echo(f"{finding.name:12} {finding.value}")
+            if finding.advice:
+                advice.append(f"{finding.name}: {finding.advice}")
+    for line in advice:
+        click.echo(f"To do: {line}", err=True)
+    if advice:
+        raise SystemExit(1)
+
+
+@main.command()
+@_model
+@_threads
+@click.option("--dims", default="2,10,50", show_default=True, help="Dimensions D, comma-separated.")
+@click.option(
+    "--sizes", default="256,1024,4096,8192,16384", show_default=True, help="Numbers N = M, comma-separated."
+)
+@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="The best counts.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for bench.md, .json and .png."
+)
+def bench(
+    model: str, threads: int | None, dims: str, sizes: str, repeats: int, seed: int, out: Path | None
+) -> None:
+    """Speed and error on the CPU, beside scikit-learn, SciPy and PyTorch where they are installed.
+
+    Times N = M context points and queries in D dimensions, all estimators in turns.
+    """
+    from discoformer.bench import measure, save_picture, to_json, to_markdown
+
+    with _errors_as_messages(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RangeWarning)
+        if out:
+            require("matplotlib")
+            out.mkdir(parents=True, exist_ok=True)
+        timings = []
+        for timing in measure(
+            load(model, "cpu", threads), _numbers("--dims", dims), _numbers("--sizes", sizes), repeats, seed
+        ):
+            timings.append(timing)
+            click.echo(
+                f"D={timing.dim} N=M={timing.n} {timing.estimator}: read {timing.fit_s:.3g} s, "
+                f"answer {timing.query_s:.3g} s",
+                err=True,
+            )
+            if out:  # what is measured is kept
+                (out / "bench.md").write_text(to_markdown(timings), encoding="utf-8")
+                (out / "bench.json").write_text(to_json(timings), encoding="utf-8")
+                save_picture(out / "bench.png", timings)
+        click.echo(to_markdown(timings), nl=False)
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise InputError(f"{option} must be whole numbers from 1 on, comma-separated, got {text!r}")
+    return numbers
+
+
+def _check_usage(data: Path, query: Path | None, on_grid: bool, out: Path | None, form: str | None) -> None:
+    if query and on_grid:
+        raise click.UsageError("--query and --grid exclude each other")
+    if data == query == STDIN:
+        raise click.UsageError("DATA and --query cannot both be -, stdin: put one of them into a file")
+    if out and form and out.suffix != f".{form}":
+        raise click.UsageError(f"--format {form} does not fit --out {out}, whose suffix says the format")
 
 
 def _require_extras(out: Path | None, plot: Path | None) -> None:
@@ -156,46 +229,58 @@ def _read_context(data: Path, columns: str | None, weights: str | None) -> tuple
     return read_table(data, None if wanted is None else [*wanted, weights]).split_off(weights)
 
 
-def _grid(points: npt.NDArray[Any]) -> Floats:
-    dim = points.shape[1]
+def _open_queries(context: Table, query: Path | None, on_grid: bool) -> AbstractContextManager[Rows]:
+    if query:
+        return open_rows(query, context.columns)
+    if not on_grid:
+        return nullcontext(rows_of("DATA", context.values))
+    dim = context.values.shape[1]
     if dim not in _GRID:
         raise InputError(
             f"--grid needs 1 or 2 columns, got {dim}: choose them with --columns, or use --query"
         )
-    return grid(points, _GRID[dim])
+    return nullcontext(rows_of("grid", grid(context.values, _GRID[dim])))
 
 
-def _answer(found: Estimate, queries: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Log-density and score at the queries, with a progress bar where someone may be watching."""
-    starts = range(0, max(len(queries), 1), _BLOCK)
-    with click.progressbar(starts, file=sys.stderr, label="queries", hidden=not sys.stderr.isatty()) as bar:
-        parts = [found.log_density_and_score(queries[start : start + _BLOCK]) for start in bar]
-    log_density, score = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return log_density, score
-
-
-def _write(
-    out: Path | None,
-    names: tuple[str, ...],
-    queries: npt.NDArray[Any],
-    log_density: npt.NDArray[Any],
-    score: npt.NDArray[Any],
+def _answer(
+    found: Estimate, queries: Rows, names: tuple[str, ...], out: Path | None, form: str | None
 ) -> None:
-    columns = (*names, "log_density", "density", *(f"score_{name}" for name in names))
-    with np.errstate(over="ignore", under="ignore"):
-        values = np.column_stack([queries, log_density, np.exp(log_density), score])
-    if out is None:
-        write_csv(sys.stdout, columns, values)
-    else:
-        write_table(out, columns, values)
+    """Writes the answers block by block, with a progress bar where someone may be watching."""
+    blocks = answers(found, queries)
+    with (
+        _open_output(out, form, answer_columns(names), queries.dtype) as writer,
+        click.progressbar(
+            blocks,
+            length=queries.length,
+            label="rows",
+            show_pos=True,
+            file=sys.stderr,
+            hidden=not sys.stderr.isatty() or (out is None and sys.stdout.isatty()),
+        ) as bar,
+    ):
+        for block in blocks:
+            writer.write(block)
+            bar.update(len(block))
+
+
+def _open_output(
+    out: Path | None, form: str | None, columns: tuple[str, ...], dtype: Any
+) -> AbstractContextManager[Writer]:
+    return open_file(out, columns, dtype) if out else open_stdout(form or "csv", columns, dtype)
 
 
 @contextmanager
 def _errors_as_messages() -> Iterator[None]:
-    """Turns errors that name their own remedy into one line and exit code 1."""
+    """Turns errors that name their own remedy into a message and an exit code."""
     try:
         yield
     except BrokenPipeError:
         raise  # the reader has seen enough; click ends quietly
+    except KeyboardInterrupt as error:
+        raise _Interrupted(_with_notes("interrupted", error)) from error
     except (DiscoformerError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(_with_notes(str(error), error)) from error
+
+
+def _with_notes(message: str, error: BaseException) -> str:
+    return "\n".join([message, *getattr(error, "__notes__", ())])

@@ -55,6 +55,7 @@ from discoformer.arrays import (
     upper,
     with_axes_of,
 )
+from discoformer.landmarks import take_landmarks
 
 MOST = 24  # components to begin with
 FEWEST_POINTS = (2.0, 0.125)  # of a component to begin with: so many, and so many for each dimension
@@ -154,7 +155,7 @@ def fit_components(points: Array, weights: Array, size: Array) -> Components:
     size = xp.clip(size, 1, MOST_POINTS)
     points, counts = _drawn_in(points), weights * size[:, None]
     most = min(SUBSET, KEPT // len(upper(points.shape[-1] + 1)[0]))
-    few, few_counts = _subset(points, weights, size, most)
+    few, few_counts = take_landmarks(points, weights, size, most)
     stages, evidence = _merging(_Sample(few, few_counts))
     share = _shares(evidence)  # (B, S)
     scale = size / few_counts.sum(-1)
@@ -230,7 +231,7 @@ def _compact(components: Components) -> Components:
 def _first(points: Array, counts: Array) -> Array:
     """Each point to the nearest of those that, one by one, bring the sum of squared distances down most."""
     xp = library(points)
-    few, few_counts = _subset(points, counts / counts.sum(-1)[:, None], counts.sum(-1), SEEDS_AMONG)
+    few, few_counts = take_landmarks(points, counts / counts.sum(-1)[:, None], counts.sum(-1), SEEDS_AMONG)
     distances = _squared_distances(few, few)
     to_all = _squared_distances(few, points)
     scale = xp.amax(distances, (1, 2))
@@ -424,19 +425,6 @@ def _drawn_in(points: Array) -> Array:
     xp = library(points)
     radius = xp.sqrt((points * points).mean(-1))
     return points * (FARTHEST / xp.clip(radius, FARTHEST, None))[..., None]
-
-
-def _subset(points: Array, weights: Array, size: Array, most: int) -> tuple[Array, Array]:
-    """So many points at most, evenly spaced in the ranks of their radius, and what each counts for."""
-    xp = library(points)
-    if float(size.max()) <= most and points.shape[1] <= 4 * most:  # not by rows: a point may be repeated
-        return points, weights * size[:, None]
-    order = xp.argsort((points * points).sum(-1), stable=True)
-    mass = xp.cumsum(take_rows(weights, order), 1)
-    wanted = (index_range(most, weights) + 0.5) / most - 1e-12
-    picked = xp.stack([xp.searchsorted(row, wanted) for row in mass])
-    counts = xp.minimum(size, xp.full_like(size, most))[:, None] / most
-    return take_rows(points, take_rows(order, picked)), counts + 0 * wanted
 
 
 def _squared_distances(points: Array, others: Array) -> Array:

@@ -4,7 +4,7 @@ The tree (each class also derives from the builtin in brackets, so that ordinary
 
     DiscoformerError [Exception]
     ├── InputError [ValueError]                        an argument or a file that cannot be used
-    │   └── DegenerateDataError                        data that have no density (constant column, ...)
+    │   └── DegenerateDataError [LinAlgError]          data that have no density (constant column, ...)
     ├── ModelError [ValueError]                        a model folder that cannot be used
     │   └── ModelNotFoundError [FileNotFoundError]     no model folder at the place looked at
     ├── DeviceError [RuntimeError]                     the device asked for cannot be had
@@ -17,7 +17,9 @@ The tree (each class also derives from the builtin in brackets, so that ordinary
 from importlib import import_module
 from typing import Any
 
-_EXTRA_OF = {"onnxruntime": "cpu", "pyarrow": "io", "matplotlib": "plot"}
+import numpy as np
+
+EXTRA_OF = {"onnxruntime": "cpu", "pyarrow": "io", "matplotlib": "plot", "sklearn": "sklearn"}
 
 
 class DiscoformerError(Exception):
@@ -28,7 +30,7 @@ class InputError(DiscoformerError, ValueError):
     """An argument or a file that cannot be used as it stands."""
 
 
-class DegenerateDataError(InputError):
+class DegenerateDataError(InputError, np.linalg.LinAlgError):
     """Data without a density: a single point, a constant column, or collinear columns."""
 
 
@@ -71,5 +73,5 @@ def require(module: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or package).partition(".")[0] != package:
             raise
-        text = f"{package} is needed here and not installed: pip install 'discoformer[{_EXTRA_OF[package]}]'"
+        text = f"{package} is needed here and not installed: pip install 'discoformer[{EXTRA_OF[package]}]'"
         raise MissingExtraError(text, name=package) from error

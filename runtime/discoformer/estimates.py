@@ -4,21 +4,22 @@ The context is encoded once; each call maps its queries ``y`` to the frame and b
 
     z = (y - m) A        log f(y) = T(z) + log |det A|        grad log f(y) = S(z) A^T        (rows)
 
-Queries never see each other, so they are answered in chunks of bounded memory.
+Queries never see each other, so they are answered in chunks, and memory does not grow with their number.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from discoformer.errors import InputError
 from discoformer.frame import Frame
+from discoformer.graphs import Encoded, Graphs
 from discoformer.inputs import AnyFloats, Floats, Matrix, read_matrix
-from discoformer.sessions import Float32s
-
-if TYPE_CHECKING:
-    from discoformer.model import Model
+from discoformer.outputs import like
+from discoformer.saved import Saved, save_estimate
 
 _FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
 
@@ -32,6 +33,7 @@ class Diagnostics:
     effective_size: float  # Kish's (sum w)^2 / sum w^2, or as given
     seed: str  # what the frame was found from, "whitened" or "standardised"
     shrinkage: float  # weight of the identity in the correlation matrix, 0 where n_eff >= 4 D
+    landmarks: int  # rows that the network reads: all, unless the context is long
     device: str  # "cpu" or "cuda"
     warnings: tuple[str, ...]  # one sentence for each cause of doubt; empty when all is well
 
@@ -41,6 +43,7 @@ class Estimate:
 
     Log-densities are in nats, of the density in the units of the data: they may be positive, and densities at
     points do not sum to 1. Results have the float width of the queries: float32 for float32, else float64.
+    They are Series and DataFrames of pandas or polars where the queries are a DataFrame, else NumPy arrays.
 
     Attributes:
         diagnostics: What is worth knowing about the context.
@@ -50,66 +53,66 @@ class Estimate:
 
     def __init__(
         self,
-        model: "Model",
+        graphs: Graphs,
         frame: Frame,
-        encoded: dict[str, Float32s],
+        encoded: Encoded,
         diagnostics: Diagnostics,
         columns: tuple[str, ...] | None,
     ) -> None:
         self.diagnostics = diagnostics
         self.frame = frame
         self.columns = columns
-        self._model = model
+        self._graphs = graphs
         self._encoded = encoded
 
-    def log_density(self, Y: Any) -> AnyFloats:
+    def log_density(self, Y: Any) -> Any:
         """Log-density at the queries, in nats.
 
         Args:
-            Y: Array-like (M, D), data units.
+            Y: Array-like or data frame (M, D), data units.
 
         Returns:
-            Array (M,).
+            Array or series (M,).
 
         Raises:
             InputError: Y is no matrix of finite numbers with the context's columns.
         """
-        return self.log_density_and_score(Y)[0]
+        return like(Y, "log_density", self._answer(Y)[0])
 
-    def density(self, Y: Any) -> AnyFloats:
+    def density(self, Y: Any) -> Any:
         """Density at the queries, in 1 / data units to the power D; inf where the float width cannot hold it.
 
         Args:
-            Y: Array-like (M, D), data units.
+            Y: Array-like or data frame (M, D), data units.
 
         Returns:
-            Array (M,).
+            Array or series (M,).
 
         Raises:
             InputError: Y is no matrix of finite numbers with the context's columns.
         """
         with np.errstate(over="ignore", under="ignore"):
-            return np.exp(self.log_density(Y))
+            return like(Y, "density", np.exp(self._answer(Y)[0]))
 
-    def score(self, Y: Any) -> AnyFloats:
+    def score(self, Y: Any) -> Any:
         """Score at the queries: the gradient of the log-density with respect to the query, in 1 / data units.
 
         Args:
-            Y: Array-like (M, D), data units.
+            Y: Array-like or data frame (M, D), data units.
 
         Returns:
-            Array (M, D).
+            Array or data frame (M, D).
 
         Raises:
             InputError: Y is no matrix of finite numbers with the context's columns.
         """
-        return self.log_density_and_score(Y)[1]
+        return like(Y, "score", self._answer(Y)[1])
 
-    def log_density_and_score(self, Y: Any) -> tuple[AnyFloats, AnyFloats]:
+    def log_density_and_score(self, Y: Any) -> tuple[Any, Any]:
         """Both at once, for the cost of one.
 
         Args:
-            Y: Array-like (M, D), data units.
+            Y: Array-like or data frame (M, D), data units.
 
         Returns:
             Log-density (M,) in nats and score (M, D) in 1 / data units.
@@ -117,14 +120,45 @@ class Estimate:
         Raises:
             InputError: Y is no matrix of finite numbers with the context's columns.
         """
+        log_density, score = self._answer(Y)
+        return like(Y, "log_density", log_density), like(Y, "score", score)
+
+    def _answer(self, Y: Any) -> tuple[AnyFloats, AnyFloats]:
         queries = read_matrix("Y", Y)
         self._check_columns(queries)
-        log_density, score = self._model.query(self._to_frame(queries.values), self._encoded)
-        with np.errstate(over="ignore", under="ignore"):
-            return (
-                self.frame.log_density_to_data(log_density).astype(queries.width),
-                self.frame.score_to_data(score).astype(queries.width),
-            )
+        log_density = np.empty(len(queries.values), queries.width)
+        score = np.empty(queries.values.shape, queries.width)
+        for part in self._graphs.chunks(len(queries.values), self._encoded):
+            z = self._to_frame(queries.values[part], part.start)
+            framed_log_density, framed_score = self._graphs.query(z, self._encoded)
+            with np.errstate(over="ignore", under="ignore"):
+                log_density[part] = self.frame.log_density_to_data(framed_log_density)
+                score[part] = self.frame.score_to_data(framed_score)
+        return log_density, score
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the estimate to one file, which ``discoformer.load_estimate`` reads; all of it or nothing.
+
+        The file holds the encoded context and the hash of the model, not the model itself.
+
+        Args:
+            path: The file, as it stands; one that is there is replaced.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        save_estimate(
+            Path(path),
+            Saved(
+                model=self._graphs.metadata.name,
+                version=self._graphs.metadata.version,
+                sha256=self._graphs.sha256,
+                frame=self.frame,
+                diagnostics=asdict(self.diagnostics),
+                columns=self.columns,
+                encoded=self._encoded.arrays,
+            ),
+        )
 
     def _check_columns(self, queries: Matrix) -> None:
         dim = self.diagnostics.dim
@@ -138,14 +172,14 @@ class Estimate:
                 "select and order them first"
             )
 
-    def _to_frame(self, queries: Floats) -> Floats:
+    def _to_frame(self, queries: Floats, first: int) -> Floats:
         with np.errstate(over="ignore", invalid="ignore"):
             z = self.frame.to_frame(queries)
             far = np.flatnonzero(~(np.abs(z) < _FARTHEST).all(axis=1))
         if far.size:
             raise InputError(
-                f"Y is more than {_FARTHEST:.0e} spreads of X away in row {far[0]} ({far.size} such rows), "
-                "beyond what float32 can hold: drop these rows, or check their units"
+                f"Y is more than {_FARTHEST:.0e} spreads of X away in row {first + far[0]}, "
+                "beyond what float32 can hold: drop such rows, or check their units"
             )
         return z
 

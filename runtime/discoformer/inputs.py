@@ -45,7 +45,8 @@ def read_matrix(name: str, data: Any) -> Matrix:
         )
     if array.ndim != 2 or array.shape[1] == 0:
         raise InputError(f"{name} must have shape (rows, columns) with 1 column or more, got {array.shape}")
-    values = _as_float64(name, array)
+    values = _as_float64(name, array).view()
+    values.flags.writeable = False  # it may be the caller's own
     _check_finite(name, values, columns)
     return Matrix(values, _float_width(array), columns)
 
@@ -101,7 +102,7 @@ def _as_array(name: str, data: Any) -> npt.NDArray[Any]:
 def _as_float64(name: str, array: npt.NDArray[Any]) -> Floats:
     try:
         if array.dtype.kind in "biufO":
-            return array.astype(np.float64)
+            return array.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} must hold real numbers only: {error}") from error
     raise InputError(f"{name} must hold real numbers, got dtype {array.dtype}")

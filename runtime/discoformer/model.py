@@ -1,102 +1,40 @@
 """Models: a folder with ``encode.onnx`` and ``query.onnx``, found by name or by path, never by network.
 
-The graphs (float32; B data sets, N context points, M queries, D dimensions, K components, L layers,
-E scalars, C vectors)::
-
-    encode:  context (B, N, D), log_weights (B, N), precision_root (B, D, D), log_det_precision (B,),
-             effective_size (B,), component_log_scale (B, K), component_means (B, K, D),
-             component_factors (B, K, D, D), component_freedom (B, K)
-             ->  scalars (B, L, N, E), vectors (B, L, N, C, D), sample (B, G)
-    query:   queries (B, M, D), what encode gave and was given  ->  log_density (B, M), score (B, M, D)
-
-all in frame coordinates (see ``frame`` and ``components``); each graph is fed the inputs that it names. What
-the model is, and the ranges it was trained on, stand in the metadata of both files.
+What the model is, and the ranges it was trained on, stand in the metadata of both files. A sample becomes an
+estimate in four steps: its frame, its components, its landmarks (all of it, unless it is long), its encoding.
 """
 
-import json
 import os
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from discoformer.arrays import Array
 from discoformer.components import Components, fit_components
-from discoformer.errors import InputError, ModelError, ModelNotFoundError, RangeWarning
+from discoformer.errors import DeviceWarning, InputError, ModelError, ModelNotFoundError, RangeWarning
 from discoformer.estimates import Diagnostics, Estimate
 from discoformer.frame import Frame, fit_frame, present_rows
+from discoformer.graphs import FILES, Encoded, Graphs
 from discoformer.inputs import Floats, read_matrix, read_weights
-from discoformer.sessions import Device, Float32s, device_of, on_device, open_session, run
+from discoformer.landmarks import take_landmarks
+from discoformer.metadata import Metadata
+from discoformer.saved import read_estimate
+from discoformer.sessions import Device, Float32s, two_builds
 
 DEFAULT_NAME = "gmm"
-_FILES = ("encode.onnx", "query.onnx")
-_GIVEN = {
-    "context",
-    "log_weights",
-    "precision_root",
-    "log_det_precision",
-    "effective_size",
-    *(f"component_{field}" for field in Components._fields),
-}
-_CHUNK = 1024  # queries at a time, fewer where
-_PAIRS = 2**23  # queries times context points at a time would exceed this (256 MB in 8 heads)
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """What a model file says about itself."""
-
-    name: str
-    version: str
-    licence: str
-    opset: str
-    exporter: str
-    weights_sha256: str  # hash of the weights that both graphs were made from
-    training_commit: str
-    training_step: str
-    trained_dim: tuple[int, int]  # smallest and largest number of columns seen in training
-    trained_context: tuple[int, int]  # likewise of rows
-    trained_modes: tuple[int, int]  # likewise of mixture components
-    config: dict[str, Any]  # shape of the network
-
-    @classmethod
-    def parse(cls, raw: Mapping[str, str], path: Path) -> Self:
-        """Reads the metadata of a file (``path`` is for the error message).
-
-        Raises:
-            ModelError: An entry is missing or malformed.
-        """
-
-        def span(key: str) -> tuple[int, int]:
-            return int(raw[f"trained_{key}_min"]), int(raw[f"trained_{key}_max"])
-
-        try:
-            return cls(
-                name=raw["name"],
-                version=raw["version"],
-                licence=raw["licence"],
-                opset=raw["opset"],
-                exporter=raw["exporter"],
-                weights_sha256=raw["weights_sha256"],
-                training_commit=raw["training_commit"],
-                training_step=raw["training_step"],
-                trained_dim=span("dim"),
-                trained_context=span("context"),
-                trained_modes=span("modes"),
-                config=json.loads(raw["config"]),
-            )
-        except (KeyError, ValueError) as error:
-            raise ModelError(
-                f"{path} has no usable metadata ({type(error).__name__}: {error}): "
-                "it was not written by discoformer-export, or by another version of it"
-            ) from error
+_BATCH_POINTS = 2**16  # padded context points of the data sets that are encoded together, at most
+_BATCH_FILL = 0.7  # share of them that is not padding, at least
 
 
 def load(
-    path_or_name: str | os.PathLike[str] = DEFAULT_NAME, device: Device = "auto", threads: int | None = None
+    path_or_name: str | os.PathLike[str] = DEFAULT_NAME,
+    device: Device = "auto",
+    threads: int | None = None,
+    provider_options: Mapping[str, str] | None = None,
 ) -> "Model":
     """Loads a model.
 
@@ -105,39 +43,94 @@ def load(
             ``Path``).
         device: ``"cpu"``, ``"cuda"`` (an error where it cannot be had), or ``"auto"`` (CUDA where possible).
         threads: CPU threads; onnxruntime's own choice by default.
+        provider_options: Options of onnxruntime's CUDA provider, such as ``{"device_id": "1"}``.
 
     Raises:
         ModelNotFoundError: No such model, or an incomplete folder.
         ModelError: The files do not fit together, or this runtime cannot run them.
         DeviceError: CUDA was asked for and cannot be had.
         MissingExtraError: onnxruntime is not installed.
+
+    Warns:
+        DeviceWarning: CUDA was hoped for and cannot be had, or two builds of onnxruntime are installed.
     """
-    return Model(find_folder(path_or_name), device, threads)
+    if trouble := two_builds():
+        warnings.warn(trouble, DeviceWarning, stacklevel=2)
+    return Model(Graphs(find_folder(path_or_name), device, threads, provider_options))
 
 
-def estimate(X: Any, weights: Any = None, effective_size: float | None = None) -> Estimate:
+def estimate(
+    X: Any, weights: Any = None, effective_size: float | None = None, landmarks: int | None = None
+) -> Estimate:
     """Estimates the distribution behind a sample with the default model, loaded once and kept.
 
     See ``Model.estimate`` for the arguments and errors.
     """
-    return _default_model().estimate(X, weights, effective_size)
+    return _default_model().estimate(X, weights, effective_size, landmarks)
+
+
+def load_estimate(path: str | os.PathLike[str], model: "Model | None" = None) -> Estimate:
+    """Reads what ``Estimate.save`` wrote.
+
+    Args:
+        path: The file.
+        model: The model that made the estimate; by default the released one of the name in the file.
+
+    Returns:
+        The estimate, as it was saved: its answers are the same.
+
+    Raises:
+        InputError: The file is no estimate, is damaged, or has the format of another version.
+        ModelError: The model is not the one that made the estimate.
+        ModelNotFoundError: No released model of that name.
+        OSError: The file cannot be read.
+    """
+    saved = read_estimate(Path(path))
+    if model is None:
+        model = _default_model() if saved.model == DEFAULT_NAME else load(saved.model)
+    if model.graphs.sha256 != saved.sha256:
+        raise ModelError(
+            f"{path} was made by the model {saved.model!r} {saved.version} (SHA-256 of its files "
+            f"{saved.sha256[:12]}), got {model.metadata.name!r} {model.metadata.version} in {model.folder} "
+            f"({model.graphs.sha256[:12]}): pass model=discoformer.load(folder of the one that made it), or "
+            "estimate again"
+        )
+    diagnostics = Diagnostics(**saved.diagnostics | {"device": model.device})
+    return Estimate(model.graphs, saved.frame, Encoded(saved.encoded), diagnostics, saved.columns)
 
 
 class Model:
     """A loaded model; made by ``load``. It may be pickled, and used from several threads and after a fork.
 
     Attributes:
-        folder: Where it was loaded from.
-        metadata: What it is, and the ranges it was trained on.
-        device: Where it runs, ``"cpu"`` or ``"cuda"``.
+        graphs: Its two files.
     """
 
-    def __init__(self, folder: Path, device: Device = "auto", threads: int | None = None) -> None:
-        self.folder = folder
-        self._threads = threads
-        self._open(device)
+    def __init__(self, graphs: Graphs) -> None:
+        self.graphs = graphs
 
-    def estimate(self, X: Any, weights: Any = None, effective_size: float | None = None) -> Estimate:
+    @property
+    def metadata(self) -> Metadata:
+        """What it is, and the ranges it was trained on."""
+        return self.graphs.metadata
+
+    @property
+    def folder(self) -> Path:
+        """Where it was loaded from."""
+        return self.graphs.folder
+
+    @property
+    def device(self) -> Device:
+        """Where it runs, ``"cpu"`` or ``"cuda"``."""
+        return self.graphs.device
+
+    def estimate(
+        self,
+        X: Any,
+        weights: Any = None,
+        effective_size: float | None = None,
+        landmarks: int | None = None,
+    ) -> Estimate:
         """Encodes a context once, to be queried as often as wanted.
 
         Args:
@@ -145,6 +138,9 @@ class Model:
             weights: Array-like (N,), not negative, of any scale; rows of weight 0 count as absent.
             effective_size: How many independent points the rows are worth, where that is known better than
                 Kish's ``(sum w)^2 / sum w^2`` (correlated draws, say).
+            landmarks: How many points of a long context the network reads at most; by default as many as it
+                was trained to read. The frame and the components always take all of it. Time grows with the
+                square of this number.
 
         Raises:
             InputError: An argument is malformed or not finite.
@@ -153,111 +149,167 @@ class Model:
         Warns:
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
-        matrix = read_matrix("X", X)
-        rows = len(matrix.values)
-        points, w = present_rows(matrix.values, None if weights is None else read_weights(weights, rows))
-        if effective_size is not None and not 1 <= effective_size < np.inf:
-            raise InputError(f"effective_size must be finite and 1 or more, got {effective_size}")
-        frame = fit_frame(points, w, effective_size, matrix.columns)
-        outside = _outside(self.metadata, *points.shape)
-        if outside:
-            warnings.warn(" ".join(outside), RangeWarning, stacklevel=2)
-        z = frame.to_frame(points)[None]
-        components = fit_components(z, w[None], np.array([frame.effective_size]))
-        diagnostics = Diagnostics(
-            n=points.shape[0],
-            dim=points.shape[1],
-            effective_size=frame.effective_size,
-            seed=frame.seed,
-            shrinkage=frame.shrinkage,
-            device=self.device,
-            warnings=outside + _doubts(frame),
-        )
-        encoded = self._encode(frame, components, z, w)
-        return Estimate(self, frame, encoded, diagnostics, matrix.columns)
+        sample = _read(X, weights, effective_size)
+        self._warn_of_range([sample])
+        return self._estimates([sample], landmarks)[0]
 
-    def query(self, queries: Floats, encoded: Mapping[str, Float32s]) -> tuple[Floats, Floats]:
-        """Runs the query graph in chunks: what ``Estimate`` is made of, all in frame coordinates.
+    def estimate_batch(
+        self, contexts: Sequence[Any], weights: Sequence[Any] | None = None, landmarks: int | None = None
+    ) -> list[Estimate]:
+        """Encodes many contexts together, which for small ones is much quicker than one by one.
 
         Args:
-            queries: Points (M, D).
-            encoded: The encoded context, as an ``Estimate`` of this model holds it.
+            contexts: Array-likes (N, D), of any N and D each, data units.
+            weights: For each of them array-like (N,) or None, as in ``estimate``.
+            landmarks: As in ``estimate``.
 
         Returns:
-            Log-density (M,) and score (M, D).
+            For each context the estimate that ``estimate`` gives, up to rounding.
+
+        Raises:
+            InputError: An argument is malformed or not finite; the message says in which context.
+            DegenerateDataError: A context with a single row, a constant column, or collinear columns.
+
+        Warns:
+            RangeWarning: N or D of a context is outside the ranges the model was trained on.
         """
-        count, dim = queries.shape
-        if count == 0:
-            return np.empty(0), np.empty((0, dim))
-        _, session = self._sessions()
-        context = on_device(session, encoded)
-        size = min(_CHUNK, max(1, _PAIRS // encoded["log_weights"].shape[1]), 1 << (count - 1).bit_length())
-        padded = np.zeros(
-            (-(-count // size), size, dim), np.float32
-        )  # equal shapes, or the memory arena grows
-        padded.reshape(-1, dim)[:count] = queries
-        chunks = [run(session, context | on_device(session, {"queries": chunk[None]})) for chunk in padded]
-        log_density = np.concatenate([chunk["log_density"][0] for chunk in chunks])[:count]
-        score = np.concatenate([chunk["score"][0] for chunk in chunks])[:count]
-        return log_density.astype(np.float64), score.astype(np.float64)
+        if weights is not None and len(weights) != len(contexts):
+            raise InputError(
+                f"weights must have one entry for each of the {len(contexts)} contexts, got {len(weights)}"
+            )
+        samples = []
+        for index, (X, w) in enumerate(zip(contexts, weights or [None] * len(contexts), strict=True)):
+            try:
+                samples.append(_read(X, w, None))
+            except InputError as error:
+                raise type(error)(f"contexts[{index}]: {error}") from error
+        self._warn_of_range(samples)
+        estimates: dict[int, Estimate] = {}
+        for group in _groups(samples):
+            estimates |= zip(group, self._estimates([samples[i] for i in group], landmarks), strict=True)
+        return [estimates[i] for i in range(len(samples))]
 
-    def _encode(self, frame: Frame, components: Components, z: Floats, w: Floats) -> dict[str, Float32s]:
-        given = {
-            "context": z,
-            "log_weights": np.log(w)[None],
-            "precision_root": frame.precision_root[None],
-            "log_det_precision": np.array([frame.log_det_precision]),
-            "effective_size": np.array([frame.effective_size]),
-        } | {f"component_{name}": array for name, array in components._asdict().items()}
-        arrays = {name: array.astype(np.float32) for name, array in given.items()}
-        session, _ = self._sessions()
-        return run(session, on_device(session, arrays)) | arrays
+    def _estimates(self, samples: "list[_Sample]", landmarks: int | None) -> list[Estimate]:
+        """Estimates of samples that have one dimension."""
+        most = self.metadata.landmarks if landmarks is None else landmarks
+        if most < 1:
+            raise InputError(f"landmarks must be 1 or more, or None for the model's own, got {landmarks}")
+        sizes = np.array([sample.frame.effective_size for sample in samples])
+        z, w = (_padded([getattr(sample, name) for sample in samples]) for name in ("z", "w"))
+        components = fit_components(z, w, sizes)
+        read = [
+            take_landmarks(sample.z[None], sample.w[None], sizes[i : i + 1], most)
+            for i, sample in enumerate(samples)
+        ]
+        given = _given([sample.frame for sample in samples], components, read)
+        states = self.graphs.encode(given)
+        return [
+            Estimate(
+                self.graphs,
+                sample.frame,
+                _one(i, read[i][0].shape[1], given | states),
+                self._diagnose(sample, read[i][0].shape[1]),
+                sample.columns,
+            )
+            for i, sample in enumerate(samples)
+        ]
 
-    def _open(self, device: Device) -> None:
-        encode_path, query_path = (self.folder / name for name in _FILES)
-        encode = open_session(encode_path, device, self._threads)
-        query = open_session(query_path, device_of(encode), self._threads)
-        _check_names(encode_path, encode, _GIVEN, set())
-        encoded = {item.name for item in encode.get_outputs()}
-        _check_names(query_path, query, _GIVEN | encoded | {"queries"}, {"log_density", "score"})
-        first, second = (
-            Metadata.parse(session.get_modelmeta().custom_metadata_map, path)
-            for session, path in ((encode, encode_path), (query, query_path))
+    def _warn_of_range(self, samples: "list[_Sample]") -> None:
+        texts = dict.fromkeys(" ".join(self.metadata.out_of_range(*sample.z.shape)) for sample in samples)
+        for text in filter(None, texts):
+            warnings.warn(text, RangeWarning, stacklevel=3)
+
+    def _diagnose(self, sample: "_Sample", landmarks: int) -> Diagnostics:
+        n, dim = sample.z.shape
+        return Diagnostics(
+            n=n,
+            dim=dim,
+            effective_size=sample.frame.effective_size,
+            seed=sample.frame.seed,
+            shrinkage=sample.frame.shrinkage,
+            landmarks=landmarks,
+            device=self.device,
+            warnings=self.metadata.out_of_range(n, dim) + _doubts(sample.frame),
         )
-        if first.weights_sha256 != second.weights_sha256:
-            raise ModelError(
-                f"encode.onnx and query.onnx in {self.folder} were made from different weights "
-                f"({first.weights_sha256[:12]}, {second.weights_sha256[:12]}): export both again"
-            )
-        self._encoder, self._querier, self._process = encode, query, os.getpid()
-        self.metadata = second
-        self.device: Device = device_of(encode)
-
-    def _sessions(self) -> tuple[Any, Any]:
-        """The two sessions; opened anew after a fork, which they do not survive."""
-        if self._process != os.getpid():
-            self.__setstate__(self.__getstate__())
-        return self._encoder, self._querier
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {
-            "folder": self.folder,
-            "device": self.device,
-            "threads": self._threads,
-            "weights_sha256": self.metadata.weights_sha256,
-        }
-
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.folder, self._threads = state["folder"], state["threads"]
-        self._open(state["device"])
-        if self.metadata.weights_sha256 != state["weights_sha256"]:
-            raise ModelError(
-                f"the model in {self.folder} has changed since it was loaded (weights "
-                f"{state['weights_sha256'][:12]}, now {self.metadata.weights_sha256[:12]}): estimate again"
-            )
 
     def __repr__(self) -> str:
         return f"Model({self.metadata.name!r}, version={self.metadata.version!r}, device={self.device!r})"
+
+
+class _Sample(NamedTuple):
+    """A context, read and brought to its frame."""
+
+    z: Floats  # (n, D) points of positive weight
+    w: Floats  # (n,) their weights, of sum 1
+    frame: Frame
+    columns: tuple[str, ...] | None
+
+
+def _read(X: Any, weights: Any, effective_size: float | None) -> _Sample:
+    matrix = read_matrix("X", X)
+    points, w = present_rows(
+        matrix.values, None if weights is None else read_weights(weights, len(matrix.values))
+    )
+    if effective_size is not None and not 1 <= effective_size < np.inf:
+        raise InputError(f"effective_size must be finite and 1 or more, got {effective_size}")
+    frame = fit_frame(points, w, effective_size, matrix.columns)
+    return _Sample(frame.to_frame(points), w, frame, matrix.columns)
+
+
+def _groups(samples: list[_Sample]) -> Iterator[list[int]]:
+    """Which samples are encoded together: of one dimension, of similar size, not too many."""
+    order = sorted(range(len(samples)), key=lambda i: samples[i].z.shape[::-1])
+    group: list[int] = []
+    for i in order:
+        n, dim = samples[i].z.shape
+        points = sum(len(samples[j].z) for j in group) + n
+        padded = (len(group) + 1) * n
+        alike = group and samples[group[0]].z.shape[1] == dim
+        if group and not (alike and padded <= _BATCH_POINTS and points >= _BATCH_FILL * padded):
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group
+
+
+def _given(
+    frames: list[Frame], components: Components, read: list[tuple[Array, Array]]
+) -> dict[str, Float32s]:
+    """The inputs of the encode graph, for frames, components and landmarks of B data sets."""
+    weights = _padded([counts[0] / counts[0].sum() for _, counts in read])
+    with np.errstate(divide="ignore"):
+        log_weights = np.log(weights)
+    given = {
+        "context": _padded([points[0] for points, _ in read]),
+        "log_weights": np.maximum(log_weights, np.finfo(np.float32).min),  # padding has none
+        "precision_root": np.stack([frame.precision_root for frame in frames]),
+        "log_det_precision": np.array([frame.log_det_precision for frame in frames]),
+        "effective_size": np.array([frame.effective_size for frame in frames]),
+    } | {f"component_{name}": array for name, array in components._asdict().items()}
+    return {name: array.astype(np.float32) for name, array in given.items()}
+
+
+def _padded(arrays: list[Floats]) -> Floats:
+    """Arrays (n, ...) stacked (B, N, ...), zeros after the end of the shorter ones."""
+    longest = max(len(array) for array in arrays)
+    stacked = np.zeros((len(arrays), longest, *arrays[0].shape[1:]))
+    for row, array in zip(stacked, arrays, strict=True):
+        row[: len(array)] = array
+    return stacked
+
+
+def _one(index: int, n: int, arrays: Mapping[str, Float32s]) -> Encoded:
+    """One data set of n context points out of a batch."""
+    padded = {"context": 1, "log_weights": 1, "scalars": 2, "vectors": 2}
+    return Encoded(
+        {
+            name: array[index : index + 1].take(np.arange(n), padded[name])
+            if name in padded
+            else array[index : index + 1].copy()
+            for name, array in arrays.items()
+        }
+    )
 
 
 @cache
@@ -281,11 +333,11 @@ def find_folder(path_or_name: str | os.PathLike[str]) -> Path:
         candidates = [Path(path_or_name).resolve()]
         advice = "pass the folder that holds them, written by discoformer-export"
     for folder in candidates:
-        if all((folder / name).is_file() for name in _FILES):
+        if all((folder / name).is_file() for name in FILES):
             return folder
     found = "; ".join(f"{folder} {_describe(folder)}" for folder in candidates)
     raise ModelNotFoundError(
-        f"no model {str(path_or_name)!r} ({' and '.join(_FILES)} are needed): {found}; {advice}"
+        f"no model {str(path_or_name)!r} ({' and '.join(FILES)} are needed): {found}; {advice}"
     )
 
 
@@ -293,28 +345,6 @@ def _describe(folder: Path) -> str:
     if not folder.is_dir():
         return "is not a folder" if folder.exists() else "does not exist"
     return "holds " + (", ".join(sorted(item.name for item in folder.iterdir())) or "nothing")
-
-
-def _check_names(path: Path, session: Any, known: set[str], wanted: set[str]) -> None:
-    """Checks that a graph asks for nothing but ``known`` inputs, and gives the ``wanted`` outputs."""
-    unknown = sorted({item.name for item in session.get_inputs()} - known)
-    missing = sorted(wanted - {item.name for item in session.get_outputs()})
-    if unknown or missing:
-        raise ModelError(
-            f"{path} does not fit this version of discoformer (unknown inputs {unknown}, missing outputs "
-            f"{missing}): upgrade discoformer, or export the model again"
-        )
-
-
-def _outside(metadata: Metadata, n: int, dim: int) -> tuple[str, ...]:
-    """One sentence for each trained range that a context of n rows and dim columns leaves."""
-    sizes = (("rows", n, metadata.trained_context), ("columns", dim, metadata.trained_dim))
-    return tuple(
-        f"X has {size} {what}, outside the {low} to {high} that the model {metadata.name!r} was trained on: "
-        "check the answer against another method."
-        for what, size, (low, high) in sizes
-        if not low <= size <= high
-    )
 
 
 def _doubts(frame: Frame) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -27,13 +28,21 @@ _GPU_HINT = (
 )
 
 
-def open_session(path: Path, device: Device = "auto", threads: int | None = None) -> Any:
-    """Opens a graph file.
+def open_session(
+    content: bytes,
+    path: Path,
+    device: Device = "auto",
+    threads: int | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Any:
+    """Opens a graph.
 
     Args:
-        path: The ``.onnx`` file.
+        content: The ``.onnx`` file, as read.
+        path: Where it was read from, for error messages.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where it can be had.
         threads: CPU threads for one operator; onnxruntime's own choice by default.
+        options: Of onnxruntime's CUDA provider, such as ``{"device_id": "1"}``.
 
     Raises:
         DeviceError: CUDA was asked for and cannot be had.
@@ -50,10 +59,10 @@ def open_session(path: Path, device: Device = "auto", threads: int | None = None
     if device == "cuda" and _CUDA not in offered:
         raise DeviceError(
             f"device='cuda' cannot be had: onnxruntime {ort.__version__} offers {', '.join(offered)} only; "
-            + _GPU_HINT
+            + (two_builds() or _GPU_HINT)
         )
     wants_cuda = device != "cpu" and _CUDA in offered
-    session = _start(ort, path, wants_cuda, threads)
+    session = _start(ort, content, path, wants_cuda, threads, options or {})
     if wants_cuda and device_of(session) != "cuda":
         _report_fallback(device)
     return session
@@ -83,18 +92,43 @@ def run(session: Any, values: Mapping[str, Any]) -> dict[str, Float32s]:
     return {name: result.numpy() for name, result in zip(names, results, strict=True)}
 
 
-def _start(ort: Any, path: Path, wants_cuda: bool, threads: int | None) -> Any:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
+def installed_builds() -> dict[str, str]:
+    """The builds of onnxruntime that are installed, and their versions.
+
+    They share one import name: where there are two, one has overwritten files of the other.
+    """
+    found = {}
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def two_builds() -> str:
+    """What to do where two builds of onnxruntime are installed; empty where all is well."""
+    builds = installed_builds()
+    if len(builds) < 2:
+        return ""
+    return (
+        f"{' and '.join(builds)} are both installed and overwrite each other: "
+        f"pip uninstall {' '.join(builds)}, then install one of 'discoformer[cpu]' and 'discoformer[gpu]'"
+    )
+
+
+def _start(
+    ort: Any, content: bytes, path: Path, wants_cuda: bool, threads: int | None, options: Mapping[str, str]
+) -> Any:
+    session_options = ort.SessionOptions()
+    session_options.log_severity_level = 3
     if threads is not None:
-        options.intra_op_num_threads = threads
+        session_options.intra_op_num_threads = threads
     providers: list[Any] = [_CPU]
     if wants_cuda:
-        providers.insert(0, (_CUDA, {"use_tf32": "0"}))
+        providers.insert(0, (_CUDA, {"use_tf32": "0", **options}))
         with contextlib.redirect_stdout(sys.stderr):  # it prints what it cannot find
             ort.preload_dlls()
     try:
-        session = ort.InferenceSession(path, options, providers=providers)
+        session = ort.InferenceSession(content, session_options, providers=providers)
     except Exception as error:  # onnxruntime's errors have no base of their own
         raise ModelError(f"{path} cannot be run by onnxruntime {ort.__version__}: {error}") from error
     session.disable_fallback()

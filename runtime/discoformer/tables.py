@@ -1,23 +1,24 @@
-"""Tables in files: CSV, NPY and Parquet, read into arrays and written atomically.
+"""Tables of numbers in files and on stdin: CSV, NPY and Parquet, whole or block by block.
 
-CSV files are comma-separated UTF-8. A first row without a single number is the header. Parquet needs the
-extra ``[io]``.
+CSV is comma-separated UTF-8; a first row without a single number is the header. Parquet needs the extra
+``[io]``.
 """
 
-import csv
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from discoformer.errors import InputError, require
+from discoformer.errors import InputError
+from discoformer.readers import STDIN, Rows, open_csv, open_npy, open_parquet
 
-SUFFIXES = (".csv", ".npy", ".parquet")
+_OPENERS = {".csv": open_csv, ".npy": open_npy, ".parquet": open_parquet}
+SUFFIXES = tuple(_OPENERS)
 
 
 @dataclass(frozen=True)
@@ -47,48 +48,37 @@ class Table:
 
 
 def read_table(path: Path, wanted: Sequence[str] | None = None) -> Table:
-    """Reads the columns ``wanted`` of a file (all by default); other columns may hold anything.
+    """Reads the columns ``wanted`` of a file whole; the arguments and errors are those of ``open_rows``.
 
     Raises:
-        InputError: Another suffix, no such column, or a cell that is no number; it names the place.
+        InputError: As there, and where the file has no rows.
         OSError: The file cannot be read.
         MissingExtraError: Parquet, and pyarrow is not installed.
     """
-    if path.suffix == ".csv":
-        return _read_csv(path, wanted)
-    if path.suffix == ".npy":
-        return _read_npy(path, wanted)
-    if path.suffix == ".parquet":
-        return _read_parquet(path, wanted)
-    raise InputError(f"{path} must end in one of {', '.join(SUFFIXES)}")
+    with open_rows(path, wanted) as rows:
+        blocks = list(rows.blocks)
+    if not blocks:
+        raise InputError(f"{rows.name} has no rows of numbers")
+    return Table(np.concatenate(blocks), rows.columns)
 
 
-def write_table(path: Path, columns: Sequence[str], values: npt.NDArray[Any]) -> None:
-    """Writes a matrix (rows, D) with named columns; NPY keeps the matrix and drops the names.
+def open_rows(path: Path, wanted: Sequence[str] | None = None) -> AbstractContextManager[Rows]:
+    """Opens a file to be read block by block, in memory that does not grow with the number of rows.
+
+    Args:
+        path: The file; its suffix says in which format it is. ``-`` is CSV on stdin.
+        wanted: Names of the columns to read, all by default; other columns may hold anything.
 
     Raises:
-        InputError: Another suffix.
-        OSError: The file cannot be written; what stood there before is untouched.
+        InputError: Another suffix, no such column, two of one name, or a cell that is no finite number (said
+            when its block is read).
+        OSError: The file cannot be read.
         MissingExtraError: Parquet, and pyarrow is not installed.
     """
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"{path} must end in one of {', '.join(SUFFIXES)}")
-    with atomic(path) as part:
-        if path.suffix == ".csv":
-            with part.open("w", encoding="utf-8", newline="") as file:
-                write_csv(file, columns, values)
-        elif path.suffix == ".npy":
-            np.save(part, values)
-        else:
-            arrow = require("pyarrow").table(dict(zip(columns, values.T, strict=True)))
-            require("pyarrow.parquet").write_table(arrow, part)
-
-
-def write_csv(file: TextIO, columns: Sequence[str], values: npt.NDArray[Any]) -> None:
-    """Writes a matrix (rows, D) as CSV, each number in the fewest digits that read back the same."""
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([str(value) for value in row] for row in values)
+    opener = _OPENERS.get(".csv" if path == STDIN else path.suffix)
+    if opener is None:
+        raise InputError(f"{path} must end in one of {', '.join(SUFFIXES)}; or pipe it in as CSV, to -")
+    return opener(path, wanted)
 
 
 @contextmanager
@@ -100,90 +90,3 @@ def atomic(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _read_csv(path: Path, wanted: Sequence[str] | None) -> Table:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, row) for row in reader if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is no CSV file in UTF-8: {error}") from error
-    columns = None
-    if lines and not any(_is_number(cell) for cell in lines[0][1]):
-        columns = tuple(cell.strip() for cell in lines.pop(0)[1])
-    if not lines:
-        raise InputError(f"{path} has no rows of numbers")
-    width = len(columns or lines[0][1])
-    for line, row in lines:
-        if len(row) != width:
-            raise InputError(f"{path}, line {line}: {len(row)} cells, where {width} are needed")
-    picked = _positions(path, columns, wanted, width)
-    return Table(_parse(path, lines, columns, picked), _names(columns, picked))
-
-
-def _parse(
-    path: Path, lines: list[tuple[int, list[str]]], columns: tuple[str, ...] | None, picked: list[int]
-) -> npt.NDArray[np.float64]:
-    try:
-        return np.array([[float(row[j]) for j in picked] for _, row in lines])
-    except ValueError:
-        line, j, cell = next(
-            (line, j, row[j]) for line, row in lines for j in picked if not _is_number(row[j])
-        )
-    name = repr(columns[j]) if columns else str(j + 1)
-    what = "is missing" if not cell.strip() else f"holds {cell!r}, which is no number"
-    raise InputError(f"{path}, line {line}: column {name} {what}; drop the row or choose other columns")
-
-
-def _read_npy(path: Path, wanted: Sequence[str] | None) -> Table:
-    if wanted is not None:
-        raise InputError(f"{path} has no column names to choose from: use CSV or Parquet")
-    try:
-        values = np.load(path, allow_pickle=False)
-    except ValueError as error:
-        raise InputError(f"{path} is no NPY file of numbers: {error}") from error
-    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind not in "iuf":
-        raise InputError(f"{path} must hold a matrix of real numbers, shape (rows, columns)")
-    return Table(values, None)
-
-
-def _read_parquet(path: Path, wanted: Sequence[str] | None) -> Table:
-    parquet = require("pyarrow.parquet")
-    try:
-        table = parquet.read_table(path)
-    except require("pyarrow").ArrowInvalid as error:
-        raise InputError(f"{path} is no Parquet file: {error}") from error
-    names = tuple(table.column_names)
-    picked = _positions(path, names, wanted, len(names))
-    columns = [table.column(j).to_numpy() for j in picked]
-    for j, column in zip(picked, columns, strict=True):
-        if column.dtype.kind not in "iuf":
-            kind = table.schema.field(j).type
-            raise InputError(f"{path}: column {names[j]!r} holds {kind}, no numbers; choose other columns")
-    return Table(np.column_stack(columns), _names(names, picked))
-
-
-def _positions(
-    path: Path, columns: tuple[str, ...] | None, wanted: Sequence[str] | None, width: int
-) -> list[int]:
-    if wanted is None:
-        return list(range(width))
-    if columns is None:
-        raise InputError(f"{path} has no column names to choose {', '.join(wanted)} from: add a header row")
-    missing = [name for name in wanted if name not in columns]
-    if missing:
-        raise InputError(f"{path} has no column {', '.join(missing)}; it has {', '.join(columns)}")
-    return [columns.index(name) for name in wanted]
-
-
-def _names(columns: tuple[str, ...] | None, picked: list[int]) -> tuple[str, ...] | None:
-    return None if columns is None else tuple(columns[j] for j in picked)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

@@ -26,7 +26,7 @@ from discoformer_training.config import TrainConfig
 from discoformer_training.network import DiScoFormer, NetworkConfig
 
 SMALL = NetworkConfig(
-    blocks=1, scalars=12, channels=3, heads=2, head_scalars=4, head_channels=1, pairs=4, sample=6
+    blocks=2, scalars=12, channels=3, heads=2, head_scalars=4, head_channels=1, pairs=4, sample=6
 )
 
 

@@ -27,6 +27,7 @@ METADATA = {
     "trained_context_max": "8192",
     "trained_modes_min": "1",
     "trained_modes_max": "10",
+    "landmarks": "8192",
     "config": json.dumps({"heads": 1}),
 }
 BANDWIDTH = 0.4  # of the KDE stand-in, in frame units

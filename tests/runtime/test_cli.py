@@ -2,23 +2,40 @@
 
 import csv
 import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
 import discoformer
+from discoformer import readers
+from discoformer.answers import answer_columns, answers
 from discoformer.cli import main
+from discoformer.errors import InputError
+from discoformer.readers import Rows
 from discoformer.tables import read_table
 
 IRIS = Path(__file__).parents[1] / "data" / "iris_petals.csv"
 PETALS = ["petal_length_cm", "petal_width_cm"]
 
 
-def run(folder: Path, *arguments: object) -> Result:
+FORMATS = (".csv", ".npy", ".parquet")
+
+
+def run(folder: Path, *arguments: object, stdin: str | None = None) -> Result:
     """Runs ``discoformer estimate`` with a stand-in model."""
-    return CliRunner().invoke(main, ["estimate", "--model", str(folder), *map(str, arguments)])
+    return CliRunner().invoke(main, ["estimate", "--model", str(folder), *map(str, arguments)], input=stdin)
 
 
 def rows(result: Result) -> tuple[list[str], np.ndarray]:
@@ -26,6 +43,47 @@ def rows(result: Result) -> tuple[list[str], np.ndarray]:
     assert result.exit_code == 0, result.output
     header, *cells = csv.reader(io.StringIO(result.stdout))
     return header, np.array(cells, dtype=np.float64)
+
+
+def start(folder: Path, *arguments: object, stderr: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
+    """Starts ``discoformer estimate`` in a process of its own, reading and writing blocks of 4 rows."""
+    code = "import discoformer.readers as r; r.BLOCK = 4; from discoformer.cli import main; main()"
+    command = [sys.executable, "-c", code, "estimate", "--model", folder, "--threads", "1", *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*map(str, command)], stdin=pipe, stdout=pipe, stderr=stderr, bufsize=0)
+
+
+def save(path: Path, values: npt.NDArray[np.generic], names: Sequence[str]) -> Path:
+    """Writes a matrix by the means of others."""
+    if path.suffix == ".csv":
+        np.savetxt(path, values, fmt="%.17g", delimiter=",", header=",".join(names), comments="")
+    elif path.suffix == ".npy":
+        np.save(path, values)
+    else:
+        pq.write_table(pa.table(list(values.T), names=list(names)), path)
+    return path
+
+
+def read(path: Path, suffix: str) -> npt.NDArray[np.float64]:
+    """Reads a file of the format that the suffix names, by the means of others."""
+    if suffix == ".csv":
+        return np.loadtxt(path, delimiter=",", skiprows=1)
+    if suffix == ".jsonl":
+        return np.array([[*json.loads(line).values()] for line in path.read_text().splitlines()])
+    return np.load(path) if suffix == ".npy" else pq.read_table(path).to_pandas().to_numpy()
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "BLOCK", 4)
+
+
+@pytest.fixture
+def nameless(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """A context without column names, for which queries may have any."""
+    path = tmp_path / "nameless.npy"
+    np.save(path, rng.normal(size=(60, 2)))
+    return path
 
 
 def test_estimate_at_the_points_themselves(kde_folder: Path, kde: discoformer.Model) -> None:
@@ -38,13 +96,151 @@ def test_estimate_at_the_points_themselves(kde_folder: Path, kde: discoformer.Mo
     )
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".npy", ".parquet"])
+@pytest.mark.parametrize("suffix", [*FORMATS, ".jsonl"])
 def test_output_files(kde_folder: Path, tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"out{suffix}"
     result = run(kde_folder, IRIS, "--out", out)
-    assert (result.exit_code, result.stdout) == (0, "")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
     _, values = rows(run(kde_folder, IRIS))
-    np.testing.assert_array_equal(read_table(out).values, values)
+    np.testing.assert_array_equal(read(out, suffix), values)
+    assert [item.name for item in tmp_path.iterdir()] == [out.name]
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize(("given", "wanted"), [(".csv", ".parquet"), (".npy", ".csv"), (".parquet", ".npy")])
+def test_files_in_blocks_are_answered_as_at_once_in_their_order(
+    gaussian_folder: Path,
+    gaussian: discoformer.Model,
+    nameless: Path,
+    rng: np.random.Generator,
+    given: str,
+    wanted: str,
+) -> None:
+    y = rng.normal(size=(23, 2))
+    query, out = save(nameless.with_name(f"q{given}"), y, "ab"), nameless.with_name(f"out{wanted}")
+    assert run(gaussian_folder, nameless, "--query", query, "--out", out).exit_code == 0
+    log_density, score = gaussian.estimate(np.load(nameless)).log_density_and_score(y)
+    np.testing.assert_allclose(
+        read(out, wanted), np.column_stack([y, log_density, np.exp(log_density), score]), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_queries_without_rows(gaussian_folder: Path, nameless: Path, suffix: str) -> None:
+    query = save(nameless.with_name(f"q{suffix}"), np.empty((0, 2)), "ab")
+    header, values = rows(run(gaussian_folder, nameless, "--query", query))
+    assert (header[:2], values.size) == (["x1", "x2"], 0)
+
+
+def test_stdin(kde_folder: Path) -> None:
+    text = IRIS.read_text()
+    header, values = rows(run(kde_folder, "-", stdin=text))
+    assert header[:2] == PETALS
+    for result in (
+        run(kde_folder, IRIS, "--query", "-", stdin=text),
+        run(kde_folder, "-", "--query", IRIS, stdin=text),
+    ):
+        np.testing.assert_array_equal(rows(result)[1], values)
+
+
+def test_json_lines(kde_folder: Path) -> None:
+    header, values = rows(run(kde_folder, IRIS))
+    lines = run(kde_folder, IRIS, "--format", "jsonl").stdout.splitlines()
+    assert [json.loads(line) for line in lines] == [dict(zip(header, row, strict=True)) for row in values]
+
+
+def test_a_density_that_overflows(gaussian_folder: Path, tmp_path: Path, rng: np.random.Generator) -> None:
+    data = tmp_path / "small.npy"
+    np.save(data, (rng.normal(size=(60, 2)) * 1e-20).astype(np.float32))
+    for form, missing in (("csv", ",inf,"), ("jsonl", '"density": null')):
+        line = run(gaussian_folder, data, "--format", form).stdout.splitlines()[-1]
+        assert missing in line
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("suffix", [*FORMATS, ".jsonl"])
+def test_a_bad_row_leaves_the_answers_before_it(gaussian_folder: Path, tmp_path: Path, suffix: str) -> None:
+    query, out = tmp_path / "q.csv", tmp_path / f"out{suffix}"
+    query.write_text("".join(["a,b\n", *(f"{i},1\n" for i in range(10)), "10,oops\n", "11,1\n"]))
+    data = save(tmp_path / "data.csv", np.random.default_rng(0).normal(size=(60, 2)), "ab")
+    result = run(gaussian_folder, data, "--query", query, "--out", out)
+    assert result.exit_code == 1
+    assert f"{query}, line 12: column 'b' holds 'oops'" in result.stderr
+    assert f"Stopped after 10 rows of answers, kept in {out}.partial" in result.stderr
+    kept = read(tmp_path / f"out{suffix}.partial", suffix)
+    np.testing.assert_array_equal(kept[:, :2], [[i, 1] for i in range(10)])
+    assert np.isfinite(kept).all()
+    assert not out.exists()
+
+
+def test_a_row_too_far_out_is_named(gaussian_folder: Path, nameless: Path) -> None:
+    query = save(nameless.with_name("q.npy"), np.array([[1, 2], [3, 4], [1e30, 5], [6, 7]]), "ab")
+    result = run(gaussian_folder, nameless, "--query", query)
+    assert result.exit_code == 1
+    assert f"{query}, row 3, asked alone: Y is more than" in result.stderr
+    assert "Stopped after 2 rows of answers." in result.stderr
+    assert len(result.stdout.splitlines()) == 3
+
+
+def test_blocks_are_read_one_at_a_time(gaussian: discoformer.Model, rng: np.random.Generator) -> None:
+    read_so_far = []
+
+    def blocks() -> Iterator[npt.NDArray[np.float64]]:
+        for i in range(3):
+            read_so_far.append(i)
+            yield rng.normal(size=(2, 2))
+
+    queries = Rows("Y", None, 2, np.dtype(np.float64), None, blocks())
+    for count, block in enumerate(answers(gaussian.estimate(rng.normal(size=(60, 2))), queries), start=1):
+        assert (len(read_so_far), block.shape) == (count, (2, 6))
+
+
+def test_answers_leave_before_the_next_queries_come(gaussian_folder: Path, nameless: Path) -> None:
+    with start(gaussian_folder, nameless, "--query", "-") as process:
+        process.stdin.write(b"1,2\n" * 4)
+        lines = [process.stdout.readline() for _ in range(5)]
+        assert lines[0].startswith(b"x1,x2,log_density,")
+        assert all(line.startswith(b"1.0,2.0,") for line in lines[1:])
+        process.stdout.close()  # as head does when it has seen enough
+        process.stdin.write(b"1,2\n" * 4)
+        process.stdin.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 1
+
+
+@pytest.mark.parametrize(("suffix", "size"), [(".npy", 300), (".parquet", 8000)])  # of a second block
+def test_ctrl_c_keeps_what_was_answered(
+    gaussian_folder: Path, nameless: Path, suffix: str, size: int
+) -> None:
+    out, partial = nameless.with_name(f"out{suffix}"), nameless.with_name(f"out{suffix}.partial")
+    with start(gaussian_folder, nameless, "--query", "-", "--out", out) as process:
+        process.stdin.write(b"1,2\n" * 8)
+        while not (partial.exists() and partial.stat().st_size > size):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        message = process.stderr.read().decode()
+        assert process.wait(60) == 130
+    count = len(read(partial, suffix))
+    assert count in {4, 8}
+    assert message == f"Error: interrupted\nStopped after {count} rows of answers, kept in {partial}\n"
+    assert not out.exists()
+
+
+def test_progress_is_shown_on_a_terminal(gaussian_folder: Path, nameless: Path) -> None:
+    ours, theirs = pty.openpty()
+    with start(gaussian_folder, nameless, stderr=theirs) as process:
+        out, _ = process.communicate(timeout=60)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "60/60" in shown
+    assert len(out.splitlines()) == 61
+
+
+def test_columns_of_the_output_have_names_of_their_own() -> None:
+    assert answer_columns(["a"]) == ("a", "log_density", "density", "score_a")
+    with pytest.raises(InputError, match="more than one column 'density'"):
+        answer_columns(["a", "density"])
 
 
 def test_queries_go_by_name(kde_folder: Path, tmp_path: Path) -> None:
@@ -107,14 +303,17 @@ def test_doubts_are_said_on_stderr(kde_folder: Path, tmp_path: Path) -> None:
     [
         (["nosuch.csv"], 2, "does not exist"),
         ([IRIS, "--grid", "--query", IRIS], 2, "exclude each other"),
-        ([IRIS, "--out", "out.txt"], 2, "must end in one of .csv, .npy, .parquet"),
+        (["-", "--query", "-"], 2, "cannot both be -"),
+        ([IRIS, "--format", "npy"], 2, "is not one of 'csv', 'jsonl'"),
+        ([IRIS, "--format", "csv", "--out", "out.npy"], 2, "--format csv does not fit --out out.npy"),
+        ([IRIS, "--out", "out.txt"], 2, "must end in one of .csv, .jsonl, .npy, .parquet"),
         ([IRIS, "--plot", "plot.csv"], 2, "must end in one of .png"),
         ([IRIS, "--threads", "0"], 2, "--threads"),
         ([IRIS, "--columns", "petal"], 1, "has no column petal; it has petal_length_cm, petal_width_cm"),
         ([IRIS, "--weights", "w"], 1, "no column 'w'"),
         ([IRIS, "--model", "nosuch"], 1, "no model 'nosuch'"),
         ([IRIS, "--device", "cuda"], 1, "device='cuda' cannot be had"),
-        ([IRIS, "--out", "no/such/folder.csv"], 1, "No such file or directory"),
+        ([IRIS, "--out", "no/such/folder.csv"], 2, "there is no folder no/such"),
     ],
 )
 def test_errors(kde_folder: Path, arguments: list[object], code: int, message: str) -> None:
@@ -132,19 +331,9 @@ def test_errors_name_columns(kde_folder: Path, tmp_path: Path) -> None:
     three = tmp_path / "x.npy"
     np.save(three, np.random.default_rng(0).normal(size=(60, 3)))
     assert "--grid needs 1 or 2 columns, got 3" in run(kde_folder, three, "--grid").stderr
-
-
-def test_info(kde_folder: Path) -> None:
-    result = CliRunner().invoke(main, ["info", "--model", str(kde_folder), "--device", "cpu"])
-    assert result.exit_code == 0
-    for said in (
-        discoformer.__version__,
-        "stand-in 0.0.1",
-        str(kde_folder),
-        "2 to 8192",
-        "CPUExecutionProvider",
-    ):
-        assert said in result.stdout
+    query = tmp_path / "q.csv"
+    query.write_text("1,2\n")
+    assert "q.csv has 2 columns, where 3 are needed" in run(kde_folder, three, "--query", query).stderr
 
 
 def test_help_and_version() -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import discoformer
-from discoformer import model as model_module
+from discoformer import graphs
 from discoformer.inputs import Floats
 
 
@@ -79,7 +79,7 @@ def test_chunks_do_not_show(
     p, y = kde.estimate(rng.normal(size=(60, 2))), rng.normal(size=(count, 2))
     expected, score = p.log_density_and_score(y)
     for pairs in (64 * 60, 7 * 60, 1):
-        monkeypatch.setattr(model_module, "_PAIRS", pairs)
+        monkeypatch.setattr(graphs, "_PAIRS", pairs)
         np.testing.assert_allclose(p.log_density(y), expected, atol=2e-6)
         np.testing.assert_allclose(p.score(y), score, atol=2e-5)
     np.testing.assert_allclose([p.log_density(row[None])[0] for row in y], expected, atol=2e-6)
@@ -153,8 +153,8 @@ def test_what_is_wrong_is_named(kde: discoformer.Model, rng: np.random.Generator
         p.score(np.ones((5, 3)))
     with pytest.raises(discoformer.InputError, match=r"pass Y\[:, None\]"):
         p.score(np.ones(2))
-    with pytest.raises(discoformer.InputError, match=r"in row 1 \(1 such rows\)"):
-        p.score([[0, 0], [1e300, 0]])
+    with pytest.raises(discoformer.InputError, match="in row 1500, "):
+        p.score(np.vstack([np.zeros((1500, 2)), [[1e300, 0]]]))
     with pytest.raises(discoformer.InputError, match=r"effective_size .* got 0.5"):
         kde.estimate(x, effective_size=0.5)
     with pytest.raises(discoformer.InputError, match="weights must have shape"):
@@ -186,8 +186,10 @@ def test_pickles_of_another_model_are_refused(
     folder = other_folder()
     pickled = pickle.dumps(discoformer.load(folder, "cpu").estimate(rng.normal(size=(60, 2))))
     other_folder(encode={"weights_sha256": "f" * 64}, query={"weights_sha256": "f" * 64})
-    with pytest.raises(discoformer.ModelError, match="has changed since it was loaded"):
-        pickle.loads(pickled)
+    p = pickle.loads(pickled)
+    for _ in range(2):  # not only the first time
+        with pytest.raises(discoformer.ModelError, match="has changed since it was loaded"):
+            p.log_density(np.zeros((1, 2)))
 
 
 _in_parent: Any = None

@@ -58,7 +58,9 @@ def test_float_width(dtype: str, width: str) -> None:
 
 def test_the_input_is_left_alone() -> None:
     data = np.array(ROWS)
-    read_matrix("X", data).values[:] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        read_matrix("X", data).values[:] = 0
+    assert data.flags.writeable
     np.testing.assert_array_equal(data, ROWS)
 
 

@@ -114,7 +114,7 @@ def test_the_default_model_is_loaded_once(gaussian_folder: Path, monkeypatch: py
     stand_in = SimpleNamespace(estimate=lambda *arguments: arguments)
     monkeypatch.setattr(model_module, "load", lambda: calls.append(1) or stand_in)
     model_module._default_model.cache_clear()
-    assert discoformer.estimate([[1.0]]) == ([[1.0]], None, None)
-    assert discoformer.estimate([[2.0]], [1.0], 5) == ([[2.0]], [1.0], 5)
+    assert discoformer.estimate([[1.0]]) == ([[1.0]], None, None, None)
+    assert discoformer.estimate([[2.0]], [1.0], 5, 9) == ([[2.0]], [1.0], 5, 9)
     assert len(calls) == 1
     model_module._default_model.cache_clear()

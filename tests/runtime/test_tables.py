@@ -1,34 +1,106 @@
-"""Files in and out, and the place that an error names."""
+"""Files in, whole and block by block, and the place that an error names."""
 
+import csv
+import io
 import sys
+import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from discoformer import readers
 from discoformer.errors import InputError, MissingExtraError
-from discoformer.tables import SUFFIXES, Table, atomic, read_table, write_table
+from discoformer.tables import STDIN, SUFFIXES, Table, atomic, open_rows, read_table
 
 VALUES = np.array([[1.5, -2.0, 1e-300], [0.1, 7.0, np.pi]])
+NAMES = ("a", "b c", 'd"')
+
+
+def save(path: Path, names: Sequence[str], values: npt.NDArray[np.generic]) -> Path:
+    """Writes a matrix by the means of others."""
+    if path.suffix == ".csv":
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([names, *values.tolist()])
+    elif path.suffix == ".npy":
+        np.save(path, values)
+    else:
+        pq.write_table(pa.table(list(values.T), names=names), path)
+    return path
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_round_trip(tmp_path: Path, suffix: str, dtype: type) -> None:
-    path, values = tmp_path / f"table{suffix}", VALUES.astype(dtype)
-    write_table(path, ("a", "b c", 'd"'), values)
-    table = read_table(path)
-    np.testing.assert_array_equal(table.values.astype(dtype), values)
-    assert table.columns == (None if suffix == ".npy" else ("a", "b c", 'd"'))
-    assert [item.name for item in tmp_path.iterdir()] == [path.name]
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_a_file_is_read_as_it_was_written(tmp_path: Path, suffix: str, dtype: type) -> None:
+    values = VALUES.astype(dtype)
+    table = read_table(save(tmp_path / f"table{suffix}", NAMES, values))
+    np.testing.assert_array_equal(table.values, values)
+    assert table.values.dtype == (np.float32 if dtype is np.float32 and suffix != ".csv" else np.float64)
+    assert table.columns == (None if suffix == ".npy" else NAMES)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_blocks_together_are_the_file(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "BLOCK", 4)
+    values = np.random.default_rng(0).normal(size=(10, 3))
+    path = save(tmp_path / f"table{suffix}", NAMES, values)
+    with open_rows(path) as rows:
+        assert (rows.dim, rows.length) == (3, None if suffix == ".csv" else 10)
+        blocks = list(rows.blocks)
+    assert [len(block) for block in blocks] == [4, 4, 2]
+    np.testing.assert_array_equal(np.concatenate(blocks), values)
+    np.testing.assert_array_equal(read_table(path).values, values)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_rows_before_a_bad_one_are_given(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "BLOCK", 4)
+    values = np.arange(30.0).reshape(10, 3)
+    values[6, 1] = np.nan
+    path, given = save(tmp_path / f"table{suffix}", NAMES, values), []
+    place = "line 8: column 'b c'" if suffix == ".csv" else "row 7: column "
+    with open_rows(path) as rows, pytest.raises(InputError, match=f"{place}.* holds 'nan'.*no finite number"):
+        given.extend(rows.blocks)
+    np.testing.assert_array_equal(np.concatenate(given), values[:6])
+
+
+def test_a_missing_value_in_parquet_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": [1, 2], "b": [3, None]}), path)
+    with pytest.raises(InputError, match="row 2: column 'b'"):
+        read_table(path)
+    np.testing.assert_array_equal(read_table(path, ["a"]).values, [[1], [2]])
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path, suffix: str) -> None:
+    path = save(tmp_path / f"table{suffix}", ("a", "b"), np.arange(200_000.0).reshape(-1, 2))
+    with open_rows(path) as rows:
+        tracemalloc.start()
+        count = sum(len(block) for block in rows.blocks)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert count == 100_000
+    assert peak < 200 * readers.BLOCK * rows.dim  # bytes: some lists of Python numbers, at most
+
+
+def test_stdin_is_csv(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfa,\xc3\xbc\r\n1,2\r\n"), encoding="ascii")
+    monkeypatch.setattr(sys, "stdin", text)
+    table = read_table(STDIN, ["ü"])
+    np.testing.assert_array_equal(table.values, [[2]])
+    assert table.columns == ("ü",)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_choosing_columns(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"table{suffix}"
-    write_table(path, ("a", "b", "c"), VALUES)
+    path = save(tmp_path / f"table{suffix}", ("a", "b", "c"), VALUES)
     table = read_table(path, ["c", "a"])
     np.testing.assert_array_equal(table.values, VALUES[:, [2, 0]])
     assert table.columns == ("c", "a")
@@ -36,14 +108,24 @@ def test_choosing_columns(tmp_path: Path, suffix: str) -> None:
         read_table(path, ["a", "x", "y"])
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_columns_of_one_name_are_refused_where_they_are_chosen(tmp_path: Path, suffix: str) -> None:
+    path = save(tmp_path / f"table{suffix}", ("a", "b", "a"), VALUES)
+    np.testing.assert_array_equal(read_table(path, ["b"]).values, VALUES[:, [1]])
+    with pytest.raises(InputError, match="more than one column 'a'"):
+        read_table(path)
+
+
 def test_other_columns_may_hold_anything(tmp_path: Path) -> None:
-    csv, parquet = tmp_path / "t.csv", tmp_path / "t.parquet"
-    csv.write_text("name,a\nfoo,1\nbar,2\n")
+    text, parquet = tmp_path / "t.csv", tmp_path / "t.parquet"
+    text.write_text("name,a\nfoo,1\nbar,2\n")
     pq.write_table(pa.table({"name": ["foo", "bar"], "a": [1, 2]}), parquet)
-    for path in (csv, parquet):
+    for path in (text, parquet):
         np.testing.assert_array_equal(read_table(path, ["a"]).values, [[1], [2]])
-    with pytest.raises(InputError, match=r"t\.csv, line 2: column 'name' holds 'foo', which is no number"):
-        read_table(csv)
+    with pytest.raises(
+        InputError, match=r"t\.csv, line 2: column 'name' holds 'foo', which is no finite number"
+    ):
+        read_table(text)
     with pytest.raises(InputError, match=r"t\.parquet: column 'name' holds string"):
         read_table(parquet)
 
@@ -105,8 +187,9 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
             read_table(tmp_path / "t.npy")
     with pytest.raises(InputError, match=r"must end in one of \.csv, \.npy, \.parquet"):
         read_table(tmp_path / "t.txt")
-    with pytest.raises(InputError, match="must end in one of"):
-        write_table(tmp_path / "t.txt", ("a",), np.ones((1, 1)))
+    (tmp_path / "t.npy").write_bytes(b"")
+    with pytest.raises(InputError, match="no NPY file"):
+        read_table(tmp_path / "t.npy")
 
 
 def test_names_need_a_header(tmp_path: Path) -> None:
@@ -132,8 +215,18 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.iterdir()] == ["t.csv"]
 
 
+def test_a_damaged_parquet_file(tmp_path: Path) -> None:
+    path = save(tmp_path / "t.parquet", ("a",), np.random.default_rng(0).normal(size=(1000, 1)))
+    data = bytearray(path.read_bytes())
+    data[4:400] = bytes(396)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"t\.parquet cannot be read to its end"):
+        read_table(path)
+
+
 def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "t.parquet", ("a",), np.ones((1, 1)))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.delitem(sys.modules, "pyarrow.parquet")
     with pytest.raises(MissingExtraError, match=r"pip install 'discoformer\[io\]'"):
-        write_table(tmp_path / "t.parquet", ("a",), np.ones((1, 1)))
+        read_table(path)

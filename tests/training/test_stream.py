@@ -150,6 +150,17 @@ def test_seen_queries_are_the_context_points_and_no_others_are():
         assert (apart > 0).all()
 
 
+def test_of_a_long_context_the_network_reads_landmarks_and_knows_the_size():
+    config = StreamConfig(dims=(2, 2), context_sizes=(300, 300), landmarks=100, tokens=1)
+    some, whole = draw_task(config, 0, 0), draw_task(replace(config, landmarks=300), 0, 0)
+    assert some.context.points.shape == (1, 100, 2)
+    assert some.context.effective_size == whole.context.effective_size == 300
+    assert (some.context.points[0, :, None] == whole.context.points[0]).all(-1).any(1).all()
+    assert torch.equal(some.context.means, whole.context.means)
+    many = replace(config, tokens=1000)
+    assert len(draw_task(many, 0, 0).queries) > len(draw_task(replace(many, landmarks=300), 0, 0).queries)
+
+
 def test_queries_off_the_support_are_less_likely_than_fresh_ones():
     config = replace(CONFIG, dims=(4, 4), tokens=20_000)
     task = draw_task(config, 0, 0)

@@ -194,6 +194,13 @@ def test_resuming_with_another_constant_of_the_network_is_an_error(tmp_path, tin
         train(other, tmp_path / "new", resume=tmp_path / "old" / CHECKPOINT)
 
 
+def test_a_new_run_may_have_other_constants_of_the_network(tmp_path, tiny_run):
+    train(replace(tiny_run, steps=1), tmp_path / "old")
+    other = replace(tiny_run, network=replace(tiny_run.network, greatest_size=99.0))
+    train(other, tmp_path / "new", weights_from=tmp_path / "old" / CHECKPOINT, stop_at=1)
+    assert load_checkpoint(tmp_path / "new" / CHECKPOINT)[0].network.greatest_size == 99
+
+
 # Ending
 
 

@@ -30,8 +30,10 @@ class Attend(Protocol):
 def attend_plain(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """Attend by the formula, differentiable any number of times; memory grows with M N."""
     logits = queries @ keys.mT
-    log_normaliser = logits.logsumexp(-1, keepdim=True)
-    return (logits - log_normaliser).exp() @ values, log_normaliser[..., 0]
+    greatest = logits.detach().amax(-1, keepdim=True)
+    weights = (logits - greatest).exp()  # one exponential for each pair; a logsumexp and another would be two
+    total = weights.sum(-1, keepdim=True)
+    return (weights @ values) / total, (greatest + total.log())[..., 0]
 
 
 def attend_blocked(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,7 @@ channels, L blocks, G width of the sample embedding. Log-densities in nats; fram
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -59,6 +59,15 @@ class NetworkConfig:
     greatest_size: float = 4096.0  # larger effective sizes count as this, the greatest trained on
     taming_radius: float = 5.0  # r at which the vectors of a far token stop growing
     trust_radius: float = 5.0  # r at which the network's word counts half as much
+
+    def with_constants_of(self, other: "NetworkConfig") -> "NetworkConfig":
+        """Take what shapes no parameter from another configuration."""
+        return replace(
+            self,
+            greatest_size=other.greatest_size,
+            taming_radius=other.taming_radius,
+            trust_radius=other.trust_radius,
+        )
 
     def to_json(self) -> str:
         """Write as JSON."""

@@ -2,7 +2,8 @@
 
 A task is drawn from (seed, step, rank) alone: the run can be stopped and continued anywhere. All data sets of
 a task share D (log-uniform), N (log-uniform) and M; their number keeps the cost about constant. Queries are
-mostly fresh draws; some are context points, some noised or broadened draws, off the support.
+mostly fresh draws; some are context points, some noised or broadened draws, off the support. Of a long
+context the network reads landmarks; frame and components have all of it.
 
 Shapes: B data sets, N context points, M queries, D dimensions.
 """
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from discoformer.components import fit_components
+from discoformer.landmarks import take_landmarks
 from discoformer_training.frame import Frame, fit_frame
 from discoformer_training.mixtures import Mixtures, draw_mixtures
 from discoformer_training.network import Context
@@ -32,6 +34,7 @@ class StreamConfig:
 
     dims: tuple[int, int] = (1, 100)  # least and greatest D
     context_sizes: tuple[int, int] = (8, 4096)  # least and greatest N
+    landmarks: int = 4096  # context points that the network reads at most
     modes: tuple[int, int] = (1, 10)
     affine_condition: float = 30.0  # of the invertible map that half of the mixtures get
     tokens: int = 3072  # context points and queries of a task, about
@@ -59,7 +62,7 @@ def draw_task(
     """Draw the task of a step; ranks get tasks of the same sizes."""
     dim, n = _draw_sizes(config, seed, step)
     m = min(max(64, n // 2), MOST_QUERIES)
-    batch = max(1, round(config.tokens / (n + m) / (1 + dim / FULL_BATCH_DIM)))
+    batch = max(1, round(config.tokens / (min(n, config.landmarks) + m) / (1 + dim / FULL_BATCH_DIM)))
     generator = _generator(device, seed, step, 1 + rank)
     mixtures = draw_mixtures(
         batch, dim, modes=config.modes, affine_condition=config.affine_condition, generator=generator
@@ -74,7 +77,7 @@ def draw_task(
     frame = fit_frame(context)
     directions = torch.randn(queries.shape, generator=generator, device=generator.device)
     return Task(
-        context=context_in_frame(context, frame),
+        context=context_in_frame(context, frame, config.landmarks),
         queries=frame.to_frame(queries).float(),
         log_density=(log_density - frame.log_abs_det[:, None]).float(),
         score=frame.score_to_frame(score).float(),
@@ -107,14 +110,15 @@ class Ahead:
         self._thread.shutdown(cancel_futures=True)
 
 
-def context_in_frame(context: Tensor, frame: Frame) -> Context:
-    """Bring an unweighted context (B, N, D) to its frame, in float32."""
+def context_in_frame(context: Tensor, frame: Frame, landmarks: int = StreamConfig.landmarks) -> Context:
+    """Bring an unweighted context (B, N, D) to its frame, in float32, at most so many points of it."""
     points = frame.to_frame(context)
     weights = torch.full_like(points[..., 0], 1 / points.shape[1])
     components = fit_components(*map(_quick, (points, weights, frame.effective_size)))
+    points, counts = take_landmarks(points, weights, frame.effective_size, landmarks)
     return Context(
         points.float(),
-        torch.zeros_like(weights).float(),
+        torch.zeros_like(counts).float(),
         frame.precision_root.float(),
         frame.log_det_precision.float(),
         frame.effective_size.float(),

@@ -118,8 +118,9 @@ def _start(config: TrainConfig, fabric: Fabric, resume: Path | None, weights_fro
     if source is None:
         return trainer
     saved, progress, tensors = load_checkpoint(source)
-    if saved.network != config.network:
-        raise CheckpointError(f"{source} holds the network {saved.network}, needed {config.network}")
+    needed = config.network if resume else config.network.with_constants_of(saved.network)
+    if saved.network != needed:
+        raise CheckpointError(f"{source} holds the network {saved.network}, needed {needed}")
     if resume is not None:
         trainer.restore(progress, tensors)
     else:

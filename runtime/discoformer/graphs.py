@@ -1,0 +1,178 @@
+"""The two graphs of a model, run by onnxruntime: a context is encoded once, then queried in chunks.
+
+The graphs (float32; B data sets, N context points, M queries, D dimensions, K components, L layers,
+E scalars, C vectors)::
+
+    encode:  context (B, N, D), log_weights (B, N), precision_root (B, D, D), log_det_precision (B,),
+             effective_size (B,), component_log_scale (B, K), component_means (B, K, D),
+             component_factors (B, K, D, D), component_freedom (B, K)
+             ->  scalars (B, L, N, E), vectors (B, L, N, C, D), sample (B, G)
+    query:   queries (B, M, D), what encode gave and was given  ->  log_density (B, M), score (B, M, D)
+
+all in frame coordinates (see ``frame`` and ``components``); each graph is fed the inputs that it names.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from discoformer.components import Components
+from discoformer.errors import ModelError
+from discoformer.inputs import Floats
+from discoformer.metadata import Metadata
+from discoformer.sessions import Device, Float32s, device_of, on_device, open_session, run
+
+FILES = ("encode.onnx", "query.onnx")
+STATES = {"scalars", "vectors", "sample"}
+GIVEN = {
+    "context",
+    "log_weights",
+    "precision_root",
+    "log_det_precision",
+    "effective_size",
+    *(f"component_{field}" for field in Components._fields),
+}
+_CHUNK = 1024  # queries at a time, fewer where
+_PAIRS = 2**22  # queries times context points at a time would exceed this (64 MB in 4 heads)
+
+
+class Encoded:
+    """What the queries need of a context: arrays by name, put on the device once in each process."""
+
+    def __init__(self, arrays: Mapping[str, Float32s]) -> None:
+        self.arrays = dict(arrays)
+        self._placed: tuple[Any, dict[str, Any]] | None = None
+
+    def on_device(self, session: Any) -> dict[str, Any]:
+        """The arrays that a session asks for, on its device."""
+        if self._placed is None or self._placed[0] is not session:
+            self._placed = session, on_device(session, self.arrays)
+        return self._placed[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"arrays": self.arrays}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.arrays, self._placed = state["arrays"], None
+
+
+class Graphs:
+    """The graphs in a model folder.
+
+    They may be pickled, and used from several threads and after a fork. Sessions survive neither, so each
+    process opens its own, when it first needs them, and only if the files have not changed.
+
+    Attributes:
+        folder: Where the files are.
+        metadata: What they say about themselves.
+        device: Where they run, ``"cpu"`` or ``"cuda"``.
+        sha256: Hash of both files.
+    """
+
+    def __init__(
+        self, folder: Path, device: Device, threads: int | None, options: Mapping[str, str] | None
+    ) -> None:
+        self.folder = folder
+        self._threads = threads
+        self._options = options
+        self._opened: _Opened | None = self._open(device)
+        self.metadata = self._opened.metadata
+        self.sha256 = self._opened.sha256
+        self.device = device_of(self._opened.encode)
+
+    def encode(self, given: Mapping[str, Float32s]) -> dict[str, Float32s]:
+        """Encodes contexts: the inputs of the encode graph (see the head of this module) to its outputs."""
+        session = self._sessions().encode
+        return run(session, on_device(session, given))
+
+    def chunks(self, count: int, encoded: Encoded) -> Iterator[slice]:
+        """Splits so many queries into parts that ``query`` can take at a time."""
+        size = min(_CHUNK, max(1, _PAIRS // encoded.arrays["log_weights"].shape[1]))
+        return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+    def query(self, queries: Floats, encoded: Encoded) -> tuple[Floats, Floats]:
+        """Answers one chunk of queries.
+
+        Args:
+            queries: Points (M, D) in the frame.
+            encoded: One encoded context.
+
+        Returns:
+            Log-density (M,) and score (M, D), in the frame.
+        """
+        count, dim = queries.shape
+        padded = np.zeros(
+            (1, 1 << (count - 1).bit_length(), dim), np.float32
+        )  # few shapes: the arena stays small
+        padded[0, :count] = queries
+        session = self._sessions().query
+        answers = run(session, encoded.on_device(session) | on_device(session, {"queries": padded}))
+        log_density, score = answers["log_density"][0, :count], answers["score"][0, :count]
+        return log_density.astype(np.float64), score.astype(np.float64)
+
+    def _sessions(self) -> "_Opened":
+        """The sessions of this process."""
+        opened = self._opened
+        if opened is None or opened.process != os.getpid():
+            _FOREIGN.append(opened)
+            opened = self._open(self.device)
+            if opened.sha256 != self.sha256:
+                raise ModelError(
+                    f"the model in {self.folder} has changed since it was loaded (SHA-256 of its files "
+                    f"{self.sha256[:12]}, now {opened.sha256[:12]}): load it and estimate again"
+                )
+            self._opened = opened
+        return opened
+
+    def _open(self, device: Device) -> "_Opened":
+        encode_path, query_path = (self.folder / name for name in FILES)
+        encode_file, query_file = encode_path.read_bytes(), query_path.read_bytes()
+        encode = open_session(encode_file, encode_path, device, self._threads, self._options)
+        query = open_session(query_file, query_path, device_of(encode), self._threads, self._options)
+        _check_names(encode_path, encode, GIVEN, STATES)
+        _check_names(query_path, query, GIVEN | STATES | {"queries"}, {"log_density", "score"})
+        first, second = (
+            Metadata.parse(session.get_modelmeta().custom_metadata_map, path)
+            for session, path in ((encode, encode_path), (query, query_path))
+        )
+        if first.weights_sha256 != second.weights_sha256:
+            raise ModelError(
+                f"encode.onnx and query.onnx in {self.folder} were made from different weights "
+                f"({first.weights_sha256[:12]}, {second.weights_sha256[:12]}): export both again"
+            )
+        return _Opened(
+            os.getpid(), encode, query, second, hashlib.sha256(encode_file + query_file).hexdigest()
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_opened": None}
+
+
+class _Opened(NamedTuple):
+    """Both files as a process has them."""
+
+    process: int
+    encode: Any  # onnxruntime sessions
+    query: Any
+    metadata: Metadata
+    sha256: str  # of both files
+
+
+_FOREIGN: list[
+    Any
+] = []  # sessions of a parent process: to close them would wait for threads that are not here
+
+
+def _check_names(path: Path, session: Any, known: set[str], wanted: set[str]) -> None:
+    """Checks that a graph asks for nothing but ``known`` inputs, and gives the ``wanted`` outputs."""
+    unknown = sorted({item.name for item in session.get_inputs()} - known)
+    missing = sorted(wanted - {item.name for item in session.get_outputs()})
+    if unknown or missing:
+        raise ModelError(
+            f"{path} does not fit this version of discoformer (unknown inputs {unknown}, missing outputs "
+            f"{missing}): upgrade discoformer, or export the model again"
+        )

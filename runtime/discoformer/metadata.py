@@ -1,0 +1,71 @@
+"""What a model file says about itself: name, version, hash of the weights, trained ranges."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from discoformer.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a model file says about itself."""
+
+    name: str
+    version: str
+    licence: str
+    opset: str
+    exporter: str
+    weights_sha256: str  # hash of the weights that both graphs were made from
+    training_commit: str
+    training_step: str
+    trained_dim: tuple[int, int]  # smallest and largest number of columns seen in training
+    trained_context: tuple[int, int]  # likewise of rows
+    trained_modes: tuple[int, int]  # likewise of mixture components
+    landmarks: int  # rows that the network was trained to read at most; of longer contexts it reads a part
+    config: dict[str, Any]  # shape of the network
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, str], path: Path) -> Self:
+        """Reads the metadata of a file (``path`` is for the error message).
+
+        Raises:
+            ModelError: An entry is missing or malformed.
+        """
+
+        def span(key: str) -> tuple[int, int]:
+            return int(raw[f"trained_{key}_min"]), int(raw[f"trained_{key}_max"])
+
+        try:
+            return cls(
+                name=raw["name"],
+                version=raw["version"],
+                licence=raw["licence"],
+                opset=raw["opset"],
+                exporter=raw["exporter"],
+                weights_sha256=raw["weights_sha256"],
+                training_commit=raw["training_commit"],
+                training_step=raw["training_step"],
+                trained_dim=span("dim"),
+                trained_context=span("context"),
+                trained_modes=span("modes"),
+                landmarks=int(raw["landmarks"]),
+                config=json.loads(raw["config"]),
+            )
+        except (KeyError, ValueError) as error:
+            raise ModelError(
+                f"{path} has no usable metadata ({type(error).__name__}: {error}): "
+                "it was not written by discoformer-export, or by another version of it"
+            ) from error
+
+    def out_of_range(self, n: int, dim: int) -> tuple[str, ...]:
+        """One sentence for each trained range that a context of n rows and dim columns leaves."""
+        sizes = (("rows", n, self.trained_context), ("columns", dim, self.trained_dim))
+        return tuple(
+            f"X has {size} {what}, outside the {low} to {high} that the model {self.name!r} was trained on: "
+            "check the answer against another method."
+            for what, size, (low, high) in sizes
+            if not low <= size <= high
+        )

@@ -1,0 +1,153 @@
+"""The estimate in the shape of ``scipy.stats.gaussian_kde``: the same calls, another density.
+
+A script moves over by its import alone::
+
+    from discoformer.scipy import DensityEstimate as gaussian_kde
+
+Arrays are (D, N) as in SciPy: *columns* are points. There is no bandwidth, and so far no ``resample``,
+``integrate_*`` or ``marginal``. SciPy itself is not needed.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from discoformer.errors import InputError
+from discoformer.inputs import AnyFloats, Floats, read_matrix, read_weights
+from discoformer.model import Model, estimate
+
+
+class DensityEstimate:
+    """Density, log-density and score of the distribution behind a data set, with SciPy's conventions.
+
+    >>> import numpy as np
+    >>> from discoformer.scipy import DensityEstimate as gaussian_kde
+    >>> kde = gaussian_kde(np.random.default_rng(0).normal(size=(2, 500)))
+    >>> kde([0.0, 0.0]).shape, kde.logpdf(np.zeros((2, 7))).shape
+    ((1,), (7,))
+
+    Attributes:
+        dataset: The data (D, N).
+        d: Dimensions D.
+        n: Points N.
+        weights: Weights of the points (N,), of sum 1.
+        neff: Effective number of points, Kish's ``1 / sum(weights**2)``.
+    """
+
+    def __init__(
+        self, dataset: Any, bw_method: None = None, weights: Any = None, *, model: Model | None = None
+    ) -> None:
+        """Reads a data set.
+
+        Args:
+            dataset: Array-like (D, N), or (N,) in one dimension; data units.
+            bw_method: Must be None: there is no bandwidth. It is here to keep SciPy's order of arguments.
+            weights: Array-like (N,), not negative, of any scale.
+            model: A loaded model; the default one, loaded once for all, where it is None.
+
+        Raises:
+            InputError: An argument is malformed or not finite, or there are more dimensions than points.
+            DegenerateDataError: A single point, or points in a subspace.
+
+        Warns:
+            RangeWarning: N or D is outside the ranges the model was trained on.
+        """
+        if bw_method is not None:
+            raise InputError(
+                f"bw_method must be None, got {bw_method!r}: the model has no bandwidth to choose, drop it"
+            )
+        columns = np.atleast_2d(np.asarray(dataset))
+        _check_orientation(columns)
+        with _transposed("X", "dataset"):
+            X = read_matrix("X", columns.T).values
+            self.weights = _normalised(weights, len(X))
+            self._estimate = (model.estimate if model else estimate)(X, weights)
+        self.dataset: Floats = X.T
+        self.d, self.n = self.dataset.shape
+        self.neff = float(1 / np.sum(self.weights**2))
+
+    def evaluate(self, points: Any) -> AnyFloats:
+        """Density at points, in 1 / data units to the power D. ``pdf`` and a call of the object do the same.
+
+        Args:
+            points: Array-like (D, M), data units; (D,) for a single point, (M,) in one dimension.
+
+        Returns:
+            Array (M,), float64.
+
+        Raises:
+            InputError: The points are malformed, not finite, or have another number of dimensions.
+        """
+        return self._answer(self._estimate.density, points)
+
+    __call__ = evaluate
+
+    def pdf(self, points: Any) -> AnyFloats:
+        """Density at points; see ``evaluate``."""
+        return self.evaluate(points)
+
+    def logpdf(self, points: Any) -> AnyFloats:
+        """Log-density at points, in nats: finite where the density is too small for a float.
+
+        Args:
+            points: As in ``evaluate``.
+
+        Returns:
+            Array (M,), float64.
+
+        Raises:
+            InputError: As in ``evaluate``.
+        """
+        return self._answer(self._estimate.log_density, points)
+
+    def score(self, points: Any) -> AnyFloats:
+        """Gradient of the log-density at points, in 1 / data units; SciPy has nothing like it.
+
+        Args:
+            points: As in ``evaluate``.
+
+        Returns:
+            Array (D, M), float64.
+
+        Raises:
+            InputError: As in ``evaluate``.
+        """
+        return self._answer(self._estimate.score, points).T
+
+    def _answer(self, ask: Callable[[Floats], AnyFloats], points: Any) -> AnyFloats:
+        columns = np.atleast_2d(np.asarray(points))
+        if columns.shape == (1, self.d):
+            columns = columns.T
+        if columns.ndim != 2 or len(columns) != self.d:
+            raise InputError(
+                f"points must have shape ({self.d}, M), or ({self.d},) for a single point, got "
+                f"{np.shape(points)}: columns are points, as in the dataset {self.dataset.shape}"
+            )
+        with _transposed("Y", "points"):
+            return ask(read_matrix("Y", columns.T).values)
+
+
+def _check_orientation(columns: npt.NDArray[Any]) -> None:
+    if columns.ndim == 2 and len(columns) > columns.shape[1]:
+        raise InputError(
+            f"dataset must have shape (D, N) with N points, no fewer than D dimensions, got {columns.shape}: "
+            "transpose it, or pass fewer points than dimensions to discoformer.estimate"
+        )
+
+
+def _normalised(weights: Any, n: int) -> Floats:
+    w = np.ones(n) if weights is None else read_weights(weights, n)
+    scaled = w / w.max()
+    return scaled / scaled.sum()
+
+
+@contextmanager
+def _transposed(inner: str, outer: str) -> Iterator[None]:
+    """Says in errors that the rows they speak of are columns here."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(f"{error} (here {inner} is {outer}.T)") from error

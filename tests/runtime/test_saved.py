@@ -1,0 +1,133 @@
+"""Estimates in files: they answer as before, and never for another model than their own."""
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import discoformer
+from discoformer import saved
+
+
+@pytest.fixture
+def estimate(kde: discoformer.Model, rng: np.random.Generator) -> discoformer.Estimate:
+    table = pd.DataFrame(rng.normal(size=(30, 10)), columns=list("abcdefghij"))
+    return kde.estimate(table, weights=rng.random(30))
+
+
+def test_a_saved_estimate_answers_as_before(
+    estimate: discoformer.Estimate, kde: discoformer.Model, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    path = tmp_path / "fitted.estimate"
+    estimate.save(path)
+    again = discoformer.load_estimate(str(path), kde)
+    y = rng.normal(size=(20, 10))
+    for ours, theirs in zip(again.log_density_and_score(y), estimate.log_density_and_score(y), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert again.diagnostics == estimate.diagnostics
+    assert again.diagnostics.warnings  # fewer rows than 4 x columns: there was something to keep
+    assert again.columns == tuple("abcdefghij")
+    assert again.frame.log_abs_det == estimate.frame.log_abs_det
+
+
+def test_the_default_model_is_found_by_itself_in_another_process(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    p = discoformer.estimate(x)
+    p.save(tmp_path / "p")
+    code = "import sys, discoformer\nprint(discoformer.load_estimate(sys.argv[1]).log_density([[0.5, 1]])[0])"
+    command = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "p")]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert float(out) == pytest.approx(p.log_density([[0.5, 1]])[0], abs=1e-6)
+
+
+def test_another_model_is_refused(
+    estimate: discoformer.Estimate, gaussian: discoformer.Model, tmp_path: Path
+) -> None:
+    estimate.save(tmp_path / "p")
+    with pytest.raises(discoformer.ModelError, match=r"was made by the model 'stand-in' .* estimate again"):
+        discoformer.load_estimate(tmp_path / "p", gaussian)
+    with pytest.raises(discoformer.ModelNotFoundError, match="'stand-in'"):
+        discoformer.load_estimate(tmp_path / "p")
+
+
+def test_files_that_are_no_estimates(kde: discoformer.Model, tmp_path: Path) -> None:
+    path = tmp_path / "p"
+    with pytest.raises(FileNotFoundError):
+        discoformer.load_estimate(path, kde)
+    others = {"text": b"a,b\n1,2\n", "nothing": b"", "an array": io.BytesIO(), "an archive": io.BytesIO()}
+    np.save(others["an array"], np.zeros(3))
+    np.savez(others["an archive"], a=np.zeros(3))
+    for content in others.values():
+        path.write_bytes(content if isinstance(content, bytes) else content.getvalue())
+        with pytest.raises(discoformer.InputError, match="no saved estimate, or is damaged"):
+            discoformer.load_estimate(path, kde)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_damage_is_noticed(
+    estimate: discoformer.Estimate, kde: discoformer.Model, tmp_path: Path, share: float
+) -> None:
+    path = tmp_path / "p"
+    estimate.save(path)
+    content = bytearray(path.read_bytes())
+    for start in range(int(share * len(content)), int(share * len(content)) + 200):
+        content[start] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(discoformer.InputError, match="is damaged"):
+        discoformer.load_estimate(path, kde)
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(discoformer.InputError, match="is damaged"):
+        discoformer.load_estimate(path, kde)
+
+
+def test_another_format_is_refused(
+    estimate: discoformer.Estimate, kde: discoformer.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved, "FORMAT", 99)
+    estimate.save(tmp_path / "p")
+    monkeypatch.undo()
+    with pytest.raises(discoformer.InputError, match="has format 99, this version of discoformer reads 1"):
+        discoformer.load_estimate(tmp_path / "p", kde)
+
+
+def test_a_save_that_fails_leaves_the_old_file(
+    estimate: discoformer.Estimate,
+    kde: discoformer.Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rng: np.random.Generator,
+) -> None:
+    path = tmp_path / "p"
+    estimate.save(path)
+
+    def full(file: io.BufferedWriter, **arrays: object) -> None:
+        file.write(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="no space"):
+        kde.estimate(rng.normal(size=(40, 10))).save(path)
+    assert [item.name for item in tmp_path.iterdir()] == ["p"]
+    assert discoformer.load_estimate(path, kde).diagnostics == estimate.diagnostics
+
+
+def test_files_hold_no_pickles(estimate: discoformer.Estimate, tmp_path: Path) -> None:
+    estimate.save(tmp_path / "p")
+    with np.load(tmp_path / "p", allow_pickle=False) as archive:
+        assert all(archive[name].dtype.kind in "fU" for name in archive.files)
+
+
+def test_model_files_that_changed_are_refused(
+    other_folder: Callable[..., Path], rng: np.random.Generator, tmp_path: Path
+) -> None:
+    """The same weights in other graphs are another model: what they encode may differ."""
+    p = discoformer.load(other_folder(), "cpu").estimate(rng.normal(size=(30, 2)))
+    p.save(tmp_path / "p")
+    changed = discoformer.load(other_folder(query={"exporter": "a later version"}), "cpu")
+    with pytest.raises(discoformer.ModelError, match="estimate again"):
+        discoformer.load_estimate(tmp_path / "p", changed)

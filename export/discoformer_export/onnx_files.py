@@ -10,7 +10,9 @@ import warnings
 from collections.abc import Mapping
 
 import onnx
+import onnx_ir
 import torch
+from onnxscript.optimizer import optimize_ir
 from torch.export import Dim
 
 from discoformer_export.attention import scanned
@@ -50,11 +52,11 @@ def to_onnx(graph: Graph, network: DiScoFormer, metadata: Mapping[str, str]) -> 
             opset_version=OPSET,
             custom_translation_table={torch.ops.discoformer.attend.default: scanned},
             dynamo=True,
-            optimize=False,  # it would fold and rename parameters
+            optimize=False,  # it would fold and rename parameters; see _simplified
             verbose=False,
         )
     assert exported is not None
-    model = exported.model_proto
+    model = _simplified(exported.model, network)
     _check_axes(graph, model)
     _strip(model.graph)
     model.doc_string = ""
@@ -62,6 +64,17 @@ def to_onnx(graph: Graph, network: DiScoFormer, metadata: Mapping[str, str]) -> 
         model.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _simplified(model: onnx_ir.Model, network: DiScoFormer) -> onnx.ModelProto:
+    """Compute what is constant, parameters apart: half of the nodes go, and files open sooner."""
+    parameters = {name for name, _ in network.named_parameters()}
+
+    def from_parameters(node: onnx_ir.Node) -> bool | None:
+        return False if any(value is not None and value.name in parameters for value in node.inputs) else None
+
+    optimize_ir(model, num_iterations=3, should_fold=from_parameters)
+    return onnx_ir.to_proto(model)
 
 
 def _check_axes(graph: Graph, model: onnx.ModelProto) -> None:

@@ -8,7 +8,7 @@ density ``f`` and queries ``Y (M, D)``, by a transformer trained once, on many d
     p.score(Y)
 """
 
-from importlib.metadata import version as _version
+from typing import Any as _Any
 
 from discoformer.errors import (
     DegenerateDataError,
@@ -45,4 +45,10 @@ __all__ = [
     "load_estimate",
 ]
 
-__version__ = _version("discoformer")
+
+def __getattr__(name: str) -> _Any:
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version  # which takes longer to import than all the rest
+
+    return version("discoformer")

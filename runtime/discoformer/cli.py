@@ -14,7 +14,6 @@ from typing import Any
 import click
 import numpy as np
 
-from discoformer import __version__
 from discoformer.answers import answer_columns, answers
 from discoformer.errors import DeviceWarning, DiscoformerError, InputError, RangeWarning, require
 from discoformer.estimates import Estimate
@@ -63,7 +62,7 @@ class _Interrupted(click.ClickException):
 
 
 @click.group()
-@click.version_option(__version__, package_name="discoformer")
+@click.version_option(package_name="discoformer")
 def main() -> None:
     """Density and score of the distribution behind a sample."""
 

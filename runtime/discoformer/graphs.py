@@ -12,11 +12,13 @@ E scalars, C vectors)::
 all in frame coordinates (see ``frame`` and ``components``); each graph is fed the inputs that it names.
 """
 
+import ctypes
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import numpy as np
 
@@ -24,7 +26,7 @@ from discoformer.components import Components
 from discoformer.errors import ModelError
 from discoformer.inputs import Floats
 from discoformer.metadata import Metadata
-from discoformer.sessions import Device, Float32s, device_of, on_device, open_session, run
+from discoformer.sessions import Device, Float32s, device_of, on_device, open_sessions, run
 
 FILES = ("encode.onnx", "query.onnx")
 STATES = {"scalars", "vectors", "sample"}
@@ -63,8 +65,8 @@ class Encoded:
 class Graphs:
     """The graphs in a model folder.
 
-    They may be pickled, and used from several threads and after a fork. Sessions survive neither, so each
-    process opens its own, when it first needs them, and only if the files have not changed.
+    They may be used from several threads, pickled, and used after a fork. Sessions survive neither of the
+    last two, so each process opens its own, when it first needs them, and only if the files have not changed.
 
     Attributes:
         folder: Where the files are.
@@ -83,6 +85,7 @@ class Graphs:
         self.metadata = self._opened.metadata
         self.sha256 = self._opened.sha256
         self.device = device_of(self._opened.encode)
+        _ALL.add(self)
 
     def encode(self, given: Mapping[str, Float32s]) -> dict[str, Float32s]:
         """Encodes contexts: the inputs of the encode graph (see the head of this module) to its outputs."""
@@ -117,8 +120,7 @@ class Graphs:
     def _sessions(self) -> "_Opened":
         """The sessions of this process."""
         opened = self._opened
-        if opened is None or opened.process != os.getpid():
-            _FOREIGN.append(opened)
+        if opened is None:
             opened = self._open(self.device)
             if opened.sha256 != self.sha256:
                 raise ModelError(
@@ -131,8 +133,8 @@ class Graphs:
     def _open(self, device: Device) -> "_Opened":
         encode_path, query_path = (self.folder / name for name in FILES)
         encode_file, query_file = encode_path.read_bytes(), query_path.read_bytes()
-        encode = open_session(encode_file, encode_path, device, self._threads, self._options)
-        query = open_session(query_file, query_path, device_of(encode), self._threads, self._options)
+        files = {encode_path: encode_file, query_path: query_file}
+        encode, query = open_sessions(files, device, self._threads, self._options)
         _check_names(encode_path, encode, GIVEN, STATES)
         _check_names(query_path, query, GIVEN | STATES | {"queries"}, {"log_density", "score"})
         first, second = (
@@ -144,27 +146,47 @@ class Graphs:
                 f"encode.onnx and query.onnx in {self.folder} were made from different weights "
                 f"({first.weights_sha256[:12]}, {second.weights_sha256[:12]}): export both again"
             )
-        return _Opened(
-            os.getpid(), encode, query, second, hashlib.sha256(encode_file + query_file).hexdigest()
-        )
+        return _Opened(encode, query, second, hashlib.sha256(encode_file + query_file).hexdigest())
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": None}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        _ALL.add(self)
 
 
 class _Opened(NamedTuple):
     """Both files as a process has them."""
 
-    process: int
     encode: Any  # onnxruntime sessions
     query: Any
     metadata: Metadata
     sha256: str  # of both files
 
 
-_FOREIGN: list[
-    Any
-] = []  # sessions of a parent process: to close them would wait for threads that are not here
+_ALL: WeakSet[Graphs] = WeakSet()
+
+
+def _after_fork() -> None:
+    """In a child process, forgets the parent's sessions, and lets it end.
+
+    To close a session waits for its threads, which the child does not have, and so does what onnxruntime does
+    at the end of the process: without this a child that ends by itself, as the workers of a server do, would
+    hang or abort. It ends as children of multiprocessing do, without the exit handlers of C libraries.
+    """
+    opened = [graphs for graphs in _ALL if graphs._opened is not None]
+    for graphs in opened:
+        for session in graphs._sessions()[:2]:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))  # it is never closed
+        graphs._opened = None
+    libc = ctypes.CDLL(None)
+    if opened and hasattr(libc, "on_exit"):
+        libc.on_exit(libc._exit, None)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _check_names(path: Path, session: Any, known: set[str], wanted: set[str]) -> None:

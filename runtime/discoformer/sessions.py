@@ -8,14 +8,14 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from discoformer.errors import DeviceError, DeviceWarning, InputError, ModelError, require
+from discoformer.errors import DeviceError, DeviceWarning, InputError, MissingExtraError, ModelError, require
 
 Float32s: TypeAlias = npt.NDArray[np.float32]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
@@ -28,18 +28,16 @@ _GPU_HINT = (
 )
 
 
-def open_session(
-    content: bytes,
-    path: Path,
+def open_sessions(
+    files: Mapping[Path, bytes],
     device: Device = "auto",
     threads: int | None = None,
     options: Mapping[str, str] | None = None,
-) -> Any:
-    """Opens a graph.
+) -> list[Any]:
+    """Opens graphs on one device, all at once: each takes a while.
 
     Args:
-        content: The ``.onnx`` file, as read.
-        path: Where it was read from, for error messages.
+        files: The ``.onnx`` files, as read, by where they were read from.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where it can be had.
         threads: CPU threads for one operator; onnxruntime's own choice by default.
         options: Of onnxruntime's CUDA provider, such as ``{"device_id": "1"}``.
@@ -47,25 +45,25 @@ def open_session(
     Raises:
         DeviceError: CUDA was asked for and cannot be had.
         InputError: Another device name, or a number of threads below 1.
-        ModelError: The file is no graph that onnxruntime can run.
+        ModelError: A file is no graph that onnxruntime can run.
         MissingExtraError: onnxruntime is not installed.
+
+    Warns:
+        DeviceWarning: CUDA is built in and could not be started, with the device ``"auto"``.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device must be 'auto', 'cpu' or 'cuda', got {device!r}")
     if threads is not None and threads < 1:
         raise InputError(f"threads must be 1 or more, or None for onnxruntime's choice, got {threads}")
     ort = require("onnxruntime")
-    offered = ort.get_available_providers()
-    if device == "cuda" and _CUDA not in offered:
-        raise DeviceError(
-            f"device='cuda' cannot be had: onnxruntime {ort.__version__} offers {', '.join(offered)} only; "
-            + (two_builds() or _GPU_HINT)
-        )
-    wants_cuda = device != "cpu" and _CUDA in offered
-    session = _start(ort, content, path, wants_cuda, threads, options or {})
-    if wants_cuda and device_of(session) != "cuda":
+    providers = _providers(ort, device, options or {})
+
+    def start(file: tuple[Path, bytes]) -> Any:
+        return _start(ort, *file, providers, threads)
+
+    with ThreadPoolExecutor(len(files)) as pool:
+        sessions = list(pool.map(start, files.items()))
+    if len(providers) > 1 and any(device_of(session) == "cpu" for session in sessions):
         _report_fallback(device)
-    return session
+    return sessions
 
 
 def device_of(session: Any) -> Literal["cpu", "cuda"]:
@@ -97,11 +95,12 @@ def installed_builds() -> dict[str, str]:
 
     They share one import name: where there are two, one has overwritten files of the other.
     """
-    found = {}
-    for name in ("onnxruntime", "onnxruntime-gpu"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+    try:
+        place = Path(require("onnxruntime").__file__).parents[1]
+    except MissingExtraError:
+        return {}
+    found = (folder.stem.rpartition("-") for folder in place.glob("onnxruntime*.dist-info"))
+    return {name.replace("_", "-"): version for name, _, version in sorted(found)}
 
 
 def two_builds() -> str:
@@ -115,20 +114,30 @@ def two_builds() -> str:
     )
 
 
-def _start(
-    ort: Any, content: bytes, path: Path, wants_cuda: bool, threads: int | None, options: Mapping[str, str]
-) -> Any:
-    session_options = ort.SessionOptions()
-    session_options.log_severity_level = 3
+def _providers(ort: Any, device: Device, options: Mapping[str, str]) -> list[Any]:
+    """What onnxruntime is to run graphs on, the best first."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device must be 'auto', 'cpu' or 'cuda', got {device!r}")
+    offered = ort.get_available_providers()
+    if device == "cuda" and _CUDA not in offered:
+        raise DeviceError(
+            f"device='cuda' cannot be had: onnxruntime {ort.__version__} offers {', '.join(offered)} only; "
+            + (two_builds() or _GPU_HINT)
+        )
+    if device == "cpu" or _CUDA not in offered:
+        return [_CPU]
+    with contextlib.redirect_stdout(sys.stderr):  # it prints what it cannot find
+        ort.preload_dlls()
+    return [(_CUDA, {"use_tf32": "0", **options}), _CPU]
+
+
+def _start(ort: Any, path: Path, content: bytes, providers: list[Any], threads: int | None) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
     if threads is not None:
-        session_options.intra_op_num_threads = threads
-    providers: list[Any] = [_CPU]
-    if wants_cuda:
-        providers.insert(0, (_CUDA, {"use_tf32": "0", **options}))
-        with contextlib.redirect_stdout(sys.stderr):  # it prints what it cannot find
-            ort.preload_dlls()
+        options.intra_op_num_threads = threads
     try:
-        session = ort.InferenceSession(content, session_options, providers=providers)
+        session = ort.InferenceSession(content, options, providers=providers)
     except Exception as error:  # onnxruntime's errors have no base of their own
         raise ModelError(f"{path} cannot be run by onnxruntime {ort.__version__}: {error}") from error
     session.disable_fallback()

@@ -3,10 +3,12 @@
 from importlib import metadata
 from pathlib import Path
 
+import onnxruntime
 import pytest
 from click.testing import CliRunner, Result
 
-from discoformer import doctor, sessions
+import discoformer
+from discoformer import doctor
 from discoformer.cli import main
 
 
@@ -45,8 +47,14 @@ def test_a_model_that_gives_wrong_answers(gaussian_folder: Path, monkeypatch: py
     assert "wrong answers here" in result.stderr
 
 
-def test_two_builds_of_onnxruntime(gaussian_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "version", lambda name: "1.2.3")
+def test_two_builds_of_onnxruntime(
+    gaussian_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("onnxruntime", "onnxruntime_gpu"):
+        (tmp_path / f"{name}-1.2.3.dist-info").mkdir()
+    monkeypatch.setattr(onnxruntime, "__file__", str(tmp_path / "onnxruntime" / "__init__.py"))
+    with pytest.warns(discoformer.DeviceWarning, match="overwrite each other"):
+        discoformer.load(gaussian_folder, "cpu")
     result = run("--model", str(gaussian_folder))
     assert result.exit_code == 1
     assert "onnxruntime 1.2.3, onnxruntime-gpu 1.2.3" in result.stdout

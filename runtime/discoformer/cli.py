@@ -6,7 +6,7 @@ Results go to stdout or to files, what is said about them to stderr. Exit codes:
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 
 from discoformer.answers import answer_columns, answers
 from discoformer.errors import DeviceWarning, DiscoformerError, InputError, RangeWarning, require
-from discoformer.estimates import Estimate
+from discoformer.estimates import Diagnostics, Estimate
 from discoformer.model import DEFAULT_NAME, load
 from discoformer.plot import grid, save_figure
 from discoformer.readers import STDIN, Rows, rows_of
@@ -80,6 +80,12 @@ def main() -> None:
 @click.option("--plot", type=_Output(*_PICTURES), help="Draw the estimate into this file (.png, .svg, .pdf).")
 @click.option("--columns", help="Columns of DATA to use, comma-separated; by default all.")
 @click.option("--weights", metavar="COLUMN", help="Column of DATA that holds row weights.")
+@click.option(
+    "--landmarks",
+    type=click.IntRange(min=1),
+    help="Rows of DATA that the network reads at most (frame and components take all); by default as many as "
+    "it was trained to read. Time grows with their square.",
+)
 @_model
 @_device
 @_threads
@@ -93,6 +99,7 @@ def estimate(
     plot: Path | None,
     columns: str | None,
     weights: str | None,
+    landmarks: int | None,
     model: str,
     device: Any,
     threads: int | None,
@@ -118,9 +125,9 @@ def estimate(
         names = context.columns or tuple(f"x{j + 1}" for j in range(context.values.shape[1]))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RangeWarning)  # said below, with the other doubts
-            found = load(model, device, threads).estimate(context, row_weights)
-        for doubt in found.diagnostics.warnings:
-            click.echo(f"Warning: {doubt}", err=True)
+            with _stages() as say:
+                found = load(model, device, threads).estimate(context, row_weights, None, landmarks, say)
+        _tell(found.diagnostics)
         with _open_queries(context, query, on_grid) as queries:
             _answer(found, queries, names, out, form)
         if plot:
@@ -239,6 +246,40 @@ def _open_queries(context: Table, query: Path | None, on_grid: bool) -> Abstract
             f"--grid needs 1 or 2 columns, got {dim}: choose them with --columns, or use --query"
         )
     return nullcontext(rows_of("grid", grid(context.values, _GRID[dim])))
+
+
+@contextmanager
+def _stages() -> Iterator[Callable[[str], None]]:
+    """Gives what shows, where someone may be watching, how far the reading of the context has come."""
+    with click.progressbar(
+        length=3,
+        label="reading",
+        show_eta=False,
+        item_show_func=lambda stage: stage,
+        file=sys.stderr,
+        hidden=not sys.stderr.isatty(),
+    ) as bar:
+        begun: list[str] = []
+
+        def say(stage: str) -> None:
+            bar.update(len(begun[:1]), stage)  # one stage is done where another begins
+            begun.append(stage)
+            bar.render_progress()
+
+        yield say
+        bar.update(1)
+
+
+def _tell(diagnostics: Diagnostics) -> None:
+    """What is worth knowing about the estimate."""
+    if diagnostics.landmarks < diagnostics.n:
+        click.echo(
+            f"The network reads {diagnostics.landmarks} of the {diagnostics.n} points of DATA, frame and "
+            "components all (see --landmarks).",
+            err=True,
+        )
+    for doubt in diagnostics.warnings:
+        click.echo(f"Warning: {doubt}", err=True)
 
 
 def _answer(

@@ -6,10 +6,10 @@ estimate in four steps: its frame, its components, its landmarks (all of it, unl
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -25,9 +25,15 @@ from discoformer.metadata import Metadata
 from discoformer.saved import read_estimate
 from discoformer.sessions import Device, Float32s, two_builds
 
+Say: TypeAlias = Callable[[str], None]
+
 DEFAULT_NAME = "gmm"
 _BATCH_POINTS = 2**16  # padded context points of the data sets that are encoded together, at most
 _BATCH_FILL = 0.7  # share of them that is not padding, at least
+
+
+def _say_nothing(stage: str) -> None:
+    pass
 
 
 def load(
@@ -130,6 +136,7 @@ class Model:
         weights: Any = None,
         effective_size: float | None = None,
         landmarks: int | None = None,
+        say: Say = _say_nothing,
     ) -> Estimate:
         """Encodes a context once, to be queried as often as wanted.
 
@@ -141,6 +148,7 @@ class Model:
             landmarks: How many points of a long context the network reads at most; by default as many as it
                 was trained to read. The frame and the components always take all of it. Time grows with the
                 square of this number.
+            say: Called with a few words at the start of each stage: a long context takes a while.
 
         Raises:
             InputError: An argument is malformed or not finite.
@@ -149,9 +157,9 @@ class Model:
         Warns:
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
-        sample = _read(X, weights, effective_size)
+        sample = _read(X, weights, effective_size, say)
         self._warn_of_range([sample])
-        return self._estimates([sample], landmarks)[0]
+        return self._estimates([sample], landmarks, say)[0]
 
     def estimate_batch(
         self, contexts: Sequence[Any], weights: Sequence[Any] | None = None, landmarks: int | None = None
@@ -180,7 +188,7 @@ class Model:
         samples = []
         for index, (X, w) in enumerate(zip(contexts, weights or [None] * len(contexts), strict=True)):
             try:
-                samples.append(_read(X, w, None))
+                samples.append(_read(X, w))
             except InputError as error:
                 raise type(error)(f"contexts[{index}]: {error}") from error
         self._warn_of_range(samples)
@@ -189,19 +197,23 @@ class Model:
             estimates |= zip(group, self._estimates([samples[i] for i in group], landmarks), strict=True)
         return [estimates[i] for i in range(len(samples))]
 
-    def _estimates(self, samples: "list[_Sample]", landmarks: int | None) -> list[Estimate]:
+    def _estimates(
+        self, samples: "list[_Sample]", landmarks: int | None, say: Say = _say_nothing
+    ) -> list[Estimate]:
         """Estimates of samples that have one dimension."""
         most = self.metadata.landmarks if landmarks is None else landmarks
         if most < 1:
             raise InputError(f"landmarks must be 1 or more, or None for the model's own, got {landmarks}")
         sizes = np.array([sample.frame.effective_size for sample in samples])
         z, w = (_padded([getattr(sample, name) for sample in samples]) for name in ("z", "w"))
+        say(f"fitting components to {w.shape[1]} points")
         components = fit_components(z, w, sizes)
         read = [
             take_landmarks(sample.z[None], sample.w[None], sizes[i : i + 1], most)
             for i, sample in enumerate(samples)
         ]
         given = _given([sample.frame for sample in samples], components, read)
+        say(f"encoding {given['context'].shape[1]} points")
         states = self.graphs.encode(given)
         return [
             Estimate(
@@ -245,13 +257,14 @@ class _Sample(NamedTuple):
     columns: tuple[str, ...] | None
 
 
-def _read(X: Any, weights: Any, effective_size: float | None) -> _Sample:
+def _read(X: Any, weights: Any, effective_size: float | None = None, say: Say = _say_nothing) -> _Sample:
     matrix = read_matrix("X", X)
     points, w = present_rows(
         matrix.values, None if weights is None else read_weights(weights, len(matrix.values))
     )
     if effective_size is not None and not 1 <= effective_size < np.inf:
         raise InputError(f"effective_size must be finite and 1 or more, got {effective_size}")
+    say(f"finding the frame of {len(w)} points")
     frame = fit_frame(points, w, effective_size, matrix.columns)
     return _Sample(frame.to_frame(points), w, frame, matrix.columns)
 

@@ -336,6 +336,16 @@ def test_errors_name_columns(kde_folder: Path, tmp_path: Path) -> None:
     assert "q.csv has 2 columns, where 3 are needed" in run(kde_folder, three, "--query", query).stderr
 
 
+def test_landmarks_are_said(kde_folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "x.npy"
+    np.save(data, np.random.default_rng(0).normal(size=(90, 2)))
+    result = run(kde_folder, data, "--landmarks", "50")
+    assert result.exit_code == 0
+    assert "reads 50 of the 90 points" in result.stderr
+    assert result.stdout != run(kde_folder, data).stdout
+    assert run(kde_folder, data, "--landmarks", "90").stderr == ""
+
+
 def test_help_and_version() -> None:
     assert discoformer.__version__ in CliRunner().invoke(main, ["--version"]).stdout
     assert "--weights COLUMN" in CliRunner().invoke(main, ["estimate", "--help"]).stdout

@@ -36,6 +36,8 @@ def read_matrix(name: str, data: Any) -> Matrix:
     Raises:
         InputError: Not a matrix of finite real numbers.
     """
+    if hasattr(data, "collect") and not hasattr(data, "__array__"):
+        raise InputError(f"{name} is a lazy {type(data).__name__}: collect() it first")
     columns = column_names(data)
     array = _as_array(name, data)
     if array.ndim == 1:
@@ -91,12 +93,17 @@ def _as_array(name: str, data: Any) -> npt.NDArray[Any]:
     try:
         if hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):
             return np.from_dlpack(data)
-        return np.asarray(data)
+        array = np.asarray(data)
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
         raise InputError(
             f"{name} cannot be read as an array ({type(data).__name__}: {error}); "
             "pass a NumPy array, or move it to host memory first"
         ) from error
+    if array.ndim == 0:
+        raise InputError(
+            f"{name} must be an array-like, got {type(data).__name__}: pass a NumPy array or lists"
+        )
+    return array
 
 
 def _as_float64(name: str, array: npt.NDArray[Any]) -> Floats:

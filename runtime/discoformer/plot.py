@@ -13,8 +13,8 @@ import numpy as np
 
 from discoformer.errors import require
 from discoformer.estimates import Estimate
+from discoformer.files import atomic
 from discoformer.inputs import Floats
-from discoformer.tables import atomic
 
 _ARROWS = 22  # score arrows along each axis
 _PIXELS = 200  # density cells along each axis

@@ -6,7 +6,6 @@ checksums, so a damaged file is an error.
 """
 
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from discoformer.errors import InputError
+from discoformer.files import atomic
 from discoformer.frame import Frame
 from discoformer.sessions import Float32s
 
@@ -37,7 +37,7 @@ class Saved:
 
 
 def save_estimate(path: Path, saved: Saved) -> None:
-    """Writes a file: beside its place first, then put there, so that a reader sees all of it or none.
+    """Writes a file, all of it or nothing.
 
     Raises:
         OSError: The file cannot be written.
@@ -53,13 +53,8 @@ def save_estimate(path: Path, saved: Saved) -> None:
     }
     arrays = {f"frame.{name}": np.asarray(value) for name, value in asdict(saved.frame).items()}
     arrays |= {f"encoded.{name}": array for name, array in saved.encoded.items()}
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic(path) as part, part.open("wb") as file:
+        np.savez(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
 
 
 def read_estimate(path: Path) -> Saved:

@@ -4,9 +4,8 @@ CSV is comma-separated UTF-8; a first row without a single number is the header.
 ``[io]``.
 """
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,14 +78,3 @@ def open_rows(path: Path, wanted: Sequence[str] | None = None) -> AbstractContex
     if opener is None:
         raise InputError(f"{path} must end in one of {', '.join(SUFFIXES)}; or pipe it in as CSV, to -")
     return opener(path, wanted)
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Gives a path beside ``path`` to write to; it replaces ``path`` when the block ends without an error."""
-    part = path.with_name(f".part{os.getpid()}-{path.name}")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

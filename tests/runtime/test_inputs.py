@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -37,6 +38,7 @@ class OnlyDLPack:
         (pd.DataFrame(ROWS), None),
         (pd.DataFrame(ROWS, columns=["a", "b"]), ("a", "b")),
         (pd.DataFrame(ROWS, columns=["a", "b"]).convert_dtypes(), ("a", "b")),
+        (pl.DataFrame(ROWS, schema=["a", "b"], orient="row"), ("a", "b")),
         (pa.table({"a": [1.0, 3.0, 5.0], "b": [2.0, 4.5, 6.0]}), ("a", "b")),
         (pa.record_batch({"a": [1.0, 3.0, 5.0], "b": [2.0, 4.5, 6.0]}), ("a", "b")),
     ],
@@ -70,8 +72,11 @@ def test_the_input_is_left_alone() -> None:
         (np.ones(5), r"got \(5,\): pass X\[:, None\] for points in one dimension, X\[None, :\]"),
         (np.ones((2, 2, 2)), r"got \(2, 2, 2\)"),
         (np.ones((3, 0)), r"got \(3, 0\)"),
-        (3.0, r"got \(\)"),
-        (None, r"got \(\)"),
+        (3.0, "must be an array-like, got float"),
+        (None, "got NoneType"),
+        ({"a": [1.0, 2.0]}, "got dict"),
+        ((row for row in ROWS), "got generator"),
+        (pl.LazyFrame({"a": [1.0, 2.0]}), r"a lazy LazyFrame: collect\(\) it first"),
         ([[1, 2], [3]], "cannot be read"),
         ([["a", "b"]], "dtype <U1"),
         (np.ones((2, 2), complex), "dtype complex128"),
@@ -95,7 +100,8 @@ def test_entries_that_are_not_finite_are_named() -> None:
 
 def test_weights() -> None:
     np.testing.assert_array_equal(read_weights([0, 2, 1], 3), [0.0, 2.0, 1.0])
-    np.testing.assert_array_equal(read_weights(pd.Series([0, 2, 1]), 3), [0.0, 2.0, 1.0])
+    for weights in (pd.Series([0, 2, 1]), pl.Series([0, 2, 1])):
+        np.testing.assert_array_equal(read_weights(weights, 3), [0.0, 2.0, 1.0])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ import pytest
 
 from discoformer import readers
 from discoformer.errors import InputError, MissingExtraError
-from discoformer.tables import STDIN, SUFFIXES, Table, atomic, open_rows, read_table
+from discoformer.files import atomic
+from discoformer.tables import STDIN, SUFFIXES, Table, open_rows, read_table
 
 VALUES = np.array([[1.5, -2.0, 1e-300], [0.1, 7.0, np.pi]])
 NAMES = ("a", "b c", 'd"')

@@ -188,7 +188,7 @@ def _matmul_rate() -> float:
 
 
 def _contenders(model: Model) -> Iterator[_Contender]:
-    threads = os.cpu_count() or 1
+    threads = model.graphs.threads or os.cpu_count() or 1
     yield _Contender("discoformer", threads, model.estimate, lambda p, y: p.log_density_and_score(y))
     if find_spec("sklearn"):
         yield _Contender("scikit-learn KernelDensity", 1, _fit_sklearn, _answer_sklearn)
@@ -201,7 +201,7 @@ def _contenders(model: Model) -> Iterator[_Contender]:
             "SciPy gaussian_kde.pdf", 1, lambda x: kde(x.T), lambda p, y: (_log(p.pdf(y.T)), None)
         )
     if find_spec("discoformer_training") and find_spec("torch") and (model.folder / WEIGHTS).is_file():
-        eager = Model(_EagerGraphs(model.graphs))
+        eager = Model(_EagerGraphs(model.graphs, threads))
         yield _Contender("PyTorch eager", threads, eager.estimate, lambda p, y: p.log_density_and_score(y))
 
 
@@ -226,9 +226,10 @@ def _answer_sklearn(fitted: tuple[Any, Floats, float], y: Floats) -> tuple[Float
 class _EagerGraphs(Graphs):
     """The network of a model in PyTorch, in the place of its graphs."""
 
-    def __init__(self, graphs: Graphs) -> None:
+    def __init__(self, graphs: Graphs, threads: int) -> None:
         self.folder, self.metadata, self.sha256, self.device = graphs.folder, graphs.metadata, "", "cpu"
         self._torch, self._training = require("torch"), require("discoformer_training.network")
+        self._torch.set_num_threads(threads)
         with require("safetensors").safe_open(self.folder / WEIGHTS, "pt") as file:
             config = self._training.NetworkConfig(**json.loads(file.metadata()["config"]))
             self._network = self._training.DiScoFormer(config)

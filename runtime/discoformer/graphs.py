@@ -72,6 +72,7 @@ class Graphs:
         folder: Where the files are.
         metadata: What they say about themselves.
         device: Where they run, ``"cpu"`` or ``"cuda"``.
+        threads: CPU threads, or None for onnxruntime's choice.
         sha256: Hash of both files.
     """
 
@@ -79,7 +80,7 @@ class Graphs:
         self, folder: Path, device: Device, threads: int | None, options: Mapping[str, str] | None
     ) -> None:
         self.folder = folder
-        self._threads = threads
+        self.threads = threads
         self._options = options
         self._opened: _Opened | None = self._open(device)
         self.metadata = self._opened.metadata
@@ -134,7 +135,7 @@ class Graphs:
         encode_path, query_path = (self.folder / name for name in FILES)
         encode_file, query_file = encode_path.read_bytes(), query_path.read_bytes()
         files = {encode_path: encode_file, query_path: query_file}
-        encode, query = open_sessions(files, device, self._threads, self._options)
+        encode, query = open_sessions(files, device, self.threads, self._options)
         _check_names(encode_path, encode, GIVEN, STATES)
         _check_names(query_path, query, GIVEN | STATES | {"queries"}, {"log_density", "score"})
         first, second = (

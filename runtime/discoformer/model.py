@@ -7,6 +7,7 @@ estimate in four steps: its frame, its components, its landmarks (all of it, unl
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -72,7 +73,13 @@ def estimate(
 
     See ``Model.estimate`` for the arguments and errors.
     """
-    return _default_model().estimate(X, weights, effective_size, landmarks)
+    with ThreadPoolExecutor(1) as pool:  # the first time, the model opens while the sample is looked at
+        opening = pool.submit(_default_model)
+        sample = _read(X, weights, effective_size)
+        components = _components([sample])
+    model = opening.result()
+    model._warn_of_range([sample])
+    return model._encode([sample], components, landmarks)[0]
 
 
 def load_estimate(path: str | os.PathLike[str], model: "Model | None" = None) -> Estimate:
@@ -159,7 +166,7 @@ class Model:
         """
         sample = _read(X, weights, effective_size, say)
         self._warn_of_range([sample])
-        return self._estimates([sample], landmarks, say)[0]
+        return self._encode([sample], _components([sample], say), landmarks, say)[0]
 
     def estimate_batch(
         self, contexts: Sequence[Any], weights: Sequence[Any] | None = None, landmarks: int | None = None
@@ -194,23 +201,24 @@ class Model:
         self._warn_of_range(samples)
         estimates: dict[int, Estimate] = {}
         for group in _groups(samples):
-            estimates |= zip(group, self._estimates([samples[i] for i in group], landmarks), strict=True)
+            alike = [samples[i] for i in group]
+            estimates |= zip(group, self._encode(alike, _components(alike), landmarks), strict=True)
         return [estimates[i] for i in range(len(samples))]
 
-    def _estimates(
-        self, samples: "list[_Sample]", landmarks: int | None, say: Say = _say_nothing
+    def _encode(
+        self,
+        samples: "list[_Sample]",
+        components: Components,
+        landmarks: int | None,
+        say: Say = _say_nothing,
     ) -> list[Estimate]:
-        """Estimates of samples that have one dimension."""
+        """Estimates of samples that have one dimension, from their components."""
         most = self.metadata.landmarks if landmarks is None else landmarks
         if most < 1:
             raise InputError(f"landmarks must be 1 or more, or None for the model's own, got {landmarks}")
-        sizes = np.array([sample.frame.effective_size for sample in samples])
-        z, w = (_padded([getattr(sample, name) for sample in samples]) for name in ("z", "w"))
-        say(f"fitting components to {w.shape[1]} points")
-        components = fit_components(z, w, sizes)
         read = [
-            take_landmarks(sample.z[None], sample.w[None], sizes[i : i + 1], most)
-            for i, sample in enumerate(samples)
+            take_landmarks(sample.z[None], sample.w[None], np.array([sample.frame.effective_size]), most)
+            for sample in samples
         ]
         given = _given([sample.frame for sample in samples], components, read)
         say(f"encoding {given['context'].shape[1]} points")
@@ -267,6 +275,14 @@ def _read(X: Any, weights: Any, effective_size: float | None = None, say: Say = 
     say(f"finding the frame of {len(w)} points")
     frame = fit_frame(points, w, effective_size, matrix.columns)
     return _Sample(frame.to_frame(points), w, frame, matrix.columns)
+
+
+def _components(samples: list[_Sample], say: Say = _say_nothing) -> Components:
+    """The components of samples that have one dimension."""
+    sizes = np.array([sample.frame.effective_size for sample in samples])
+    z, w = (_padded([getattr(sample, name) for sample in samples]) for name in ("z", "w"))
+    say(f"fitting components to {w.shape[1]} points")
+    return fit_components(z, w, sizes)
 
 
 def _groups(samples: list[_Sample]) -> Iterator[list[int]]:

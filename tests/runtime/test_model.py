@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import pytest
 
@@ -109,12 +109,26 @@ def test_without_onnxruntime(gaussian_folder: Path, monkeypatch: pytest.MonkeyPa
         discoformer.load(gaussian_folder)
 
 
-def test_the_default_model_is_loaded_once(gaussian_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_model_is_loaded_once(
+    gaussian: discoformer.Model, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
     calls = []
-    stand_in = SimpleNamespace(estimate=lambda *arguments: arguments)
-    monkeypatch.setattr(model_module, "load", lambda: calls.append(1) or stand_in)
+    monkeypatch.setattr(model_module, "load", lambda: calls.append(1) or gaussian)
     model_module._default_model.cache_clear()
-    assert discoformer.estimate([[1.0]]) == ([[1.0]], None, None, None)
-    assert discoformer.estimate([[2.0]], [1.0], 5, 9) == ([[2.0]], [1.0], 5, 9)
+    x, w = rng.normal(size=(60, 2)), rng.random(60)
+    for arguments in ((x,), (x, w), (x, w, 30.0, 20)):
+        ours, theirs = discoformer.estimate(*arguments), gaussian.estimate(*arguments)
+        assert ours.diagnostics == theirs.diagnostics
+        np.testing.assert_array_equal(ours.score(x), theirs.score(x))
     assert len(calls) == 1
     model_module._default_model.cache_clear()
+
+
+def test_estimating_with_the_default_model_fails_as_with_any(rng: np.random.Generator) -> None:
+    with pytest.raises(discoformer.DegenerateDataError, match="2 rows"):
+        discoformer.estimate([[1.0]])
+    with pytest.raises(discoformer.InputError, match="landmarks must be"):
+        discoformer.estimate(rng.normal(size=(60, 2)), landmarks=0)
+    with pytest.warns(discoformer.RangeWarning, match="5 rows") as caught:
+        discoformer.estimate(rng.normal(size=(5, 2)))
+    assert caught[0].filename == __file__

@@ -57,7 +57,7 @@ class NetworkConfig:
     pairs: int = 16  # inner products of channels seen by a feed-forward
     sample: int = 32  # G, width of the sample embedding
     greatest_size: float = 4096.0  # larger effective sizes count as this, the greatest trained on
-    taming_radius: float = 5.0  # r at which the vectors of a far token stop growing
+    taming_radius: float = 5.0  # |V| / sqrt(D) at which the vectors that a token begins with stop growing
     trust_radius: float = 5.0  # r at which the network's word counts half as much
 
     def with_constants_of(self, other: "NetworkConfig") -> "NetworkConfig":
@@ -230,8 +230,8 @@ class Embedding(nn.Module):
     def forward(self, points: Points, sample: Tensor) -> Tokens:
         """Embed points, given the sample embedding (B, G + 2)."""
         hidden = gelu(self.point(points.invariants) + self.sample(sample)[:, None])
-        radius = squared_radius(points) / self.taming_radius**2
-        tamed = points.vectors * (1 + radius).rsqrt()[..., None, None]
+        length = points.vectors.square().mean(-1, keepdim=True) / self.taming_radius**2
+        tamed = points.vectors * (1 + length).rsqrt()
         combination = self.combination(hidden).unflatten(-1, (-1, VECTORS))  # (B, n, C, 4)
         return Tokens(self.scalars(hidden), combination @ tamed)
 

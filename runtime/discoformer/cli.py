@@ -4,7 +4,9 @@ Results go to stdout or to files, what is said about them to stderr. Exit codes:
 130 (Ctrl-C).
 """
 
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -58,7 +60,15 @@ class _Output(click.Path):
 
 
 class _Interrupted(click.ClickException):
-    exit_code = 130  # 128 + SIGINT, as shells have it
+    exit_code = 128 + signal.SIGINT  # as shells have it
+
+
+class _Ended(click.ClickException):
+    exit_code = 128 + signal.SIGTERM
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a job as Ctrl-C does."""
 
 
 @click.group()
@@ -116,7 +126,7 @@ def estimate(
     Until it is complete, --out is written as OUT.partial. After an error or Ctrl-C that file holds the rows
     answered so far, and the message says how many.
 
-    Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C.
+    Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
     """
     _check_usage(data, query, on_grid, out, form)
     with _errors_as_messages():
@@ -232,7 +242,9 @@ def _read_context(data: Path, columns: str | None, weights: str | None) -> tuple
     wanted = None if columns is None else [name.strip() for name in columns.split(",")]
     if weights is None:
         return read_table(data, wanted), None
-    return read_table(data, None if wanted is None else [*wanted, weights]).split_off(weights)
+    if wanted is not None:
+        wanted = [*(name for name in wanted if name != weights), weights]
+    return read_table(data, wanted).split_off(weights)
 
 
 def _open_queries(context: Table, query: Path | None, on_grid: bool) -> AbstractContextManager[Rows]:
@@ -311,15 +323,23 @@ def _open_output(
 
 @contextmanager
 def _errors_as_messages() -> Iterator[None]:
-    """Turns errors that name their own remedy into a message and an exit code."""
+    """Turns errors that name their own remedy, and signals, into a message and an exit code."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     except BrokenPipeError:
         raise  # the reader has seen enough; click ends quietly
+    except _Terminated as error:
+        raise _Ended(_with_notes("terminated", error)) from error
     except KeyboardInterrupt as error:
         raise _Interrupted(_with_notes("interrupted", error)) from error
     except (DiscoformerError, OSError) as error:
         raise click.ClickException(_with_notes(str(error), error)) from error
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise _Terminated
 
 
 def _with_notes(message: str, error: BaseException) -> str:

@@ -17,16 +17,17 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from threading import Lock
+from typing import Any, ClassVar, NamedTuple
 from weakref import WeakSet
 
 import numpy as np
 
 from discoformer.components import Components
-from discoformer.errors import ModelError
+from discoformer.errors import ModelError, ModelNotFoundError
 from discoformer.inputs import Floats
 from discoformer.metadata import Metadata
-from discoformer.sessions import Device, Float32s, device_of, on_device, open_sessions, run
+from discoformer.sessions import Device, Float32s, device_of, on_device, open_pair, run
 
 FILES = ("encode.onnx", "query.onnx")
 STATES = {"scalars", "vectors", "sample"}
@@ -120,22 +121,37 @@ class Graphs:
 
     def _sessions(self) -> "_Opened":
         """The sessions of this process."""
-        opened = self._opened
-        if opened is None:
+        if self._opened is None:
+            with _Process.lock:
+                if self._opened is None:
+                    self._opened = self._shared()
+        return self._opened
+
+    def _shared(self) -> "_Opened":
+        """Sessions that another copy of this object has opened in this process, or new ones."""
+        options = tuple(sorted((self._options or {}).items()))
+        key = (self.folder, self.sha256, self.device, self.threads, options)
+        if key not in _Process.copies:
             opened = self._open(self.device)
             if opened.sha256 != self.sha256:
                 raise ModelError(
                     f"the model in {self.folder} has changed since it was loaded (SHA-256 of its files "
                     f"{self.sha256[:12]}, now {opened.sha256[:12]}): load it and estimate again"
                 )
-            self._opened = opened
-        return opened
+            while len(_Process.copies) >= _COPIES:
+                del _Process.copies[next(iter(_Process.copies))]
+            _Process.copies[key] = opened
+        return _Process.copies[key]
 
     def _open(self, device: Device) -> "_Opened":
         encode_path, query_path = (self.folder / name for name in FILES)
-        encode_file, query_file = encode_path.read_bytes(), query_path.read_bytes()
+        try:
+            encode_file, query_file = encode_path.read_bytes(), query_path.read_bytes()
+        except FileNotFoundError as error:
+            raise ModelNotFoundError(f"{error.filename} is no longer there: put the model back") from error
+        _Process.has_opened = True
         files = {encode_path: encode_file, query_path: query_file}
-        encode, query = open_sessions(files, device, self.threads, self._options)
+        encode, query = open_pair(files, device, self.threads, self._options)
         _check_names(encode_path, encode, GIVEN, STATES)
         _check_names(query_path, query, GIVEN | STATES | {"queries"}, {"log_density", "score"})
         first, second = (
@@ -166,6 +182,15 @@ class _Opened(NamedTuple):
     sha256: str  # of both files
 
 
+class _Process:
+    """What this process has opened."""
+
+    lock = Lock()
+    copies: ClassVar[dict[Any, _Opened]] = {}  # sessions of unpickled graphs, kept for the next copy
+    has_opened = False
+
+
+_COPIES = 2  # models whose copies keep their sessions
 _ALL: WeakSet[Graphs] = WeakSet()
 
 
@@ -176,13 +201,14 @@ def _after_fork() -> None:
     at the end of the process: without this a child that ends by itself, as the workers of a server do, would
     hang or abort. It ends as children of multiprocessing do, without the exit handlers of C libraries.
     """
-    opened = [graphs for graphs in _ALL if graphs._opened is not None]
-    for graphs in opened:
-        for session in graphs._sessions()[:2]:
+    for opened in filter(None, [*(graphs._opened for graphs in _ALL), *_Process.copies.values()]):
+        for session in (opened.encode, opened.query):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))  # it is never closed
+    for graphs in _ALL:
         graphs._opened = None
+    _Process.lock, _Process.copies = Lock(), {}
     libc = ctypes.CDLL(None)
-    if opened and hasattr(libc, "on_exit"):
+    if _Process.has_opened and hasattr(libc, "on_exit"):
         libc.on_exit(libc._exit, None)
 
 

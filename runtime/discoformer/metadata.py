@@ -60,6 +60,14 @@ class Metadata:
                 "it was not written by discoformer-export, or by another version of it"
             ) from error
 
+    def doubts_about_landmarks(self, landmarks: int) -> tuple[str, ...]:
+        """A sentence where the network reads more rows than in training."""
+        if landmarks <= self.landmarks:
+            return ()
+        return (
+            f"The network reads {landmarks} rows, more than the {self.landmarks} it was trained to read.",
+        )
+
     def out_of_range(self, n: int, dim: int) -> tuple[str, ...]:
         """One sentence for each trained range that a context of n rows and dim columns leaves."""
         sizes = (("rows", n, self.trained_context), ("columns", dim, self.trained_dim))

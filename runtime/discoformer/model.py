@@ -6,23 +6,29 @@ estimate in four steps: its frame, its components, its landmarks (all of it, unl
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from discoformer.arrays import Array
-from discoformer.components import Components, fit_components
-from discoformer.errors import DeviceWarning, InputError, ModelError, ModelNotFoundError, RangeWarning
+from discoformer.components import ABSENT, Components, fit_components
+from discoformer.errors import (
+    DeviceWarning,
+    InputError,
+    ModelError,
+    ModelNotFoundError,
+    RangeWarning,
+    require,
+)
 from discoformer.estimates import Diagnostics, Estimate
 from discoformer.frame import Frame, fit_frame, present_rows
 from discoformer.graphs import FILES, Encoded, Graphs
-from discoformer.inputs import Floats, read_matrix, read_weights
+from discoformer.inputs import Floats, describe_column, read_matrix, read_weights
 from discoformer.landmarks import take_landmarks
 from discoformer.metadata import Metadata
+from discoformer.parallel import both, in_turn
 from discoformer.saved import read_estimate
 from discoformer.sessions import Device, Float32s, two_builds
 
@@ -31,6 +37,7 @@ Say: TypeAlias = Callable[[str], None]
 DEFAULT_NAME = "gmm"
 _BATCH_POINTS = 2**16  # padded context points of the data sets that are encoded together, at most
 _BATCH_FILL = 0.7  # share of them that is not padding, at least
+_BATCH_DIM = 16  # columns from which on data sets are quicker one by one
 
 
 def _say_nothing(stage: str) -> None:
@@ -73,11 +80,15 @@ def estimate(
 
     See ``Model.estimate`` for the arguments and errors.
     """
-    with ThreadPoolExecutor(1) as pool:  # the first time, the model opens while the sample is looked at
-        opening = pool.submit(_default_model)
+    require("onnxruntime")  # before any work is done
+
+    def look() -> tuple[_Sample, Components]:
         sample = _read(X, weights, effective_size)
-        components = _components([sample])
-    model = opening.result()
+        return sample, _components([sample])
+
+    # The first time, the model opens while the sample is looked at.
+    at_once = in_turn if _default_model.cache_info().currsize else both
+    (sample, components), model = at_once(look, _default_model)
     model._warn_of_range([sample])
     return model._encode([sample], components, landmarks)[0]
 
@@ -169,7 +180,7 @@ class Model:
         return self._encode([sample], _components([sample], say), landmarks, say)[0]
 
     def estimate_batch(
-        self, contexts: Sequence[Any], weights: Sequence[Any] | None = None, landmarks: int | None = None
+        self, contexts: Iterable[Any], weights: Iterable[Any] | None = None, landmarks: int | None = None
     ) -> list[Estimate]:
         """Encodes many contexts together, which for small ones is much quicker than one by one.
 
@@ -188,12 +199,14 @@ class Model:
         Warns:
             RangeWarning: N or D of a context is outside the ranges the model was trained on.
         """
-        if weights is not None and len(weights) != len(contexts):
+        contexts = list(contexts)
+        weights = [None] * len(contexts) if weights is None else list(weights)
+        if len(weights) != len(contexts):
             raise InputError(
                 f"weights must have one entry for each of the {len(contexts)} contexts, got {len(weights)}"
             )
         samples = []
-        for index, (X, w) in enumerate(zip(contexts, weights or [None] * len(contexts), strict=True)):
+        for index, (X, w) in enumerate(zip(contexts, weights, strict=True)):
             try:
                 samples.append(_read(X, w))
             except InputError as error:
@@ -214,12 +227,9 @@ class Model:
     ) -> list[Estimate]:
         """Estimates of samples that have one dimension, from their components."""
         most = self.metadata.landmarks if landmarks is None else landmarks
-        if most < 1:
+        if not isinstance(most, (int, np.integer)) or most < 1:
             raise InputError(f"landmarks must be 1 or more, or None for the model's own, got {landmarks}")
-        read = [
-            take_landmarks(sample.z[None], sample.w[None], np.array([sample.frame.effective_size]), most)
-            for sample in samples
-        ]
+        read = [_landmarks(sample, int(most)) for sample in samples]
         given = _given([sample.frame for sample in samples], components, read)
         say(f"encoding {given['context'].shape[1]} points")
         states = self.graphs.encode(given)
@@ -227,8 +237,8 @@ class Model:
             Estimate(
                 self.graphs,
                 sample.frame,
-                _one(i, read[i][0].shape[1], given | states),
-                self._diagnose(sample, read[i][0].shape[1]),
+                _one(i, len(read[i][0]), given | states),
+                self._diagnose(sample, len(read[i][0])),
                 sample.columns,
             )
             for i, sample in enumerate(samples)
@@ -249,7 +259,10 @@ class Model:
             shrinkage=sample.frame.shrinkage,
             landmarks=landmarks,
             device=self.device,
-            warnings=self.metadata.out_of_range(n, dim) + _doubts(sample.frame),
+            warnings=self.metadata.out_of_range(n, dim)
+            + _doubts(sample.frame)
+            + _doubts_about_values(sample.few_valued)
+            + self.metadata.doubts_about_landmarks(landmarks),
         )
 
     def __repr__(self) -> str:
@@ -263,6 +276,7 @@ class _Sample(NamedTuple):
     w: Floats  # (n,) their weights, of sum 1
     frame: Frame
     columns: tuple[str, ...] | None
+    few_valued: str  # the columns that take few values, as messages call them; empty where there are none
 
 
 def _read(X: Any, weights: Any, effective_size: float | None = None, say: Say = _say_nothing) -> _Sample:
@@ -272,9 +286,22 @@ def _read(X: Any, weights: Any, effective_size: float | None = None, say: Say = 
     )
     if effective_size is not None and not 1 <= effective_size < np.inf:
         raise InputError(f"effective_size must be finite and 1 or more, got {effective_size}")
+    effective_size = None if effective_size is None else float(effective_size)
     say(f"finding the frame of {len(w)} points")
     frame = fit_frame(points, w, effective_size, matrix.columns)
-    return _Sample(frame.to_frame(points), w, frame, matrix.columns)
+    return _Sample(frame.to_frame(points), w, frame, matrix.columns, _few_valued(points, matrix.columns))
+
+
+def _landmarks(sample: _Sample, most: int) -> tuple[Floats, Floats]:
+    """The points (n, D) that the network reads, and what each counts for (n,)."""
+    size = np.array([sample.frame.effective_size])
+    points, counts = (found[0] for found in take_landmarks(sample.z[None], sample.w[None], size, most))
+    if len(points) <= len(sample.z):
+        return points, counts
+    points, which = np.unique(points, axis=0, return_inverse=True)  # some were taken more than once
+    merged = np.zeros(len(points))
+    np.add.at(merged, which.ravel(), counts)
+    return points, merged
 
 
 def _components(samples: list[_Sample], say: Say = _say_nothing) -> Components:
@@ -289,28 +316,29 @@ def _groups(samples: list[_Sample]) -> Iterator[list[int]]:
     """Which samples are encoded together: of one dimension, of similar size, not too many."""
     order = sorted(range(len(samples)), key=lambda i: samples[i].z.shape[::-1])
     group: list[int] = []
+    points = 0
     for i in order:
         n, dim = samples[i].z.shape
-        points = sum(len(samples[j].z) for j in group) + n
         padded = (len(group) + 1) * n
-        alike = group and samples[group[0]].z.shape[1] == dim
-        if group and not (alike and padded <= _BATCH_POINTS and points >= _BATCH_FILL * padded):
+        fits = padded <= _BATCH_POINTS and points + n >= _BATCH_FILL * padded and dim <= _BATCH_DIM
+        if group and not (fits and samples[group[0]].z.shape[1] == dim):
             yield group
-            group = []
+            group, points = [], 0
         group.append(i)
+        points += n
     if group:
         yield group
 
 
 def _given(
-    frames: list[Frame], components: Components, read: list[tuple[Array, Array]]
+    frames: list[Frame], components: Components, read: list[tuple[Floats, Floats]]
 ) -> dict[str, Float32s]:
     """The inputs of the encode graph, for frames, components and landmarks of B data sets."""
-    weights = _padded([counts[0] / counts[0].sum() for _, counts in read])
+    weights = _padded([counts / counts.sum() for _, counts in read])
     with np.errstate(divide="ignore"):
         log_weights = np.log(weights)
     given = {
-        "context": _padded([points[0] for points, _ in read]),
+        "context": _padded([points for points, _ in read]),
         "log_weights": np.maximum(log_weights, np.finfo(np.float32).min),  # padding has none
         "precision_root": np.stack([frame.precision_root for frame in frames]),
         "log_det_precision": np.array([frame.log_det_precision for frame in frames]),
@@ -330,11 +358,14 @@ def _padded(arrays: list[Floats]) -> Floats:
 
 def _one(index: int, n: int, arrays: Mapping[str, Float32s]) -> Encoded:
     """One data set of n context points out of a batch."""
-    padded = {"context": 1, "log_weights": 1, "scalars": 2, "vectors": 2}
+    present = np.flatnonzero(arrays["component_log_scale"][index] > 0.5 * ABSENT)
+    kept = {"context": (1, np.arange(n)), "log_weights": (1, np.arange(n))}
+    kept |= {name: (2, np.arange(n)) for name in ("scalars", "vectors")}
+    kept |= {f"component_{field}": (1, present) for field in Components._fields}
     return Encoded(
         {
-            name: array[index : index + 1].take(np.arange(n), padded[name])
-            if name in padded
+            name: array[index : index + 1].take(kept[name][1], kept[name][0])
+            if name in kept
             else array[index : index + 1].copy()
             for name, array in arrays.items()
         }
@@ -374,6 +405,20 @@ def _describe(folder: Path) -> str:
     if not folder.is_dir():
         return "is not a folder" if folder.exists() else "does not exist"
     return "holds " + (", ".join(sorted(item.name for item in folder.iterdir())) or "nothing")
+
+
+def _few_valued(points: Floats, columns: tuple[str, ...] | None) -> str:
+    found = [j for j, column in enumerate(points.T) if len(np.unique(column)) ** 2 < len(column)]
+    return ", ".join(describe_column(j, columns) for j in found)
+
+
+def _doubts_about_values(few_valued: str) -> tuple[str, ...]:
+    if not few_valued:
+        return ()
+    return (
+        f"X takes few values in {few_valued}: such data have no density, and answers depend on rounding. "
+        "Leave these columns out, or estimate for each of their values.",
+    )
 
 
 def _doubts(frame: Frame) -> tuple[str, ...]:

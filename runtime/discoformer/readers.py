@@ -216,6 +216,9 @@ def _choose(
     double = [column for column in wanted if columns.count(column) > 1]
     if double:
         raise InputError(f"{name} has more than one column {double[0]!r}: rename them, or choose others")
+    twice = [column for column in wanted if wanted.count(column) > 1]
+    if twice:
+        raise InputError(f"column {twice[0]!r} of {name} is asked for more than once: name it once")
     return [columns.index(column) for column in wanted]
 
 
@@ -228,15 +231,13 @@ def _dtype(narrow: bool) -> np.dtype[Any]:
 
 
 def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan
+    return float(cell) if _is_number(cell) else math.nan
 
 
 def _is_number(cell: str) -> bool:
+    """Whether this is a number outside Python too, where 1_000 is none."""
     try:
         float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell

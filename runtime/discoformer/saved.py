@@ -1,12 +1,12 @@
 """An estimate in one file: the encoded context, and which model encoded it.
 
-The file is a NumPy ``.npz`` archive of plain arrays, whatever its name: no pickle, so reading it runs no
-code. The entry ``about`` is JSON: format, model with its SHA-256, diagnostics, columns. Archives carry
-checksums, so a damaged file is an error.
+It is a NumPy ``.npz`` archive of plain arrays, the sample among them, whatever its name: no pickle, so
+reading it runs no code. The entry ``about`` is JSON: format, model with its SHA-256, diagnostics, columns.
+Archives carry checksums, so a damaged file is an error.
 """
 
+import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from discoformer.errors import InputError
 from discoformer.files import atomic
 from discoformer.frame import Frame
+from discoformer.graphs import GIVEN, STATES
 from discoformer.sessions import Float32s
 
 FORMAT = 1  # raised when the meaning of the entries changes
@@ -64,8 +65,9 @@ def read_estimate(path: Path) -> Saved:
         InputError: The file is no estimate, is damaged, or has the format of another version.
         OSError: The file cannot be read.
     """
+    content = io.BytesIO(path.read_bytes())
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with np.load(content, allow_pickle=False) as archive:
             about = json.loads(str(archive["about"]))
             if about["kind"] != _KIND:
                 raise KeyError(f"kind is {about['kind']!r}")
@@ -75,6 +77,13 @@ def read_estimate(path: Path) -> Saved:
                     "estimate again from the data and save that, or use the version that wrote it"
                 )
             arrays = {name: archive[name] for name in archive.files}
+            encoded = {
+                name.removeprefix("encoded."): array
+                for name, array in arrays.items()
+                if name.startswith("encoded.")
+            }
+            if encoded.keys() != GIVEN | STATES:
+                raise KeyError(", ".join(sorted(encoded.keys() ^ (GIVEN | STATES))))
             frame = Frame(**{item.name: _plain(arrays[f"frame.{item.name}"]) for item in fields(Frame)})
             return Saved(
                 model=about["model"],
@@ -83,23 +92,11 @@ def read_estimate(path: Path) -> Saved:
                 frame=frame,
                 diagnostics=about["diagnostics"] | {"warnings": tuple(about["diagnostics"]["warnings"])},
                 columns=None if about["columns"] is None else tuple(about["columns"]),
-                encoded={
-                    name.removeprefix("encoded."): array
-                    for name, array in arrays.items()
-                    if name.startswith("encoded.")
-                },
+                encoded=encoded,
             )
-    except (
-        KeyError,
-        IndexError,
-        TypeError,
-        ValueError,
-        EOFError,
-        AttributeError,
-        zipfile.BadZipFile,
-    ) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except Exception as error:  # a damaged archive may raise anything
         raise InputError(
             f"{path} is no saved estimate, or is damaged ({type(error).__name__}: {error}): save it again by "
             "Estimate.save"

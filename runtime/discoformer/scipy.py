@@ -59,7 +59,7 @@ class DensityEstimate:
             raise InputError(
                 f"bw_method must be None, got {bw_method!r}: the model has no bandwidth to choose, drop it"
             )
-        columns = np.atleast_2d(np.asarray(dataset))
+        columns = np.atleast_2d(np.asanyarray(dataset))
         _check_orientation(columns)
         with _transposed("X", "dataset"):
             X = read_matrix("X", columns.T).values
@@ -118,7 +118,7 @@ class DensityEstimate:
         return self._answer(self._estimate.score, points).T
 
     def _answer(self, ask: Callable[[Floats], AnyFloats], points: Any) -> AnyFloats:
-        columns = np.atleast_2d(np.asarray(points))
+        columns = np.atleast_2d(np.asanyarray(points))
         if columns.shape == (1, self.d):
             columns = columns.T
         if columns.ndim != 2 or len(columns) != self.d:

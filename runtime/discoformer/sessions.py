@@ -8,7 +8,7 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -16,28 +16,30 @@ import numpy as np
 import numpy.typing as npt
 
 from discoformer.errors import DeviceError, DeviceWarning, InputError, MissingExtraError, ModelError, require
+from discoformer.parallel import both
 
 Float32s: TypeAlias = npt.NDArray[np.float32]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
+_BUILDS = {f"onnxruntime{kind}" for kind in ("", "_gpu", "_directml", "_openvino", "_rocm", "_qnn")}
 _GPU_HINT = (
     "install the GPU build alone: pip uninstall onnxruntime onnxruntime-gpu, "
     "then pip install 'discoformer[gpu]'; or pass device='cpu'"
 )
 
 
-def open_sessions(
+def open_pair(
     files: Mapping[Path, bytes],
     device: Device = "auto",
     threads: int | None = None,
     options: Mapping[str, str] | None = None,
-) -> list[Any]:
-    """Opens graphs on one device, all at once: each takes a while.
+) -> tuple[Any, Any]:
+    """Opens two graphs on one device, at once: each takes a while.
 
     Args:
-        files: The ``.onnx`` files, as read, by where they were read from.
+        files: The two ``.onnx`` files, as read, by where they were read from.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where it can be had.
         threads: CPU threads for one operator; onnxruntime's own choice by default.
         options: Of onnxruntime's CUDA provider, such as ``{"device_id": "1"}``.
@@ -56,11 +58,8 @@ def open_sessions(
     ort = require("onnxruntime")
     providers = _providers(ort, device, options or {})
 
-    def start(file: tuple[Path, bytes]) -> Any:
-        return _start(ort, *file, providers, threads)
-
-    with ThreadPoolExecutor(len(files)) as pool:
-        sessions = list(pool.map(start, files.items()))
+    first, second = (partial(_start, ort, *file, providers, threads) for file in files.items())
+    sessions = both(first, second)
     if len(providers) > 1 and any(device_of(session) == "cpu" for session in sessions):
         _report_fallback(device)
     return sessions
@@ -100,7 +99,7 @@ def installed_builds() -> dict[str, str]:
     except MissingExtraError:
         return {}
     found = (folder.stem.rpartition("-") for folder in place.glob("onnxruntime*.dist-info"))
-    return {name.replace("_", "-"): version for name, _, version in sorted(found)}
+    return {name.replace("_", "-"): version for name, _, version in sorted(found) if name in _BUILDS}
 
 
 def two_builds() -> str:

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from discoformer.errors import require
+from discoformer.errors import InputError, require
 from discoformer.inputs import AnyFloats
 
 STDOUT_FORMATS = ("csv", "jsonl")
@@ -189,10 +189,11 @@ def open_file(path: Path, columns: Sequence[str], dtype: np.dtype[Any]) -> Itera
 
     Raises:
         OSError: The file cannot be written; what stood there before is untouched.
+        InputError: Another process is writing it.
         MissingExtraError: Parquet, and pyarrow is not installed.
     """
     partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb", buffering=0) as file:
+    with _open_alone(partial) as file:
         writer = None
         try:
             writer = WRITERS[path.suffix](file, columns, dtype)
@@ -202,6 +203,23 @@ def open_file(path: Path, columns: Sequence[str], dtype: np.dtype[Any]) -> Itera
             error.add_note(_keep(writer, file, partial))
             raise
     partial.replace(path)
+
+
+def _open_alone(partial: Path) -> io.FileIO:
+    """Opens a file to write it anew, unless another process is writing it."""
+    file = io.FileIO(str(partial), "r+", opener=lambda name, flags: os.open(name, flags | os.O_CREAT, 0o666))
+    try:
+        if os.name == "posix":
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.truncate(0)
+    except BlockingIOError as error:
+        file.close()
+        raise InputError(
+            f"{partial} is being written by another process: wait for it, or choose another --out"
+        ) from error
+    return file
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def test_groups_hold_every_context_once_and_little_padding(rng: np.random.Genera
     shapes = [
         (int(n), int(d)) for n, d in zip(rng.integers(2, 3000, 200), rng.integers(1, 5, 200), strict=True)
     ]
-    samples = [model_module._Sample(np.empty(shape), None, None, None) for shape in shapes]  # type: ignore[arg-type]
+    samples = [model_module._Sample(np.empty(shape), None, None, None, "") for shape in shapes]  # type: ignore[arg-type]
     groups = list(model_module._groups(samples))
     assert sorted(i for group in groups for i in group) == list(range(200))
     for group in groups:
@@ -58,6 +58,25 @@ def test_landmarks_in_a_batch(released: discoformer.Model, rng: np.random.Genera
     batch = released.estimate_batch(contexts, landmarks=80)
     assert [p.diagnostics.landmarks for p in batch] == [80, 80, 70]
     assert_alike(batch, [released.estimate(x, landmarks=80) for x in contexts], atol=1e-4)
+
+
+def test_arrays_and_generators_are_batches_too(kde: discoformer.Model, rng: np.random.Generator) -> None:
+    x, w = rng.normal(size=(3, 20, 2)), rng.random((3, 20))
+    alone = [kde.estimate(*pair) for pair in zip(x, w, strict=True)]
+    assert_alike(kde.estimate_batch(x, w), alone, atol=1e-5)
+    assert_alike(kde.estimate_batch(iter(x), iter(w)), alone, atol=1e-5)
+
+
+def test_estimates_keep_their_own_components_alone(
+    released: discoformer.Model, rng: np.random.Generator
+) -> None:
+    many = rng.normal(size=(90, 1)) + 30 * rng.integers(8, size=(90, 1))
+    one = rng.normal(size=(90, 1))
+    batch = released.estimate_batch([many, one])
+    alone = [released.estimate(x) for x in (many, one)]
+    sizes = [[p._encoded.arrays["component_means"].shape for p in found] for found in (batch, alone)]
+    assert sizes[0] == sizes[1]
+    assert sizes[0][0] != sizes[0][1]
 
 
 def test_what_is_wrong_is_named(kde: discoformer.Model, rng: np.random.Generator) -> None:

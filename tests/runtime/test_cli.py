@@ -209,20 +209,21 @@ def test_answers_leave_before_the_next_queries_come(gaussian_folder: Path, namel
 
 
 @pytest.mark.parametrize(("suffix", "size"), [(".npy", 300), (".parquet", 8000)])  # of a second block
-def test_ctrl_c_keeps_what_was_answered(
-    gaussian_folder: Path, nameless: Path, suffix: str, size: int
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_a_signal_keeps_what_was_answered(
+    gaussian_folder: Path, nameless: Path, suffix: str, size: int, number: signal.Signals, said: str
 ) -> None:
     out, partial = nameless.with_name(f"out{suffix}"), nameless.with_name(f"out{suffix}.partial")
     with start(gaussian_folder, nameless, "--query", "-", "--out", out) as process:
         process.stdin.write(b"1,2\n" * 8)
         while not (partial.exists() and partial.stat().st_size > size):
             assert process.poll() is None
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         message = process.stderr.read().decode()
-        assert process.wait(60) == 130
+        assert process.wait(60) == 128 + number
     count = len(read(partial, suffix))
     assert count in {4, 8}
-    assert message == f"Error: interrupted\nStopped after {count} rows of answers, kept in {partial}\n"
+    assert message == f"Error: {said}\nStopped after {count} rows of answers, kept in {partial}\n"
     assert not out.exists()
 
 
@@ -334,6 +335,15 @@ def test_errors_name_columns(kde_folder: Path, tmp_path: Path) -> None:
     query = tmp_path / "q.csv"
     query.write_text("1,2\n")
     assert "q.csv has 2 columns, where 3 are needed" in run(kde_folder, three, "--query", query).stderr
+
+
+def test_the_column_of_weights_may_be_named_among_the_columns(kde_folder: Path, tmp_path: Path) -> None:
+    data, rng = tmp_path / "x.csv", np.random.default_rng(0)
+    np.savetxt(data, rng.random((60, 3)), delimiter=",", header="a,b,w", comments="")
+    expected = run(kde_folder, data, "--columns", "a,b", "--weights", "w").stdout
+    assert expected.startswith("a,b,log_density,")
+    assert run(kde_folder, data, "--columns", "a,b,w", "--weights", "w").stdout == expected
+    assert "'a' of" in run(kde_folder, data, "--columns", "a,a").stderr
 
 
 def test_landmarks_are_said(kde_folder: Path, tmp_path: Path) -> None:

@@ -124,6 +124,9 @@ def test_diagnostics(gaussian: discoformer.Model, rng: np.random.Generator) -> N
     assert (plain.seed, plain.shrinkage, plain.warnings) == ("whitened", 0, ())
     few = gaussian.estimate(rng.normal(size=(10, 3))).diagnostics
     assert "below 4 x 3 columns" in few.warnings[0]
+    two = np.c_[rng.normal(size=300), rng.integers(2, size=300)]
+    doubt = gaussian.estimate(pd.DataFrame(two, columns=["a", "b"])).diagnostics.warnings[0]
+    assert "X takes few values in column 1 ('b')" in doubt
     member = rng.integers(2, size=300)[:, None]
     high = gaussian.estimate(6 * member + rng.normal(size=(300, 45))).diagnostics
     assert "standardised" in high.warnings[0]

@@ -1,5 +1,7 @@
 """Landmarks stand for the whole context, whatever its order; weights count as repetitions."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,8 +83,25 @@ def test_the_network_reads_landmarks_and_says_so(kde: discoformer.Model, rng: np
     assert some.diagnostics.effective_size == whole.diagnostics.effective_size
     assert not np.array_equal(some.log_density(y), whole.log_density(y))
     np.testing.assert_allclose(some.density(y), whole.density(y), atol=0.03)
-    with pytest.raises(discoformer.InputError, match=r"landmarks must be 1 or more, .* got 0"):
-        kde.estimate(x, landmarks=0)
+    for wrong in (0, -3, 10.5):
+        with pytest.raises(discoformer.InputError, match=rf"landmarks must be 1 or more, .* got {wrong}"):
+            kde.estimate(x, landmarks=wrong)  # type: ignore[arg-type]
+
+
+def test_points_that_are_worth_more_are_read_once(kde: discoformer.Model, rng: np.random.Generator) -> None:
+    p = kde.estimate(rng.normal(size=(100, 2)), effective_size=10_000)
+    assert p.diagnostics.landmarks == 100
+    assert len(np.unique(p._encoded.arrays["context"][0], axis=0)) == 100
+    np.testing.assert_allclose(np.exp(p._encoded.arrays["log_weights"]), 0.01, rtol=0.02)
+
+
+def test_more_landmarks_than_in_training_are_a_doubt(
+    other_folder: Callable[..., Path], rng: np.random.Generator
+) -> None:
+    model = discoformer.load(other_folder(query={"landmarks": "50"}), "cpu")
+    x = rng.normal(size=(90, 2))
+    assert model.estimate(x).diagnostics.warnings == ()
+    assert "reads 60 rows, more than the 50" in model.estimate(x, landmarks=60).diagnostics.warnings[0]
 
 
 @pytest.mark.filterwarnings("ignore::discoformer.RangeWarning")

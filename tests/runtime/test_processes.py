@@ -53,17 +53,18 @@ def test_a_worker_may_estimate_too(released: discoformer.Model) -> None:
         np.testing.assert_array_equal(p.log_density(x), released.estimate(x).log_density(x))
 
 
-def test_a_forked_child_ends_by_itself() -> None:
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_forked_child_ends_by_itself(kept: bool) -> None:
     """As the workers of a server do that loads its model before it forks; with its own status."""
     code = (
         "import os, signal, sys, numpy, discoformer\n"
         "x = numpy.random.default_rng(0).normal(size=(60, 2))\n"
         "p = discoformer.load('gmm', 'cpu', 2).estimate(x)\n"
         "expected = p.score(x)\n"
+        f"if not {kept}: del p\n"
         "child = os.fork()\n"
         "signal.alarm(60)\n"  # what hangs is killed, and has another status
-        "same = (p.score(x) == expected).all()\n"
-        "del p\n"
+        f"same = not {kept} or (p.score(x) == expected).all()\n"
         "if child == 0: sys.exit(7 if same else 1)\n"
         "status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])\n"
         "sys.exit(0 if same and status == 7 else 1)"
@@ -78,6 +79,23 @@ def test_a_pickle_names_the_model_and_opens_it_when_it_is_needed(released: disco
     assert (copy.metadata, copy.folder, copy.device) == (released.metadata, released.folder, "cpu")
     x = QUERIES[0]
     np.testing.assert_array_equal(copy.estimate(x).log_density(x), released.estimate(x).log_density(x))
+
+
+def test_copies_share_their_sessions(released: discoformer.Model) -> None:
+    """A pool unpickles the estimate for every task: it must not open the model for each."""
+    copies = [pickle.loads(pickle.dumps(released)) for _ in range(5)]
+    with ThreadPoolExecutor(5) as pool:
+        assert len({id(opened) for opened in pool.map(lambda copy: copy.graphs._sessions(), copies)}) == 1
+
+
+def test_estimates_late_in_the_life_of_the_interpreter() -> None:
+    code = (
+        "import atexit, numpy, discoformer\n"
+        "x = numpy.random.default_rng(0).normal(size=(60, 2))\n"
+        "atexit.register(lambda: print(discoformer.estimate(x).log_density(x).shape))"
+    )
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, check=True, timeout=120, capture_output=True).stdout == b"(60,)\n"
 
 
 def test_threads_estimate_and_query_at_once(released: discoformer.Model) -> None:

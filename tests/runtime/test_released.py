@@ -1,11 +1,14 @@
 """The released model, as a user meets it: sane answers, and the invariances that the README promises."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_diabetes
 
 import discoformer
+from discoformer.components import Components, evaluate
 from discoformer.errors import ModelNotFoundError
 from discoformer.inputs import Floats
 from discoformer.model import DEFAULT_NAME, find_folder
@@ -152,3 +155,32 @@ def test_density_falls_and_score_points_inward_along_every_far_ray(
 def test_metadata(model: discoformer.Model) -> None:
     assert model.metadata.name == DEFAULT_NAME
     assert model.metadata.trained_dim[0] == 1
+
+
+def _far_apart(rng: np.random.Generator) -> Floats:
+    return np.r_[rng.normal(size=(200, 2)), rng.normal([1000, 0], size=(200, 2))]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng: load_diabetes().data,  # one column is binary, others are rounded
+        lambda rng: np.c_[rng.normal(size=500), rng.integers(0, 2, 500)],
+        lambda rng: np.c_[rng.normal(size=500), rng.integers(0, 2, 500) + 1e-3 * rng.normal(size=500)],
+        lambda rng: rng.integers(0, 4, (100, 2)).astype(float),
+        _far_apart,
+    ],
+    ids=["diabetes", "binary", "jittered", "lattice", "far apart"],
+)
+def test_the_network_keeps_near_its_components_on_data_unlike_its_training(
+    model: discoformer.Model, rng: np.random.Generator, draw: Callable[[np.random.Generator], Floats]
+) -> None:
+    """Without the taming of each vector by its own length it went off by 1e6 nats."""
+    x = draw(rng)
+    p = model.estimate(x)
+    arrays = p._encoded.arrays
+    components = Components(*(arrays[f"component_{field}"].astype(float) for field in Components._fields))
+    base = evaluate(components, p.frame.to_frame(x)[None])
+    off = p.log_density(x) - p.frame.log_density_to_data(base.log_density[0])
+    assert np.median(np.abs(off)) < 4
+    assert np.abs(off).max() < 300

@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +132,41 @@ def test_model_files_that_changed_are_refused(
     changed = discoformer.load(other_folder(query={"exporter": "a later version"}), "cpu")
     with pytest.raises(discoformer.ModelError, match="estimate again"):
         discoformer.load_estimate(tmp_path / "p", changed)
+
+
+def test_many_writers_and_a_reader_do_not_meet(
+    estimate: discoformer.Estimate, kde: discoformer.Model, tmp_path: Path
+) -> None:
+    path = tmp_path / "p"
+    estimate.save(path)
+    path.chmod(0o600)
+    with ThreadPoolExecutor(5) as pool:
+        writers = [pool.submit(estimate.save, path) for _ in range(40)]
+        readers = [pool.submit(discoformer.load_estimate, path, kde) for _ in range(20)]
+    assert all(done.exception() is None for done in (*writers, *readers))
+    assert [item.name for item in tmp_path.iterdir()] == ["p"]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_stays_a_link(estimate: discoformer.Estimate, kde: discoformer.Model, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    estimate.save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert discoformer.load_estimate(tmp_path / "file", kde).columns == estimate.columns
+
+
+def test_a_numpy_number_as_effective_size_can_be_saved(
+    kde: discoformer.Model, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    p = kde.estimate(rng.normal(size=(40, 2)), effective_size=np.float32(20))  # type: ignore[arg-type]
+    p.save(tmp_path / "p")
+    assert discoformer.load_estimate(tmp_path / "p", kde).diagnostics.effective_size == 20
+
+
+def test_what_is_not_complete_is_refused(
+    estimate: discoformer.Estimate, kde: discoformer.Model, tmp_path: Path
+) -> None:
+    del estimate._encoded.arrays["scalars"]
+    estimate.save(tmp_path / "p")
+    with pytest.raises(discoformer.InputError, match=r"damaged .*scalars"):
+        discoformer.load_estimate(tmp_path / "p", kde)

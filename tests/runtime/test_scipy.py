@@ -122,3 +122,9 @@ def test_scipy_is_not_needed() -> None:
     )
     command = [sys.executable, "-W", "error", "-c", code]
     assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout == "(2,)\n"
+
+
+def test_masked_entries_are_refused() -> None:
+    x = np.ma.masked_greater(np.random.default_rng(0).normal(size=(2, 50)), 1.5)
+    with pytest.raises(discoformer.InputError, match="masked"):
+        DensityEstimate(x)

@@ -231,3 +231,13 @@ def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delitem(sys.modules, "pyarrow.parquet")
     with pytest.raises(MissingExtraError, match=r"pip install 'discoformer\[io\]'"):
         read_table(path)
+
+
+def test_underscores_make_no_numbers(tmp_path: Path) -> None:
+    """Python reads 2019_01 as a number; in a file it is a name."""
+    path = tmp_path / "t.csv"
+    path.write_text("2019_01,2019_02\n1,2\n")
+    assert read_table(path).columns == ("2019_01", "2019_02")
+    path.write_text("a\n1_0\n")
+    with pytest.raises(InputError, match="holds '1_0'"):
+        read_table(path)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 
-from discoformer.errors import MissingExtraError
+from discoformer.errors import InputError, MissingExtraError
 from discoformer.writers import WRITERS, open_file
 
 NAMES = ("a", "b c", 'd"')
@@ -140,3 +140,16 @@ def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(MissingExtraError, match=r"pip install 'discoformer\[io\]'"):
         fill(tmp_path / "t.parquet", [])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_another_job_is_writing_is_left_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    with open_file(path, ["a"], np.dtype(float)) as first:
+        first.write(np.ones((2, 1)))
+        with (
+            pytest.raises(InputError, match="being written by another process"),
+            open_file(path, ["a"], np.dtype(float)),
+        ):
+            pass
+        first.write(np.ones((1, 1)))
+    assert path.read_text() == "a\n1.0\n1.0\n1.0\n"

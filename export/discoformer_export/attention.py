@@ -7,17 +7,16 @@ To PyTorch it is one operator, so that tracing sees its shapes alone; to the exp
 # mypy: ignore-errors
 # (The function is a program in ONNX, which onnxscript reads: its types are not Python's.)
 
-import torch
 from onnxscript import FLOAT, graph, script
 from onnxscript import opset18 as op
-from torch import Tensor
+from torch import Tensor, library
 
 from discoformer_training.attention import attend_plain
 
 BLOCK = 128  # queries at a time
 
 
-@torch.library.custom_op("discoformer::attend", mutates_args=())
+@library.custom_op("discoformer::attend", mutates_args=())
 def attend_scanned(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """Attend, as the exported Scan does; here by the formula."""
     return attend_plain(queries, keys, values)

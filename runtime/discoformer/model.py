@@ -6,14 +6,14 @@ estimate in four steps: its frame, its components, its landmarks (all of it, unl
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from discoformer.components import ABSENT, Components, fit_components
+from discoformer.components import Components
 from discoformer.errors import (
     DeviceWarning,
     InputError,
@@ -23,25 +23,24 @@ from discoformer.errors import (
     require,
 )
 from discoformer.estimates import Diagnostics, Estimate
-from discoformer.frame import Frame, fit_frame, present_rows
 from discoformer.graphs import FILES, Encoded, Graphs
-from discoformer.inputs import Floats, describe_column, read_matrix, read_weights
-from discoformer.landmarks import take_landmarks
 from discoformer.metadata import Metadata
-from discoformer.parallel import both, in_turn
+from discoformer.parallel import both
+from discoformer.samples import (
+    Sample,
+    Say,
+    components_of,
+    graph_inputs,
+    groups,
+    landmarks_of,
+    one_of,
+    read_sample,
+    say_nothing,
+)
 from discoformer.saved import read_estimate
-from discoformer.sessions import Device, Float32s, two_builds
-
-Say: TypeAlias = Callable[[str], None]
+from discoformer.sessions import Device, two_builds
 
 DEFAULT_NAME = "gmm"
-_BATCH_POINTS = 2**16  # padded context points of the data sets that are encoded together, at most
-_BATCH_FILL = 0.7  # share of them that is not padding, at least
-_BATCH_DIM = 16  # columns from which on data sets are quicker one by one
-
-
-def _say_nothing(stage: str) -> None:
-    pass
 
 
 def load(
@@ -82,13 +81,11 @@ def estimate(
     """
     require("onnxruntime")  # before any work is done
 
-    def look() -> tuple[_Sample, Components]:
-        sample = _read(X, weights, effective_size)
-        return sample, _components([sample])
+    def look() -> tuple[Sample, Components]:
+        sample = read_sample(X, weights, effective_size)
+        return sample, components_of([sample])
 
-    # The first time, the model opens while the sample is looked at.
-    at_once = in_turn if _default_model.cache_info().currsize else both
-    (sample, components), model = at_once(look, _default_model)
+    (sample, components), model = both(look, _default_model)  # which takes a while the first time
     model._warn_of_range([sample])
     return model._encode([sample], components, landmarks)[0]
 
@@ -154,7 +151,7 @@ class Model:
         weights: Any = None,
         effective_size: float | None = None,
         landmarks: int | None = None,
-        say: Say = _say_nothing,
+        say: Say = say_nothing,
     ) -> Estimate:
         """Encodes a context once, to be queried as often as wanted.
 
@@ -175,9 +172,9 @@ class Model:
         Warns:
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
-        sample = _read(X, weights, effective_size, say)
+        sample = read_sample(X, weights, effective_size, say)
         self._warn_of_range([sample])
-        return self._encode([sample], _components([sample], say), landmarks, say)[0]
+        return self._encode([sample], components_of([sample], say), landmarks, say)[0]
 
     def estimate_batch(
         self, contexts: Iterable[Any], weights: Iterable[Any] | None = None, landmarks: int | None = None
@@ -208,48 +205,48 @@ class Model:
         samples = []
         for index, (X, w) in enumerate(zip(contexts, weights, strict=True)):
             try:
-                samples.append(_read(X, w))
+                samples.append(read_sample(X, w))
             except InputError as error:
                 raise type(error)(f"contexts[{index}]: {error}") from error
         self._warn_of_range(samples)
         estimates: dict[int, Estimate] = {}
-        for group in _groups(samples):
+        for group in groups(samples):
             alike = [samples[i] for i in group]
-            estimates |= zip(group, self._encode(alike, _components(alike), landmarks), strict=True)
+            estimates |= zip(group, self._encode(alike, components_of(alike), landmarks), strict=True)
         return [estimates[i] for i in range(len(samples))]
 
     def _encode(
         self,
-        samples: "list[_Sample]",
+        samples: list[Sample],
         components: Components,
         landmarks: int | None,
-        say: Say = _say_nothing,
+        say: Say = say_nothing,
     ) -> list[Estimate]:
         """Estimates of samples that have one dimension, from their components."""
         most = self.metadata.landmarks if landmarks is None else landmarks
         if not isinstance(most, (int, np.integer)) or most < 1:
             raise InputError(f"landmarks must be 1 or more, or None for the model's own, got {landmarks}")
-        read = [_landmarks(sample, int(most)) for sample in samples]
-        given = _given([sample.frame for sample in samples], components, read)
+        read = [landmarks_of(sample, int(most)) for sample in samples]
+        given = graph_inputs([sample.frame for sample in samples], components, read)
         say(f"encoding {given['context'].shape[1]} points")
         states = self.graphs.encode(given)
         return [
             Estimate(
                 self.graphs,
                 sample.frame,
-                _one(i, len(read[i][0]), given | states),
+                one_of(i, len(read[i][0]), given | states),
                 self._diagnose(sample, len(read[i][0])),
                 sample.columns,
             )
             for i, sample in enumerate(samples)
         ]
 
-    def _warn_of_range(self, samples: "list[_Sample]") -> None:
+    def _warn_of_range(self, samples: list[Sample]) -> None:
         texts = dict.fromkeys(" ".join(self.metadata.out_of_range(*sample.z.shape)) for sample in samples)
         for text in filter(None, texts):
             warnings.warn(text, RangeWarning, stacklevel=3)
 
-    def _diagnose(self, sample: "_Sample", landmarks: int) -> Diagnostics:
+    def _diagnose(self, sample: Sample, landmarks: int) -> Diagnostics:
         n, dim = sample.z.shape
         return Diagnostics(
             n=n,
@@ -260,116 +257,12 @@ class Model:
             landmarks=landmarks,
             device=self.device,
             warnings=self.metadata.out_of_range(n, dim)
-            + _doubts(sample.frame)
-            + _doubts_about_values(sample.few_valued)
+            + sample.doubts()
             + self.metadata.doubts_about_landmarks(landmarks),
         )
 
     def __repr__(self) -> str:
         return f"Model({self.metadata.name!r}, version={self.metadata.version!r}, device={self.device!r})"
-
-
-class _Sample(NamedTuple):
-    """A context, read and brought to its frame."""
-
-    z: Floats  # (n, D) points of positive weight
-    w: Floats  # (n,) their weights, of sum 1
-    frame: Frame
-    columns: tuple[str, ...] | None
-    few_valued: str  # the columns that take few values, as messages call them; empty where there are none
-
-
-def _read(X: Any, weights: Any, effective_size: float | None = None, say: Say = _say_nothing) -> _Sample:
-    matrix = read_matrix("X", X)
-    points, w = present_rows(
-        matrix.values, None if weights is None else read_weights(weights, len(matrix.values))
-    )
-    if effective_size is not None and not 1 <= effective_size < np.inf:
-        raise InputError(f"effective_size must be finite and 1 or more, got {effective_size}")
-    effective_size = None if effective_size is None else float(effective_size)
-    say(f"finding the frame of {len(w)} points")
-    frame = fit_frame(points, w, effective_size, matrix.columns)
-    return _Sample(frame.to_frame(points), w, frame, matrix.columns, _few_valued(points, matrix.columns))
-
-
-def _landmarks(sample: _Sample, most: int) -> tuple[Floats, Floats]:
-    """The points (n, D) that the network reads, and what each counts for (n,)."""
-    size = np.array([sample.frame.effective_size])
-    points, counts = (found[0] for found in take_landmarks(sample.z[None], sample.w[None], size, most))
-    if len(points) <= len(sample.z):
-        return points, counts
-    points, which = np.unique(points, axis=0, return_inverse=True)  # some were taken more than once
-    merged = np.zeros(len(points))
-    np.add.at(merged, which.ravel(), counts)
-    return points, merged
-
-
-def _components(samples: list[_Sample], say: Say = _say_nothing) -> Components:
-    """The components of samples that have one dimension."""
-    sizes = np.array([sample.frame.effective_size for sample in samples])
-    z, w = (_padded([getattr(sample, name) for sample in samples]) for name in ("z", "w"))
-    say(f"fitting components to {w.shape[1]} points")
-    return fit_components(z, w, sizes)
-
-
-def _groups(samples: list[_Sample]) -> Iterator[list[int]]:
-    """Which samples are encoded together: of one dimension, of similar size, not too many."""
-    order = sorted(range(len(samples)), key=lambda i: samples[i].z.shape[::-1])
-    group: list[int] = []
-    points = 0
-    for i in order:
-        n, dim = samples[i].z.shape
-        padded = (len(group) + 1) * n
-        fits = padded <= _BATCH_POINTS and points + n >= _BATCH_FILL * padded and dim <= _BATCH_DIM
-        if group and not (fits and samples[group[0]].z.shape[1] == dim):
-            yield group
-            group, points = [], 0
-        group.append(i)
-        points += n
-    if group:
-        yield group
-
-
-def _given(
-    frames: list[Frame], components: Components, read: list[tuple[Floats, Floats]]
-) -> dict[str, Float32s]:
-    """The inputs of the encode graph, for frames, components and landmarks of B data sets."""
-    weights = _padded([counts / counts.sum() for _, counts in read])
-    with np.errstate(divide="ignore"):
-        log_weights = np.log(weights)
-    given = {
-        "context": _padded([points for points, _ in read]),
-        "log_weights": np.maximum(log_weights, np.finfo(np.float32).min),  # padding has none
-        "precision_root": np.stack([frame.precision_root for frame in frames]),
-        "log_det_precision": np.array([frame.log_det_precision for frame in frames]),
-        "effective_size": np.array([frame.effective_size for frame in frames]),
-    } | {f"component_{name}": array for name, array in components._asdict().items()}
-    return {name: array.astype(np.float32) for name, array in given.items()}
-
-
-def _padded(arrays: list[Floats]) -> Floats:
-    """Arrays (n, ...) stacked (B, N, ...), zeros after the end of the shorter ones."""
-    longest = max(len(array) for array in arrays)
-    stacked = np.zeros((len(arrays), longest, *arrays[0].shape[1:]))
-    for row, array in zip(stacked, arrays, strict=True):
-        row[: len(array)] = array
-    return stacked
-
-
-def _one(index: int, n: int, arrays: Mapping[str, Float32s]) -> Encoded:
-    """One data set of n context points out of a batch."""
-    present = np.flatnonzero(arrays["component_log_scale"][index] > 0.5 * ABSENT)
-    kept = {"context": (1, np.arange(n)), "log_weights": (1, np.arange(n))}
-    kept |= {name: (2, np.arange(n)) for name in ("scalars", "vectors")}
-    kept |= {f"component_{field}": (1, present) for field in Components._fields}
-    return Encoded(
-        {
-            name: array[index : index + 1].take(kept[name][1], kept[name][0])
-            if name in kept
-            else array[index : index + 1].copy()
-            for name, array in arrays.items()
-        }
-    )
 
 
 @cache
@@ -405,32 +298,3 @@ def _describe(folder: Path) -> str:
     if not folder.is_dir():
         return "is not a folder" if folder.exists() else "does not exist"
     return "holds " + (", ".join(sorted(item.name for item in folder.iterdir())) or "nothing")
-
-
-def _few_valued(points: Floats, columns: tuple[str, ...] | None) -> str:
-    found = [j for j, column in enumerate(points.T) if len(np.unique(column)) ** 2 < len(column)]
-    return ", ".join(describe_column(j, columns) for j in found)
-
-
-def _doubts_about_values(few_valued: str) -> tuple[str, ...]:
-    if not few_valued:
-        return ()
-    return (
-        f"X takes few values in {few_valued}: such data have no density, and answers depend on rounding. "
-        "Leave these columns out, or estimate for each of their values.",
-    )
-
-
-def _doubts(frame: Frame) -> tuple[str, ...]:
-    """One sentence for each way in which the frame is less than exact."""
-    size, dim = frame.effective_size, len(frame.center)
-    if frame.shrinkage > 0:
-        return (
-            f"The effective size {size:.4g} is below 4 x {dim} columns: correlations are shrunk by "
-            f"{frame.shrinkage:.2g}, and the estimate depends on how the columns are chosen.",
-        )
-    if frame.seed == "standardised":
-        return (
-            "The frame was found from standardised columns, so the estimate depends on how these are chosen.",
-        )
-    return ()

@@ -26,14 +26,9 @@ def both(here: Callable[[], A], beside: Callable[[], B]) -> tuple[A, B]:
     try:
         thread.start()
     except RuntimeError:
-        return in_turn(here, beside)
+        return here(), beside()
     try:
         found = here()
     finally:
         thread.join()
     return found, coming.result()
-
-
-def in_turn(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
-    """Calls one function, then the other."""
-    return first(), second()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import discoformer
-from discoformer import model as model_module
+from discoformer import samples as module
 
 SHAPES = st.lists(st.tuples(st.integers(2, 40), st.integers(1, 3)), max_size=6)
 
@@ -42,14 +42,14 @@ def test_groups_hold_every_context_once_and_little_padding(rng: np.random.Genera
     shapes = [
         (int(n), int(d)) for n, d in zip(rng.integers(2, 3000, 200), rng.integers(1, 5, 200), strict=True)
     ]
-    samples = [model_module._Sample(np.empty(shape), None, None, None, "") for shape in shapes]  # type: ignore[arg-type]
-    groups = list(model_module._groups(samples))
+    samples = [module.Sample(np.empty(shape), None, None, None, "") for shape in shapes]  # type: ignore[arg-type]
+    groups = list(module.groups(samples))
     assert sorted(i for group in groups for i in group) == list(range(200))
     for group in groups:
         sizes = [shapes[i][0] for i in group]
         assert {shapes[i][1] for i in group} == {shapes[group[0]][1]}
-        assert sum(sizes) >= model_module._BATCH_FILL * max(sizes) * len(sizes)
-        assert max(sizes) * len(sizes) <= model_module._BATCH_POINTS
+        assert sum(sizes) >= module._BATCH_FILL * max(sizes) * len(sizes)
+        assert max(sizes) * len(sizes) <= module._BATCH_POINTS
     assert len(groups) < 100
 
 

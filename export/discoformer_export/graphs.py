@@ -91,9 +91,12 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attend: Attend = attend_plain
+    with_shapes: bool = True  # of all values: quicker to open, but tract cannot read the names of their axes
 
 
 AXES: dict[str, tuple[str | None, ...]] = {
+    "data": ("B", "N", "D"),
+    "data_log_weights": ("B", "N"),
     "context": ("B", "N", "D"),
     "queries": ("B", "M", "D"),
     "log_weights": ("B", "N"),
@@ -105,8 +108,11 @@ AXES: dict[str, tuple[str | None, ...]] = {
     "component_factors": ("B", "K", "D", "D"),
     "component_freedom": ("B", "K"),
     "scalars": ("B", None, "N", None),
-    "vectors": ("B", None, "N", None, "D"),
+    "vectors": ("B", None, "N", "D", None),
     "sample": ("B", None),
+    "center": ("B", "D"),
+    "linear": ("B", "D", "D"),
+    "log_abs_det": ("B",),
     "log_density": ("B", "M"),
     "score": ("B", "M", "D"),
 }
@@ -115,7 +121,7 @@ CONTEXT = ("context", "log_weights", "precision_root", "log_det_precision", "eff
 _STATES = ("scalars", "vectors", "sample")
 _ANSWERS = ("log_density", "score")
 GRAPHS = {
-    "core": Graph(Core, ("context", "queries", *CONTEXT[1:]), _ANSWERS),
+    "core": Graph(Core, ("context", "queries", *CONTEXT[1:]), _ANSWERS, with_shapes=False),
     "encode": Graph(Encode, CONTEXT, _STATES, attend_scanned),
     "query": Graph(Query, ("queries", *_STATES, "log_weights", "precision_root", *COMPONENTS), _ANSWERS),
 }
@@ -144,6 +150,6 @@ def example_inputs(
         "component_factors": torch.eye(dim) + 0.3 * normal(batch, components, dim, dim).tril() / dim**0.5,
         "component_freedom": 5 + 100 * torch.rand(batch, components, generator=generator),
         "scalars": normal(batch, config.blocks, n, config.scalars),
-        "vectors": normal(batch, config.blocks, n, config.channels, dim),
+        "vectors": normal(batch, config.blocks, n, dim, config.channels),
         "sample": normal(batch, config.sample + 2),
     }

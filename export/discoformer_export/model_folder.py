@@ -14,9 +14,11 @@ import torch
 from safetensors.torch import save
 
 from discoformer_export.errors import ExportError
+from discoformer_export.frame_file import frame_file
 from discoformer_export.graphs import GRAPHS
 from discoformer_export.onnx_files import OPSET, to_onnx
-from discoformer_export.parity import Parity, measure, to_json
+from discoformer_export.parity import Parity, measure, measure_raw, to_json
+from discoformer_export.raw_file import raw_file
 from discoformer_training.checkpoint import load_checkpoint, load_network
 from discoformer_training.config import TrainConfig
 
@@ -77,6 +79,9 @@ def release(
         models[graph_name] = to_onnx(graph, network, metadata)
     say("measuring parity")
     report = measure(models, network)
+    models["frame"] = frame_file(stream.landmarks, metadata)
+    models["discoformer"] = raw_file(models["frame"], models["core"], metadata)
+    report += measure_raw(models["discoformer"], network)
     failed = [parity for parity in report if not parity.passed]
     if failed:
         raise ExportError(
@@ -85,8 +90,10 @@ def release(
 
     files = {f"{graph_name}.onnx": model.SerializeToString() for graph_name, model in models.items()}
     files["weights.safetensors"] = weights
-    files["config.json"] = _as_json(_description(config, metadata, progress.tokens, progress.seconds))
     files["parity.json"] = _as_json(to_json(report))
+    description = _description(config, metadata, progress.tokens, progress.seconds)
+    hashes = {file_name: hashlib.sha256(content).hexdigest() for file_name, content in files.items()}
+    files["config.json"] = _as_json(description | {"files": hashes})  # which the runtime checks
     out.mkdir(parents=True, exist_ok=True)
     for file_name, content in files.items():
         _write(out / file_name, content)

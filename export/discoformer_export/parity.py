@@ -5,6 +5,7 @@ max |got - reference| / (1 + max |reference|); that of PyTorch in float32 stands
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
+from discoformer_export.golden import answer_raw, raw_inputs
 from discoformer_export.graphs import CONTEXT, GRAPHS, Graph, example_inputs
 from discoformer_training.network import Context, DiScoFormer
 
@@ -29,6 +31,7 @@ GRID = [  # B, N, M, D, K: none was traced
     (1, 777, 64, 30, 12),
     (1, 2048, 16, 5, 1),
 ]
+RAW_CASES = ("five_in_plane", "line", "ten_columns", "few_for_ten", "weights", "padded_batch", "units")
 TOLERANCE = 1e-4
 
 
@@ -41,7 +44,7 @@ class Parity:
     n: int
     m: int
     dim: int
-    components: int
+    components: int  # 0 where the file finds them itself
     onnx_error: float
     torch_error: float
 
@@ -53,10 +56,7 @@ class Parity:
 
 def measure(models: Mapping[str, onnx.ModelProto], network: DiScoFormer) -> list[Parity]:
     """Compare every graph with the network at every size of the grid."""
-    sessions = {
-        name: onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-        for name, model in models.items()
-    }
+    sessions = {name: _session(model) for name, model in models.items()}
     report = []
     for sizes in GRID:
         inputs = example_inputs(network.config, *sizes, seed=1)
@@ -70,10 +70,25 @@ def measure(models: Mapping[str, onnx.ModelProto], network: DiScoFormer) -> list
                 Parity(
                     name,
                     *sizes,
-                    _error(got, reference),
-                    _error([x.numpy() for x in single], reference),
+                    _error(got, _arrays(reference)),
+                    _error(_arrays(single), _arrays(reference)),
                 )
             )
+    return report
+
+
+def measure_raw(model: onnx.ModelProto, network: DiScoFormer) -> list[Parity]:
+    """Compare the file for raw data with the runtime's own frame and components before the network."""
+    session = _session(model)
+    double = deepcopy(network).double()
+    report = []
+    for inputs in (case for name, case in raw_inputs().items() if name in RAW_CASES):
+        reference, single = (answer_raw(net, inputs) for net in (double, network))
+        got = session.run(list(reference), inputs)
+        expected = list(reference.values())
+        errors = _error(got, expected), _error(list(single.values()), expected)
+        (batch, n, dim), m = inputs["context"].shape, inputs["queries"].shape[1]
+        report.append(Parity("discoformer", batch, n, m, dim, 0, errors[0], errors[1]))
     return report
 
 
@@ -103,9 +118,14 @@ def _run_torch(
     return list(module.to(dtype)(*(inputs[name].to(dtype) for name in graph.inputs)))
 
 
-def _error(got: list[np.ndarray], reference: list[Tensor]) -> float:
-    errors = [
-        np.abs(a - b.numpy()).max() / (1 + np.abs(b.numpy()).max())
-        for a, b in zip(got, reference, strict=True)
-    ]
+def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def _arrays(values: list[Tensor]) -> list[np.ndarray]:
+    return [value.numpy() for value in values]
+
+
+def _error(got: list[np.ndarray], reference: list[np.ndarray]) -> float:
+    errors = [np.abs(a - b).max() / (1 + np.abs(b).max()) for a, b in zip(got, reference, strict=True)]
     return float(max(errors))

@@ -42,17 +42,16 @@ def with_axes_of(values: Array, array: Array) -> Array:
     return values[(..., *[None] * (array.ndim - values.ndim))]
 
 
-def one_hot(index: list[int], like: Array) -> Array:
-    """Rows like those of an array (B, n), with a one at each index and zeros elsewhere."""
-    one = library(like).zeros_like(like)
-    for b, k in enumerate(index):
-        one[b, k] = 1
-    return one
+def one_hot(index: Array, like: Array) -> Array:
+    """Rows like those of an array (B, n), with a one at each index (B,) and zeros elsewhere."""
+    xp = library(like)
+    one = xp.ones_like(like)
+    return xp.where(index_range(like.shape[-1], like) == index[:, None], one, 0 * one)
 
 
 def first_of_greatest(values: Array) -> Array:
     """One at the first of the greatest values (B, n), zero elsewhere."""
-    return one_hot(library(values).argmax(ties_to_first(values), -1).tolist(), values)
+    return one_hot(library(values).argmax(ties_to_first(values), -1), values)
 
 
 def ties_to_first(values: Array) -> Array:
@@ -75,6 +74,16 @@ def identity_like(like: Array) -> Array:
 def trace(matrix: Array) -> Array:
     """Sum of the diagonal of matrices (..., D, D)."""
     return library(matrix).linalg.diagonal(matrix).sum(-1)
+
+
+def cholesky(matrix: Array) -> Array:
+    """Lower triangular roots L of positive definite matrices (..., D, D) = L L^T."""
+    return library(matrix).linalg.cholesky(matrix)
+
+
+def inverse_root(root: Array) -> Array:
+    """Inverses of lower triangular matrices (..., D, D)."""
+    return library(root).linalg.inv(root)
 
 
 def log_diagonal(root: Array) -> Array:

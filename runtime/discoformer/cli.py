@@ -210,6 +210,36 @@ def bench(
         click.echo(to_markdown(timings), nl=False)
 
 
+@main.command()
+@_model
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for any free one."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--browser/--no-browser", default=True, help="Open the page in a browser, or do not.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the site into this folder, to be hosted anywhere, instead of serving it.",
+)
+@click.option(
+    "--onnxruntime-web",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with the files of onnxruntime-web; by default they are fetched once and kept in a cache.",
+)
+def play(
+    model: str, port: int, host: str, browser: bool, out: Path | None, onnxruntime_web: Path | None
+) -> None:
+    """A page in which the model runs in the browser: draw points, see their density and score.
+
+    Served on this machine until Ctrl-C, or written with --out.
+    """
+    from discoformer.play.command import play
+
+    with _errors_as_messages():
+        play(model, host, port, browser, out, onnxruntime_web)
+
+
 def _numbers(option: str, text: str) -> list[int]:
     try:
         numbers = [int(part) for part in text.split(",")]

@@ -1,20 +1,7 @@
-r"""The components: a Bayesian Gaussian mixture of the context in its frame, which the network refines.
+"""The components: a Bayesian Gaussian mixture of the context in its frame, which the network refines.
 
-Variational Bayes (Bishop, *Pattern Recognition and Machine Learning*, 2006, section 10.2), with the number of
-components and the prior read from the context. For frame points ``z_i`` that count ``w_i`` each (their weight
-times the effective size), responsibilities ``r_ik`` and moments::
-
-    n_k = sum_i w_i r_ik     s_k = sum_i w_i r_ik z_i     Q_k = sum_i w_i r_ik z_i z_i^T
-
-mean and precision of component k have a normal-Wishart posterior, from the prior ``(m, b, v, a I)``::
-
-    b_k = b + n_k     v_k = v + n_k     m_k = (b m + s_k) / b_k
-    P_k = a I + Q_k + b m m^T - b_k m_k m_k^T
-
-``m`` is the mean of the context, ``a = h p`` with ``p`` the pooled variance within the components,
-``b = p / q``, at most 1, with ``q`` the variance between them, ``v = D + 1 + h``. The prior counts for ``h``
-points: that one of ``HARDNESS`` under which the context is likeliest. It follows the moments from step to
-step, so the evidence below holds given the prior.
+The formulas are in ``bayes``; here is the search. The prior counts for as many points as make the context
+likeliest. It follows the moments from step to step, so the evidence below holds given the prior.
 
 The number of components is found by merging. From ``MOST`` of them, around points chosen greedily to bring
 the sum of squared distances down, the pair whose union loses the least evidence is merged, and so on down to
@@ -39,23 +26,33 @@ from discoformer.arrays import (
     TIE,
     Array,
     choose,
-    digamma,
     first_of_greatest,
     identity_like,
-    index_range,
     library,
-    log_diagonal,
-    log_gamma,
     one_hot,
     or_one,
     positive,
     take_rows,
-    ties_to_first,
-    trace,
     upper,
     with_axes_of,
 )
+from discoformer.bayes import (
+    ABSENT,
+    Components,
+    Moments,
+    Prior,
+    arrangements,
+    component_evidence,
+    entropy_of,
+    likeliest_hardness,
+    number_of,
+    predictive,
+    prior_of,
+    responsibility_form,
+)
 from discoformer.landmarks import take_landmarks
+
+__all__ = ["ABSENT", "Components", "Evaluated", "evaluate", "fit_components"]
 
 MOST = 24  # components to begin with
 FEWEST_POINTS = (2.0, 0.125)  # of a component to begin with: so many, and so many for each dimension
@@ -64,24 +61,12 @@ KEPT = 2**24  # and at most so many monomials of points in memory
 SEEDS_AMONG = 512  # points that the first components are put around
 FIRST_STEPS, MERGED_STEPS, LAST_STEPS = 5, 2, 30  # of variational EM: at first, after a merge, at the end
 RESTING = 1e-6  # change of a component's share below which EM ends
-HARDNESS = tuple(2.0**k for k in range(9))  # h, points that the prior counts for
 CHUNK = 2**18  # monomials of points held at a time: what fits a cache
 TEMPERATURE = 3.0  # divides the evidence of a stage: stages err alike, and the bound is not tight
 LEAST_SHARE = 0.02  # of the best stage's weight, below which a stage is left out
 NEGLIGIBLE = -60.0  # log-responsibilities below this are 0
-ABSENT = -1e30  # log-scale of a component that is not there
-LEAST_VARIANCE = 1e-3  # within components, of the frame's unit or the context's variance, by the prior
 FARTHEST = 1e3  # |z| / sqrt(D) of the points farthest out, farther ones are drawn in to there
 MOST_POINTS = 1e9  # larger effective sizes count as this
-
-
-class Components(NamedTuple):
-    """The predictive mixture of a context, in frame coordinates."""
-
-    log_scale: Array  # (B, K) l_k, weights included, nats; ABSENT where a data set has fewer than K
-    means: Array  # (B, K, D) m_k
-    factors: Array  # (B, K, D, D) F_k, lower triangular
-    freedom: Array  # (B, K) f_k, degrees of freedom
 
 
 class Evaluated(NamedTuple):
@@ -119,27 +104,6 @@ class _Sample:
             yield part, z[:, part, a] * z[:, part, b]
 
 
-class _Moments(NamedTuple):
-    counts: Array  # (B, K) n_k
-    sums: Array  # (B, K, D) s_k
-    squares: Array  # (B, K, D, D) Q_k
-
-
-class _Prior(NamedTuple):
-    center: Array  # (B, 1, D) m
-    strength: Array  # (B, 1) b
-    freedom: Array  # (B, 1) v
-    scale: Array  # (B, 1) a
-
-
-class _Posterior(NamedTuple):
-    means: Array  # (B, K, D) m_k
-    strength: Array  # (B, K) b_k
-    freedom: Array  # (B, K) v_k
-    root: Array  # (B, K, D, D) lower triangular, P_k = root root^T
-    log_det: Array  # (B, K) log det P_k
-
-
 def fit_components(points: Array, weights: Array, size: Array) -> Components:
     """Fits the components of contexts in their frames.
 
@@ -157,16 +121,16 @@ def fit_components(points: Array, weights: Array, size: Array) -> Components:
     most = min(SUBSET, KEPT // len(upper(points.shape[-1] + 1)[0]))
     few, few_counts = take_landmarks(points, weights, size, most)
     stages, evidence = _merging(_Sample(few, few_counts))
-    share = _shares(evidence)  # (B, S)
+    share = shares_of(evidence)  # (B, S)
     scale = size / few_counts.sum(-1)
     sample, mixtures = _Sample(points, counts), []
     for moments, stage_share in zip(stages, share.mT, strict=True):
         if not stage_share.any():
             continue
-        hardness = _likeliest_hardness(moments)
-        grown = _Moments(*(moment * with_axes_of(scale, moment) for moment in moments))
+        hardness = likeliest_hardness(moments)
+        grown = Moments(*(moment * with_axes_of(scale, moment) for moment in moments))
         _, grown = _climb(sample, grown, hardness, LAST_STEPS)
-        found = _predictive(grown, _prior(grown, hardness))
+        found = predictive(grown, prior_of(grown, hardness))
         log_scale = found.log_scale + xp.log(or_one(stage_share))[:, None]  # ABSENT is too low to be moved
         mixtures.append(found._replace(log_scale=xp.where((stage_share > 0)[:, None], log_scale, ABSENT)))
     return _compact(Components(*(xp.concatenate(field, 1) for field in zip(*mixtures, strict=True))))
@@ -189,22 +153,22 @@ def evaluate(components: Components, points: Array) -> Evaluated:
     return Evaluated((greatest + xp.log(total))[:, 0], score, share, square)
 
 
-def _merging(sample: _Sample) -> tuple[list[_Moments], Array]:
+def _merging(sample: _Sample) -> tuple[list[Moments], Array]:
     """Moments at each stage of merging, and the evidence (B, S) of the stages."""
     xp = library(sample.points)
     r = _first(sample.points, sample.counts)
     mass = r * sample.counts[:, None]
     totals = sum(mass[..., part] @ monomials for part, monomials in sample.monomials())
     moments = _unpacked(totals, sample.points.shape[-1])
-    r, moments = _climb(sample, moments, _likeliest_hardness(moments), FIRST_STEPS)
-    begun = _number(moments)  # (B,) components to begin with
+    r, moments = _climb(sample, moments, likeliest_hardness(moments), FIRST_STEPS)
+    begun = number_of(moments)  # (B,) components to begin with
     stages, evidence = [], []
     for k in range(r.shape[1], 0, -1):
-        hardness = _likeliest_hardness(moments)
-        prior = _prior(moments, hardness)
+        hardness = likeliest_hardness(moments)
+        prior = prior_of(moments, hardness)
         stages.append(moments)
-        alone = _component_evidence(moments, prior) + _entropy(r, sample.counts)
-        found = alone.sum(-1) + _arrangements(moments)
+        alone = component_evidence(moments, prior) + entropy_of(r, sample.counts)
+        found = alone.sum(-1) + arrangements(moments)
         evidence.append(choose(begun >= k, found, xp.full_like(found, -math.inf)))
         if k > 1:
             r, moments = _merge(moments, prior, r, sample.counts, alone)
@@ -213,7 +177,7 @@ def _merging(sample: _Sample) -> tuple[list[_Moments], Array]:
     return stages, xp.stack(evidence, 1)
 
 
-def _shares(evidence: Array) -> Array:
+def shares_of(evidence: Array) -> Array:
     """Weights (B, S) of the stages in the average: 0 where negligible."""
     xp = library(evidence)
     share = xp.exp((evidence - xp.amax(evidence, -1)[:, None]) / TEMPERATURE)
@@ -229,53 +193,112 @@ def _compact(components: Components) -> Components:
 
 
 def _first(points: Array, counts: Array) -> Array:
-    """Each point to the nearest of those that, one by one, bring the sum of squared distances down most."""
+    """Responsibilities (B, K, N) to begin with: around points that are far from each other."""
+    size = counts.sum(-1)
+    few, few_counts = take_landmarks(points, counts / size[:, None], size, SEEDS_AMONG)
+    allowed = most_components(size, points.shape[-1])
+    return around_spread_points(points, few, few_counts, allowed, min(MOST, int(allowed.max())))
+
+
+def most_components(size: Array, dim: int) -> Array:
+    """How many components there may be in data sets of effective size (B,), not rounded; 1 or more."""
+    return library(size).clip(size / (FEWEST_POINTS[0] + FEWEST_POINTS[1] * dim) + TIE, 1, None)
+
+
+def around_spread_points(points: Array, few: Array, few_counts: Array, allowed: Array, most: int) -> Array:
+    """Gives each point to the nearest of those that, one by one, lower the sum of squared distances most.
+
+    Args:
+        points: (B, N, D).
+        few: (B, n, D), the points to choose from.
+        few_counts: (B, n), what these count for.
+        allowed: (B,), how many are chosen at most in a data set,
+        most: K, and in all of them.
+
+    Returns:
+        Responsibilities (B, K, N), 0 or 1.
+    """
     xp = library(points)
-    few, few_counts = take_landmarks(points, counts / counts.sum(-1)[:, None], counts.sum(-1), SEEDS_AMONG)
     distances = _squared_distances(few, few)
     to_all = _squared_distances(few, points)
     scale = xp.amax(distances, (1, 2))
-    allowed = counts.sum(-1) / (FEWEST_POINTS[0] + FEWEST_POINTS[1] * points.shape[-1]) + TIE  # (B,)
     nearest, reaches = None, []
-    for k in range(max(1, min(MOST, int(allowed.max())))):
+    for k in range(most):
         left = -distances if nearest is None else positive(nearest[:, None] - distances)
         gain = (left @ few_counts[..., None])[..., 0]
         pick = first_of_greatest(xp.where(few_counts > 0, gain, -math.inf))[:, None]
         reached = (pick @ distances)[:, 0]
         nearest = reached if nearest is None else xp.minimum(nearest, reached)
         reach = (pick @ to_all)[:, 0]  # (B, N)
-        reaches.append(choose((allowed >= k + 1) | (k == 0), reach, xp.full_like(reach, math.inf)))
+        reaches.append(choose(allowed >= k + 1, reach, xp.full_like(reach, math.inf)))
     apart = xp.stack(reaches, 1)  # (B, K, N)
     least = xp.amin(apart, 1)[:, None]
     index = xp.argmin(xp.where(apart <= least + TIE * scale[:, None, None], least, apart), 1)  # (B, N)
-    one = xp.ones_like(counts)
-    return xp.stack([xp.where(index == k, one, 0 * one) for k in range(len(reaches))], 1)
+    one = xp.ones_like(points[..., 0])
+    return xp.stack([xp.where(index == k, one, 0 * one) for k in range(most)], 1)
 
 
-def _merge(moments: _Moments, prior: _Prior, r: Array, counts: Array, alone: Array) -> tuple[Array, _Moments]:
+def _merge(moments: Moments, prior: Prior, r: Array, counts: Array, alone: Array) -> tuple[Array, Moments]:
     """One component less in each data set: an absent one, or the pair whose union loses least evidence.
 
     The components have the evidence alone (B, K).
     """
     xp = library(r)
-    k = r.shape[1]
-    i, j = (list(side) for side in zip(*((i, j) for i in range(k) for j in range(i + 1, k)), strict=True))
-    union = _Moments(*(moment[:, i] + moment[:, j] for moment in moments))
-    together = _component_evidence(union, prior) + _entropy(r[:, i] + r[:, j], counts)
+    pairs = pairs_of(r.shape[1], r)
+    kept, gone = best_union(moments, prior, r, counts, alone, pairs, 1e300)
+    left = xp.argsort(gone, stable=True)[:, :-1]
+    r, *merged = (take_rows(united(x, kept, gone), left) for x in (r, *moments))
+    return r, Moments(*merged)
+
+
+def pairs_of(k: int, like: Array) -> tuple[Array, Array]:
+    """The pairs (i, j) of so many things, i < j: indices (P,) and (P,), on the device of another array."""
+    sides = zip(*((i, j) for i in range(k) for j in range(i + 1, k)), strict=True)
+    first, second = (library(like).asarray(side, device=like.device) for side in sides)
+    return first, second
+
+
+def best_union(
+    moments: Moments,
+    prior: Prior,
+    r: Array,
+    counts: Array,
+    alone: Array,
+    pairs: tuple[Array, Array],
+    absent_gain: float,
+) -> tuple[Array, Array]:
+    """The pair of components whose union gains most evidence, or loses least.
+
+    Args:
+        moments: Moments of K components.
+        prior: Their prior.
+        r: Responsibilities (B, K, N).
+        counts: What the points count for, (B, N).
+        alone: Evidence (B, K) of the components.
+        pairs: The pairs of K.
+        absent_gain: What the union with an absent component counts as gaining.
+
+    Returns:
+        The component that is kept and the one that goes, a one in rows (B, K) each.
+    """
+    xp = library(r)
+    i, j = pairs
+    union = Moments(*(moment[:, i] + moment[:, j] for moment in moments))
+    together = component_evidence(union, prior) + entropy_of(r[:, i] + r[:, j], counts)
     absent = moments.counts <= 0
     gain = together - alone[:, i] - alone[:, j]
-    gain = xp.where(absent[:, i] | absent[:, j], xp.full_like(gain, 1e300), gain)
-    pair = xp.argmax(ties_to_first(gain), -1).tolist()
-    kept, gone = (one_hot([side[p] for p in pair], moments.counts) for side in (i, j))
-    left = xp.argsort(gone, stable=True)[:, :-1]
-    r, *merged = (
-        take_rows(x + with_axes_of(kept, x) * (with_axes_of(gone, x) * x).sum(1)[:, None], left)
-        for x in (r, *moments)
-    )
-    return r, _Moments(*merged)
+    gain = xp.where(absent[:, i] | absent[:, j], xp.full_like(gain, absent_gain), gain)
+    pair = first_of_greatest(gain)  # (B, P)
+    each = xp.zeros_like(moments.counts[:1])
+    return pair @ one_hot(i, each), pair @ one_hot(j, each)
 
 
-def _climb(sample: _Sample, moments: _Moments, hardness: Array, most: int) -> tuple[Array, _Moments]:
+def united(x: Array, kept: Array, gone: Array) -> Array:
+    """Adds to what one component has, in x (B, K, ...), what another has; that one keeps it too."""
+    return x + with_axes_of(kept, x) * (with_axes_of(gone, x) * x).sum(1)[:, None]
+
+
+def _climb(sample: _Sample, moments: Moments, hardness: Array, most: int) -> tuple[Array, Moments]:
     """Steps of variational EM until the counts of a data set rest, but so many at most."""
     r, after = _step(sample, moments, hardness)
     for _ in range(most - 1):
@@ -288,7 +311,7 @@ def _climb(sample: _Sample, moments: _Moments, hardness: Array, most: int) -> tu
     return r, after
 
 
-def _step(sample: _Sample, moments: _Moments, hardness: Array) -> tuple[Array, _Moments]:
+def _step(sample: _Sample, moments: Moments, hardness: Array) -> tuple[Array, Moments]:
     """A step of variational EM, from moments to responsibilities (B, K, N) and their moments."""
     xp = library(hardness)
     coefficients = _coefficients(moments, hardness)
@@ -304,120 +327,13 @@ def _step(sample: _Sample, moments: _Moments, hardness: Array) -> tuple[Array, _
     return xp.concatenate(responsibilities, -1), _unpacked(sum(totals), sample.points.shape[-1])
 
 
-def _unpacked(totals: Array, dim: int) -> _Moments:
+def _unpacked(totals: Array, dim: int) -> Moments:
     """Moments from the sums (B, K, F) of monomials."""
     a, b = upper(dim + 1)
     shape = (*totals.shape[:2], dim + 1, dim + 1)
     full = library(totals).zeros(shape, dtype=totals.dtype, device=totals.device)
     full[..., a, b] = full[..., b, a] = totals
-    return _Moments(full[..., 0, 0], full[..., 0, 1:], full[..., 1:, 1:])
-
-
-def _coefficients(moments: _Moments, hardness: Array) -> Array:
-    """Coefficients (B, K, F) of the monomials in the log-responsibilities, up to a constant."""
-    xp = library(hardness)
-    dim = moments.sums.shape[-1]
-    posterior = _posterior(moments, _prior(moments, hardness))
-    inverse = xp.linalg.inv(posterior.root)
-    precision = posterior.freedom[..., None, None] * (inverse.mT @ inverse)
-    pull = precision @ posterior.means[..., None]  # (B, K, D, 1)
-    log_precision = digamma(_halves(posterior.freedom, dim)).sum(-1) - posterior.log_det  # up to a constant
-    constant = (
-        digamma(1 + moments.counts)
-        + 0.5 * (log_precision - dim / posterior.strength)
-        - 0.5 * (pull[..., 0] * posterior.means).sum(-1)
-    )
-    form = xp.concatenate(
-        [
-            xp.concatenate([constant[..., None, None], 0.5 * pull.mT], -1),
-            xp.concatenate([0.5 * pull, -0.5 * precision], -1),
-        ],
-        -2,
-    )  # (B, K, D + 1, D + 1): the log-responsibility is (1, z) form (1, z)^T
-    a, b = upper(dim + 1)
-    return (form + form.mT - form * identity_like(form))[..., a, b]
-
-
-def _prior(moments: _Moments, hardness: Array) -> _Prior:
-    """The prior of a hardness (B, 1), centred and scaled by the context."""
-    xp = library(hardness)
-    counts, sums, squares = moments
-    dim = sums.shape[-1]
-    total = counts.sum(-1)[:, None]  # (B, 1)
-    center = sums.sum(1)[:, None] / total[..., None]
-    traces = trace(squares)
-    variance = traces.sum(-1)[:, None] / total / dim - (center * center).mean(-1)
-    within = positive(traces - (sums * sums).sum(-1) / or_one(counts)).sum(-1)[:, None]
-    freedom = xp.maximum(positive(counts - 1).sum(-1)[:, None], xp.ones_like(total))
-    pooled = xp.maximum(within / freedom / dim, LEAST_VARIANCE * xp.clip(variance, None, 1))
-    strength = pooled / xp.maximum(variance - pooled, pooled)
-    return _Prior(center, strength, dim + 1 + hardness, hardness * pooled)
-
-
-def _posterior(moments: _Moments, prior: _Prior) -> _Posterior:
-    xp = library(moments.counts)
-    strength = prior.strength + moments.counts
-    means = (prior.strength[..., None] * prior.center + moments.sums) / strength[..., None]
-    scatter = (
-        moments.squares
-        + (prior.strength[..., None] * prior.center).mT[:, None] @ prior.center[:, None]
-        - strength[..., None, None] * means[..., None] @ means[..., None, :]
-        + prior.scale[..., None, None] * identity_like(means)
-    )
-    root = xp.linalg.cholesky(scatter)
-    return _Posterior(means, strength, prior.freedom + moments.counts, root, 2 * log_diagonal(root))
-
-
-def _component_evidence(moments: _Moments, prior: _Prior) -> Array:
-    """Log-probability (B, K) of the points of each component and of their number, but for common terms."""
-    dim = moments.sums.shape[-1]
-    posterior = _posterior(moments, prior)
-    gammas = log_gamma(_halves(posterior.freedom, dim)) - log_gamma(_halves(prior.freedom, dim))
-    xp = library(gammas)
-    return (
-        gammas.sum(-1)
-        - 0.5 * posterior.freedom * posterior.log_det
-        + 0.5 * prior.freedom * dim * xp.log(prior.scale)
-        + 0.5 * dim * xp.log(prior.strength / posterior.strength)
-        - 0.5 * moments.counts * dim * math.log(math.pi)
-        + log_gamma(1 + moments.counts)
-    )
-
-
-def _arrangements(moments: _Moments) -> Array:
-    """What the evidence (B,) of a mixture has beyond its components': their weights, and K! orders."""
-    number, total = _number(moments), moments.counts.sum(-1)
-    return log_gamma(number) - log_gamma(number + total) + log_gamma(number + 1)
-
-
-def _likeliest_hardness(moments: _Moments) -> Array:
-    """The hardness (B, 1) of the prior under which the moments are likeliest."""
-    xp = library(moments.counts)
-    batch, tried = len(moments.counts), len(HARDNESS)
-    again = _Moments(*(xp.concatenate([moment] * tried) for moment in moments))
-    options = xp.concatenate([xp.full_like(moments.counts[:, :1], h) for h in HARDNESS])  # (tried B, 1)
-    evidence = _component_evidence(again, _prior(again, options)).sum(-1).reshape(tried, batch)
-    return (first_of_greatest(evidence.mT) * options.reshape(tried, batch).mT).sum(-1)[:, None]
-
-
-def _predictive(moments: _Moments, prior: _Prior) -> Components:
-    """The posterior predictive mixture."""
-    xp = library(moments.counts)
-    dim = moments.sums.shape[-1]
-    posterior = _posterior(moments, prior)
-    freedom = posterior.freedom + 1 - dim
-    factors = xp.linalg.inv(posterior.root)
-    factors = factors * xp.sqrt(freedom * posterior.strength / (1 + posterior.strength))[..., None, None]
-    present = moments.counts > 0
-    weights = (1 + moments.counts) * present
-    log_scale = (
-        xp.log(or_one(weights) / weights.sum(-1)[:, None])
-        + log_gamma((freedom + dim) / 2)
-        - log_gamma(freedom / 2)
-        - 0.5 * dim * xp.log(freedom * math.pi)
-        + log_diagonal(factors)
-    )
-    return Components(xp.where(present, log_scale, ABSENT), posterior.means, factors, freedom)
+    return Moments(full[..., 0, 0], full[..., 0, 1:], full[..., 1:, 1:])
 
 
 def _drawn_in(points: Array) -> Array:
@@ -433,21 +349,13 @@ def _squared_distances(points: Array, others: Array) -> Array:
     return positive(square[..., None] + other_square[:, None] - 2 * points @ others.mT)
 
 
-def _chosen(condition: Array, one: _Moments, other: _Moments) -> _Moments:
+def _coefficients(moments: Moments, hardness: Array) -> Array:
+    """Coefficients (B, K, F) of the monomials in the log-responsibilities, up to a constant."""
+    form = responsibility_form(moments, hardness)
+    a, b = upper(form.shape[-1])
+    return (form + form.mT - form * identity_like(form))[..., a, b]
+
+
+def _chosen(condition: Array, one: Moments, other: Moments) -> Moments:
     """Choose between moments by condition (B,)."""
-    return _Moments(*(choose(condition, a, b) for a, b in zip(one, other, strict=True)))
-
-
-def _number(moments: _Moments) -> Array:
-    """Number (B,) of components that are present, as floats."""
-    return (moments.counts > 0).sum(-1) + 0 * moments.counts[:, 0]
-
-
-def _entropy(r: Array, counts: Array) -> Array:
-    """-sum_i w_i r_ik log r_ik, (B, K)."""
-    return -(counts[:, None] * r * library(r).log(or_one(r))).sum(-1)
-
-
-def _halves(freedom: Array, dim: int) -> Array:
-    """(v - d) / 2 for d from 0 to D - 1, (..., D): the arguments of the multivariate gamma function."""
-    return 0.5 * (freedom[..., None] - index_range(dim, freedom))
+    return Moments(*(choose(condition, a, b) for a, b in zip(one, other, strict=True)))

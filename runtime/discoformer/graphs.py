@@ -6,7 +6,7 @@ E scalars, C vectors)::
     encode:  context (B, N, D), log_weights (B, N), precision_root (B, D, D), log_det_precision (B,),
              effective_size (B,), component_log_scale (B, K), component_means (B, K, D),
              component_factors (B, K, D, D), component_freedom (B, K)
-             ->  scalars (B, L, N, E), vectors (B, L, N, C, D), sample (B, G)
+             ->  scalars (B, L, N, E), vectors (B, L, N, D, C), sample (B, G)
     query:   queries (B, M, D), what encode gave and was given  ->  log_density (B, M), score (B, M, D)
 
 all in frame coordinates (see ``frame`` and ``components``); each graph is fed the inputs that it names.
@@ -27,6 +27,7 @@ from discoformer.components import Components
 from discoformer.errors import ModelError, ModelNotFoundError
 from discoformer.inputs import Floats
 from discoformer.metadata import Metadata
+from discoformer.safety import check_files
 from discoformer.sessions import Device, Float32s, device_of, on_device, open_pair, run
 
 FILES = ("encode.onnx", "query.onnx")
@@ -151,6 +152,7 @@ class Graphs:
             raise ModelNotFoundError(f"{error.filename} is no longer there: put the model back") from error
         _Process.has_opened = True
         files = {encode_path: encode_file, query_path: query_file}
+        check_files(files)
         encode, query = open_pair(files, device, self.threads, self._options)
         _check_names(encode_path, encode, GIVEN, STATES)
         _check_names(query_path, query, GIVEN | STATES | {"queries"}, {"log_density", "score"})

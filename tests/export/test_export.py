@@ -19,8 +19,8 @@ from discoformer_export.cli import export
 from discoformer_export.errors import ExportError
 from discoformer_export.graphs import AXES, GRAPHS, Core, Graph, example_inputs
 from discoformer_export.model_folder import release
-from discoformer_export.onnx_files import to_onnx
-from discoformer_export.parity import TOLERANCE, measure
+from discoformer_export.onnx_files import TRANSPOSED, to_onnx, transposed
+from discoformer_export.parity import TOLERANCE, measure, measure_raw
 from discoformer_training.checkpoint import Progress, save_checkpoint
 from discoformer_training.config import TrainConfig
 from discoformer_training.network import DiScoFormer, NetworkConfig
@@ -63,7 +63,8 @@ def models(folder: Path) -> dict[str, onnx.ModelProto]:
 
 
 def test_the_folder_holds_everything_and_nothing_half_written(folder: Path) -> None:
-    expected = {f"{name}.onnx" for name in GRAPHS} | {"weights.safetensors", "config.json", "parity.json"}
+    expected = {f"{name}.onnx" for name in (*GRAPHS, "frame", "discoformer")}
+    expected |= {"weights.safetensors", "config.json", "parity.json"}
     assert {path.name for path in folder.iterdir()} == expected
 
 
@@ -87,21 +88,24 @@ def test_only_standard_operators_and_no_external_data(models: dict[str, onnx.Mod
 
 
 def test_initialisers_keep_names_and_values_of_the_parameters(
-    models: dict[str, onnx.ModelProto], network: DiScoFormer
+    models: dict[str, onnx.ModelProto], network: DiScoFormer, folder: Path
 ) -> None:
     parameters = network.state_dict()
-    found = {
-        name: {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
-        for name, model in models.items()
+    held = dict(parameters) | {
+        f"{key}{TRANSPOSED}": transposed(value) for key, value in parameters.items() if value.ndim > 1
     }
-    for initialisers in found.values():
-        for key in initialisers.keys() & parameters.keys():
-            np.testing.assert_array_equal(initialisers[key], parameters[key].numpy())
-    assert parameters.keys() <= found["core"].keys()
-    assert parameters.keys() <= found["encode"].keys() | found["query"].keys()
+    raw = onnx.load(folder / "discoformer.onnx")
+    found = {}
+    for name, model in (*models.items(), ("raw", raw)):
+        names = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
+        for key in names.keys() & held.keys():
+            np.testing.assert_array_equal(names[key], held[key].numpy())
+        found[name] = {key.removesuffix(TRANSPOSED) for key in names.keys() & held.keys()}
+    assert found["core"] == found["raw"] == parameters.keys()
+    assert found["encode"] | found["query"] == parameters.keys()
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", [*GRAPHS, "frame", "discoformer"])
 def test_no_trace_of_the_machine_is_left_in_the_file(folder: Path, name: str) -> None:
     content = (folder / f"{name}.onnx").read_bytes()
     for trace in (b"site-packages", b"/training/", b".py", str(Path.home()).encode()):
@@ -123,7 +127,7 @@ def test_metadata_name_the_weights_that_lie_beside(models: dict[str, onnx.ModelP
 def test_parity_holds_over_the_grid_and_is_reported(
     models: dict[str, onnx.ModelProto], network: DiScoFormer, folder: Path
 ) -> None:
-    report = measure(models, network)
+    report = measure(models, network) + measure_raw(onnx.load(folder / "discoformer.onnx"), network)
     assert all(parity.passed for parity in report)
     stored = json.loads((folder / "parity.json").read_text())
     assert stored["worst"] < TOLERANCE

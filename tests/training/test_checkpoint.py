@@ -87,7 +87,9 @@ def test_every_recipe_is_a_config(recipe):
 
 
 def test_an_unusual_config_comes_back_from_a_file(tmp_path, tiny_run):
-    network = replace(tiny_run.network, taming_radius=math.inf, trust_radius=math.inf)
+    network = replace(
+        tiny_run.network, taming_radius=math.inf, trust_radius=math.inf, residual_bound=math.inf
+    )
     config = replace(tiny_run, network=network, kde_bandwidth=0.3)
     save_checkpoint(tmp_path / "c", config, PROGRESS, some_tensors())
     assert load_checkpoint(tmp_path / "c")[0] == config

@@ -66,7 +66,9 @@ def make_kde(make_network, small):
     """Turn networks of random weights, their base and taming off, into Gaussian KDE."""
 
     def make(bandwidth: float, blocks: int = 1, config: NetworkConfig = small) -> DiScoFormer:
-        config = replace(config, blocks=blocks, taming_radius=math.inf, trust_radius=math.inf)
+        config = replace(
+            config, blocks=blocks, taming_radius=math.inf, trust_radius=math.inf, residual_bound=math.inf
+        )
         network = make_network(config)
         set_kde(network, bandwidth)
         return network
@@ -292,7 +294,11 @@ def test_float32_is_close_to_float64(make_network, setting):
 
 
 def test_config_goes_through_json(small):
-    for config in (NetworkConfig(), small, replace(small, taming_radius=math.inf, trust_radius=math.inf)):
+    for config in (
+        NetworkConfig(),
+        small,
+        replace(small, taming_radius=math.inf, trust_radius=math.inf, residual_bound=math.inf),
+    ):
         assert NetworkConfig(**json.loads(config.to_json())) == config
 
 

@@ -338,7 +338,9 @@ def test_sixty_steps_lower_the_loss_on_tasks_not_trained_on(tmp_path, tiny_run, 
 
 
 def test_a_run_that_starts_as_kde_is_kde_and_then_learns_in_every_weight(tmp_path, tiny_run):
-    network = replace(tiny_run.network, taming_radius=math.inf, trust_radius=math.inf)
+    network = replace(
+        tiny_run.network, taming_radius=math.inf, trust_radius=math.inf, residual_bound=math.inf
+    )
     config = replace(tiny_run, network=network, kde_bandwidth=0.5)
     train(replace(config, steps=0), tmp_path / "start")
     start = load_network(tmp_path / "start" / CHECKPOINT)

@@ -16,14 +16,16 @@ the same weights as the context to itself, never to each other.
 The heads are residuals on a base b: the components of the context (discoformer.components), a Bayesian
 mixture of density c, and a Student-t read from the context. With r^2 = |y|^2 / D,
 
-    T = gamma log b + omega (sqrt(D) t_0 + D t_1)
+    T = gamma log b + omega (sqrt(D) t_0 + D t_1), the second term within residual_bound sqrt(D)
     S = gamma grad log b + omega (sum_c g_c V_c + g grad log c)
     omega = 1 / ((1 + q) (1 + (q / CUTOFF)^4)),    q = r^2 / trust_radius^2,
 
 so that far from the context the base alone remains: t and g V grow like powers of log r at most.
 
 Shapes: B batch, N context points, M queries, D dimensions, K components, H heads, E scalars, C vector
-channels, L blocks, G width of the sample embedding. Log-densities in nats; frame coordinates throughout.
+channels, L blocks, G width of the sample embedding. Vectors are held with their channels last, (D, C): so
+whatever mixes channels is a linear map of the last axis, as it is for scalars. Log-densities in nats; frame
+coordinates throughout.
 """
 
 import json
@@ -33,7 +35,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, logsigmoid, softplus
+from torch.nn.functional import gelu, linear, logsigmoid, softplus
 
 from discoformer.components import ABSENT as ABSENT_COMPONENT
 from discoformer.components import Components, evaluate
@@ -59,6 +61,7 @@ class NetworkConfig:
     greatest_size: float = 4096.0  # larger effective sizes count as this, the greatest trained on
     taming_radius: float = 5.0  # |V| / sqrt(D) at which the vectors that a token begins with stop growing
     trust_radius: float = 5.0  # r at which the network's word counts half as much
+    residual_bound: float = 10.0  # nats / sqrt(D) by which the log-density may differ from the base
 
     def with_constants_of(self, other: "NetworkConfig") -> "NetworkConfig":
         """Take what shapes no parameter from another configuration."""
@@ -67,6 +70,7 @@ class NetworkConfig:
             greatest_size=other.greatest_size,
             taming_radius=other.taming_radius,
             trust_radius=other.trust_radius,
+            residual_bound=other.residual_bound,
         )
 
     def to_json(self) -> str:
@@ -78,7 +82,7 @@ class Tokens(NamedTuple):
     """States of n tokens."""
 
     scalars: Tensor  # (B, n, E)
-    vectors: Tensor  # (B, n, C, D)
+    vectors: Tensor  # (B, n, D, C)
 
     def part(self, start: int, stop: int | None) -> "Tokens":
         """Take the tokens from start to stop."""
@@ -89,7 +93,7 @@ class Encoded(NamedTuple):
     """A context as the queries see it."""
 
     scalars: Tensor  # (B, L, N, E) states that enter each block
-    vectors: Tensor  # (B, L, N, C, D)
+    vectors: Tensor  # (B, L, N, D, C)
     sample: Tensor  # (B, G + 2) sample embedding, log N and log D
 
 
@@ -115,7 +119,7 @@ class Context(NamedTuple):
 class Points(NamedTuple):
     """n points as the network first sees them."""
 
-    vectors: Tensor  # (B, n, 4, D) y, W y, P y, and grad log c times the spread of a component
+    vectors: Tensor  # (B, n, D, 4) y, W y, P y, and grad log c times the spread of a component
     invariants: Tensor  # (B, n, INVARIANTS) see `seen`
     log_density: Tensor  # (B, n) log c
     score: Tensor  # (B, n, D) grad log c
@@ -230,10 +234,10 @@ class Embedding(nn.Module):
     def forward(self, points: Points, sample: Tensor) -> Tokens:
         """Embed points, given the sample embedding (B, G + 2)."""
         hidden = gelu(self.point(points.invariants) + self.sample(sample)[:, None])
-        length = points.vectors.square().mean(-1, keepdim=True) / self.taming_radius**2
+        length = points.vectors.square().mean(-2, keepdim=True) / self.taming_radius**2
         tamed = points.vectors * (1 + length).rsqrt()
         combination = self.combination(hidden).unflatten(-1, (-1, VECTORS))  # (B, n, C, 4)
-        return Tokens(self.scalars(hidden), combination @ tamed)
+        return Tokens(self.scalars(hidden), tamed @ combination.mT)
 
 
 class Block(nn.Module):
@@ -282,10 +286,10 @@ class Attention(nn.Module):
 
     def forward(self, tokens: Tokens, context: Tokens, log_weights: Tensor, sample: Tensor) -> Tokens:
         """Update n tokens from N context tokens of log-weights (B, N)."""
-        dim = tokens.vectors.shape[-1]
+        dim = tokens.vectors.shape[-2]
         own, seen = self.norm(tokens.scalars), self.norm(context.scalars)
-        beta = self._inverse_bandwidth(own, sample)  # (B, H, n, 1)
-        log_kappa = compressed(self.sharpness(seen), 3).transpose(1, 2)[..., None]  # (B, H, N, 1)
+        beta = self._inverse_bandwidth(own, sample)  # (B, n, H, 1)
+        log_kappa = compressed(self.sharpness(seen), 3)[..., None]  # (B, N, H, 1)
         kappa = log_kappa.exp()
         own_point = mixed(self.vector_query, tokens.vectors)
         seen_point = mixed(self.vector_key, context.vectors)
@@ -303,33 +307,29 @@ class Attention(nn.Module):
             kappa * seen_point,
             kappa * squared_norm(seen_point),
             kappa,
-            self._per_head(log_weights) + 0.5 * dim * log_kappa,
+            log_weights[..., None, None] + 0.5 * dim * log_kappa,
         ]
         values = [self._split(self.value(seen)), mixed(self.vector_value, context.vectors)]
 
-        output, log_normaliser = self.attend(*(torch.cat(parts, -1) for parts in (queries, keys, values)))
+        output, log_normaliser = self.attend(
+            *(torch.cat(parts, -1).transpose(1, 2) for parts in (queries, keys, values))
+        )
+        output = output.transpose(1, 2)  # (B, n, H, Ev + Cv D)
         average, seen_mean = output[..., :width], output[..., width:]
-        shift = seen_mean - mixed(self.vector_value, tokens.vectors)  # (B, H, n, Cv D)
-        normaliser = log_normaliser[..., None] / dim**0.5
-        scalars = torch.cat([average, normaliser], -1).transpose(1, 2).flatten(2)
-        shift = (
-            shift.transpose(1, 2).unflatten(-1, (self.config.head_channels, -1)).flatten(2, 3)
-        )  # (B, n, H Cv, D)
-        vectors = self.vector_out @ (self.gate(own)[..., None] * shift)
+        normaliser = log_normaliser.transpose(1, 2)[..., None] / dim**0.5
+        scalars = torch.cat([average, normaliser], -1).flatten(2)
+        shift = per_channel(seen_mean - mixed(self.vector_value, tokens.vectors), dim)  # (B, n, D, H Cv)
+        vectors = linear(self.gate(own)[..., None, :] * shift, self.vector_out)
         return Tokens(tokens.scalars + self.scalar_out(scalars), tokens.vectors + vectors)
 
     def _inverse_bandwidth(self, scalars: Tensor, sample: Tensor) -> Tensor:
         sample = sample[:, None].expand(-1, scalars.shape[1], -1)
         beta: Tensor = softplus(self.bandwidth(torch.cat([scalars, sample], -1)))
-        return beta.transpose(1, 2)[..., None]
+        return beta[..., None]
 
     def _split(self, x: Tensor) -> Tensor:
-        """(B, n, H e) to (B, H, n, e)."""
-        return x.unflatten(-1, (self.config.heads, -1)).transpose(1, 2)
-
-    def _per_head(self, x: Tensor) -> Tensor:
-        """(B, n) to (B, H, n, 1), the same in every head."""
-        return x[:, None, :, None].expand(-1, self.config.heads, -1, -1)
+        """(B, n, H e) to (B, n, H, e)."""
+        return x.unflatten(-1, (self.config.heads, -1))
 
 
 class FeedForward(nn.Module):
@@ -351,9 +351,9 @@ class FeedForward(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         """Update tokens, each by itself."""
-        inner = ((self.left @ tokens.vectors) * (self.right @ tokens.vectors)).mean(-1)
+        inner = (linear(tokens.vectors, self.left) * linear(tokens.vectors, self.right)).mean(-2)
         hidden = gelu(self.hidden(torch.cat([self.norm(tokens.scalars), compressed(inner, 10)], -1)))
-        vectors = self.gate(hidden)[..., None] * (self.mix @ tokens.vectors)
+        vectors = self.gate(hidden)[..., None, :] * linear(tokens.vectors, self.mix)
         return Tokens(tokens.scalars + self.scalar_out(hidden), tokens.vectors + vectors)
 
 
@@ -372,7 +372,7 @@ class Base(nn.Module):
 
     def forward(self, points: Points, sample: Tensor) -> tuple[Tensor, Tensor]:
         """Return log b (B, n) and its gradient (B, n, D)."""
-        point = points.vectors[..., 0, :]
+        point = points.vectors[..., 0]
         dim = point.shape[-1]
         freedom, log_square_scale, logit = self.student(sample)[:, None].unbind(-1)  # (B, 1) each
         nu = 1 + softplus(freedom)
@@ -397,6 +397,7 @@ class Heads(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.trust_radius = config.trust_radius
+        self.residual_bound = config.residual_bound
         self.gamma = nn.Parameter(torch.ones(()))
         outputs = 2 + config.channels + 1
         self.linear = nn.Linear(config.scalars, outputs)
@@ -410,13 +411,14 @@ class Heads(nn.Module):
         self, tokens: Tokens, points: Points, log_base: Tensor, base_score: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return log-density (B, n) and score (B, n, D) of tokens at points."""
-        dim = points.vectors.shape[-1]
+        dim = points.vectors.shape[-2]
         read = self.linear(tokens.scalars) + self.out(gelu(self.hidden(self.norm(tokens.scalars))))
         trust = trusted(squared_radius(points) / self.trust_radius**2)
-        residual = trust * (dim**0.5 * read[..., 0] + dim * read[..., 1])
+        bound = self.residual_bound * dim**0.5
+        residual = trust * (dim**0.5 * read[..., 0] + dim * read[..., 1]).clamp(-bound, bound)
         gates = trust[..., None] * read[..., 2:]
-        residual_score = torch.cat([tokens.vectors, points.score[..., None, :]], -2)
-        residual_score = (gates[..., None, :] @ residual_score)[..., 0, :]
+        residual_score = torch.cat([tokens.vectors, points.score[..., None]], -1)
+        residual_score = (gates[..., None, :] * residual_score).sum(-1)
         return self.gamma * log_base + residual, self.gamma * base_score + residual_score
 
 
@@ -444,19 +446,19 @@ def seen(points: Tensor, precision_root: Tensor, components: Components) -> Poin
         (dual, dual),
         (standard, standard),
     )
-    squares = [(a * b).mean(-1) for a, b in pairs] + [(share * square).sum(1) / dim]
-    logs = torch.log1p(torch.stack(squares, -1))
-    others = [
-        compressed((points * standard).mean(-1), 10),
-        compressed(log_density / dim, 10),
-        -(share * share.clamp(min=1e-12).log()).sum(1),
-        (share * components.freedom.log()[..., None]).sum(1),
+    squares = [mean(a * b) for a, b in pairs] + [(share * square).sum(1)[..., None] / dim]
+    logs = torch.log1p(torch.cat(squares, -1))
+    invariants = [
+        logs,
+        compressed(dim**0.5 * (logs - math.log(2)), 8),
+        compressed(mean(points * standard), 10),
+        compressed(log_density[..., None] / dim, 10),
+        -(share * share.clamp(min=1e-12).log()).sum(1)[..., None],
+        (share * components.freedom.log()[..., None]).sum(1)[..., None],
     ]
     return Points(
-        vectors=torch.stack([points, white, dual, standard], -2),
-        invariants=torch.cat(
-            [logs, compressed(dim**0.5 * (logs - math.log(2)), 8), torch.stack(others, -1)], -1
-        ),
+        vectors=torch.stack([points, white, dual, standard], -1),
+        invariants=torch.cat(invariants, -1),
         log_density=log_density,
         score=score,
     )
@@ -471,12 +473,17 @@ def spread(components: Components) -> Tensor:
 
 def squared_radius(points: Points) -> Tensor:
     """r^2 = |y|^2 / D, (B, n)."""
-    return points.vectors[..., 0, :].square().mean(-1)
+    return points.vectors[..., 0].square().mean(-1)
 
 
 def trusted(q: Tensor) -> Tensor:
     """The network's share omega at q = r^2 / trust_radius^2: one half at 1, then soon nothing."""
     return 1 / ((1 + q) * (1 + (q / CUTOFF).square().square()))
+
+
+def mean(x: Tensor) -> Tensor:
+    """Mean over the last axis, which is kept."""
+    return x.mean(-1, keepdim=True)
 
 
 def squared_norm(x: Tensor) -> Tensor:
@@ -486,12 +493,18 @@ def squared_norm(x: Tensor) -> Tensor:
 
 def compressed(x: Tensor, bound: float) -> Tensor:
     """Smoothly keep x within -bound and bound, the identity near 0."""
-    return x * (1 + (x / bound).square()).rsqrt()
+    return x / (1 + (x / bound).square()).sqrt()
 
 
 def mixed(mix: Tensor, vectors: Tensor) -> Tensor:
-    """Combine channels by mix (H, P, C): vectors (B, n, C, D) to (B, H, n, P D)."""
-    return (mix.flatten(0, 1) @ vectors).unflatten(2, (mix.shape[0], -1)).transpose(1, 2).flatten(3)
+    """Combine channels by mix (H, P, C): vectors (B, n, D, C) to (B, n, H, D P)."""
+    mixes = linear(vectors, mix.flatten(0, 1)).unflatten(-1, (mix.shape[0], -1))
+    return mixes.transpose(2, 3).flatten(3)
+
+
+def per_channel(mixes: Tensor, dim: int) -> Tensor:
+    """Undo the layout of `mixed`: (B, n, H, D P) to (B, n, D, H P)."""
+    return mixes.unflatten(-1, (dim, -1)).transpose(2, 3).flatten(3)
 
 
 def normalised(log_weights: Tensor) -> Tensor:
@@ -501,7 +514,7 @@ def normalised(log_weights: Tensor) -> Tensor:
 
 def log_gamma(x: Tensor) -> Tensor:
     """Log of the gamma function for x > 0: six steps of the recurrence, then Stirling's series."""
-    shift = torch.stack([x + k for k in range(6)]).log().sum(0)
+    shift = (x[..., None] + torch.arange(6, dtype=x.dtype, device=x.device)).log().sum(-1)
     y = x + 6
     series = (1 / 12 - (1 / 360 - 1 / 1260 / y.square()) / y.square()) / y
     return (y - 0.5) * y.log() - y + 0.5 * LOG_TWO_PI + series - shift
@@ -511,8 +524,8 @@ def log_gamma(x: Tensor) -> Tensor:
 def set_kde(network: DiScoFormer, bandwidth: float) -> None:
     """Set the weights so that the network is Gaussian KDE in the frame, isotropic, with this bandwidth.
 
-    Exactly so when the base and taming are off: `taming_radius` and `trust_radius` infinite (gamma is set to
-    0 here). One head of the first block does the work; nothing else is read out, so the rest is free to
+    Exactly so when the base and taming are off: `taming_radius`, `trust_radius` and `residual_bound` infinite
+    (gamma is set to 0 here). One head of the first block does the work; nothing else is read out, so the rest is free to
     learn: this is also an initialisation for training. Needs at least 2 vector channels.
     """
     first = network.blocks[0]

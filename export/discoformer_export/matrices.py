@@ -1,0 +1,104 @@
+"""Roots and inverses of matrices, which ONNX has no operators for: the operator Scan over their columns.
+
+To PyTorch they are its own operators, so the same code runs there; the exporter takes these functions
+instead.
+"""
+
+# mypy: ignore-errors
+# (The functions are programs in ONNX, which onnxscript reads: their types are not Python's.)
+
+import onnx
+import torch
+from onnxscript import DOUBLE, graph, script
+from onnxscript import opset18 as op
+
+
+@script()
+def cholesky(matrix: DOUBLE[...]) -> DOUBLE[...]:
+    """Lower triangular roots of positive definite matrices (..., D, D); NaN where one is not."""
+    square = op.Shape(matrix, start=-2)
+    count = op.Squeeze(op.Shape(matrix, start=-1))
+    index = op.Range(op.Constant(value_int=0), count, op.Constant(value_int=1))
+    many = op.Reshape(matrix, op.Concat(op.Constant(value_ints=[-1]), square, axis=0))  # (P, D, D)
+
+    @graph()
+    def column(rest, j):
+        row_axis, column_axis = op.Constant(value_ints=[1]), op.Constant(value_ints=[2])
+        own = op.Gather(rest, j, axis=2)
+        own = own / op.Unsqueeze(op.Sqrt(op.Gather(own, j, axis=1)), row_axis)
+        own = own * op.CastLike(op.Not(index < j), own)
+        return rest - op.Unsqueeze(own, column_axis) * op.Unsqueeze(own, row_axis), own
+
+    _, columns = op.Scan(many, index, body=column, num_scan_inputs=1, scan_output_axes=[2])
+    return op.Reshape(columns, op.Shape(matrix))
+
+
+@script()
+def inverse_root(root: DOUBLE[...]) -> DOUBLE[...]:
+    """Inverses of lower triangular matrices (..., D, D), by forward substitution into the identity."""
+    square = op.Shape(root, start=-2)
+    count = op.Squeeze(op.Shape(root, start=-1))
+    index = op.Range(op.Constant(value_int=0), count, op.Constant(value_int=1))
+    many = op.Reshape(root, op.Concat(op.Constant(value_ints=[-1]), square, axis=0))  # (P, D, D)
+    identity = op.CastLike(op.EyeLike(op.ConstantOfShape(square)), root)
+
+    @graph()
+    def eliminate(rest, j):  # the identity, less what the rows so far account for
+        row_axis, column_axis = op.Constant(value_ints=[1]), op.Constant(value_ints=[2])
+        own = op.Gather(many, j, axis=2)
+        row = op.Gather(rest, j, axis=1) / op.Unsqueeze(op.Gather(own, j, axis=1), row_axis)
+        below = own * op.CastLike(index > j, own)
+        return rest - op.Unsqueeze(below, column_axis) * op.Unsqueeze(row, row_axis), row
+
+    start = op.Expand(identity, op.Shape(many))
+    _, rows = op.Scan(start, index, body=eliminate, num_scan_inputs=1, scan_output_axes=[1])
+    return op.Reshape(rows, op.Shape(root))
+
+
+RANKS = (3, 2)  # of what the bodies of the scans give: (P, D, D) and (P, D)
+
+
+def diagonal(matrix, offset: int = 0, dim1: int = 0, dim2: int = 1):
+    """Diagonals (..., D) of matrices (..., D, D)."""
+    assert (offset, dim1, dim2) == (0, -2, -1)
+    square = op.Shape(matrix, start=-2)
+    identity = op.CastLike(op.EyeLike(op.ConstantOfShape(square)), matrix)
+    return op.ReduceSum(matrix * identity, op.Constant(value_ints=[-1]), keepdims=0)
+
+
+def transpose(x, dim0: int, dim1: int):
+    """A transpose that old ONNX Runtimes do not join with a product, which they cannot do in float64."""
+    axes = list(range(len(x.shape)))
+    if {dim0 % len(axes), dim1 % len(axes)} == set(axes[-2:]):
+        return op.Einsum(x, equation="...ij->...ji")
+    axes[dim0], axes[dim1] = axes[dim1], axes[dim0]
+    return op.Transpose(x, perm=axes)
+
+
+def part(x, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1):
+    """A slice, where it is not the whole: indexing with None makes hundreds of those."""
+    if not start and (end is None or (isinstance(end, int) and end >= 2**62)):
+        return op.Identity(x)
+    one = op.Constant(value_ints=[1])
+    bounds = (
+        op.Constant(value_ints=[value]) if isinstance(value, int) else op.Reshape(value, one)
+        for value in (start or 0, end, dim, step)
+    )
+    return op.Slice(x, *bounds)
+
+
+def scalar(s: float, dtype: int = 1, layout: str = "", device: str = "", pin_memory: bool = False):
+    """A number as it is: the exporter's own translation rounds it to float32."""
+    if isinstance(s, float):
+        return op.Constant(value=onnx.helper.make_tensor("", dtype, [], [s]))
+    return op.Cast(s, to=dtype)
+
+
+TRANSLATIONS = {
+    torch.ops.aten.diagonal.default: diagonal,
+    torch.ops.aten.scalar_tensor.default: scalar,
+    torch.ops.aten.slice.Tensor: part,
+    torch.ops.aten.transpose.int: transpose,
+    torch.ops.aten.linalg_cholesky.default: cholesky,
+    torch.ops.aten.linalg_inv.default: inverse_root,  # of roots alone: see arrays.inverse_root
+}

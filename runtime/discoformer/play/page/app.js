@@ -1,0 +1,212 @@
+// The playground: one sample, two estimates of its density and score, side by side.
+
+import { Computation, ESTIMATORS } from "./compute.js";
+import { Engine } from "./engine.js";
+import { EXAMPLES } from "./examples.js";
+import { askAtCursor, changePoints, refresh, setView, whenAnswered } from "./flow.js";
+import { Follow } from "./follow.js";
+import { count } from "./numbers.js";
+import { drawMoving, drawStill, panels, whenDrawn } from "./panels.js";
+import { numberAt } from "./sample.js";
+import { chooseColumns, clear, draw, readFile, removeLast, showExample } from "./source.js";
+import { listen } from "./stage.js";
+import { START, chosen, element, state } from "./state.js";
+import { View } from "./view.js";
+import { announce, enable, notify, tellBandwidth, tellBrush, tellParticles, tellStatus } from "./words.js";
+
+const SIZES = [32, 48, 64, 96, 128]; // nodes along each side of the grid
+const FIRST_SIZE = 64;
+
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+state.engine = new Engine((file) => (element("status").textContent = `Opening the model: ${file}…`));
+state.computation = new Computation(state.engine, {
+  read: (times) => {
+    state.times = times;
+    state.follow.forget();
+    askAtCursor();
+    enable();
+    if (!state.drawing) announce(`${count(state.points.length / 2)} points read`);
+  },
+  answered: () => {
+    drawStill();
+    tellStatus();
+  },
+  failed: (error) => notify(`The estimate failed: ${error.message}`),
+});
+state.follow = new Follow(state.engine, { moved: drawMoving, changed: tellParticles });
+
+// --- controls ---------------------------------------------------------------------------------------------
+
+const on = (id, event, act) => element(id).addEventListener(event, act);
+const onChoice = (name, act) =>
+  document.querySelectorAll(`input[name=${name}]`).forEach((input) => input.addEventListener("change", act));
+
+function wireSample() {
+  element("examples").replaceChildren(
+    ...EXAMPLES.map((name) => {
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: name });
+      button.dataset.name = name;
+      button.addEventListener("click", () => showExample(name, 1));
+      return button;
+    }),
+  );
+  on("redraw", "click", () => showExample(state.origin.name, state.origin.seed + 1));
+  on("open", "click", () => element("file").click());
+  on("file", "change", ({ target }) => {
+    if (target.files.length) readFile(target.files[0]);
+    target.value = "";
+  });
+  for (const id of ["column-x", "column-y"]) on(id, "change", chooseColumns);
+  on("n", "input", ({ target }) => {
+    state.sample.n = numberAt(Number(target.value), state.sample.total);
+    changePoints();
+  });
+  on("brush", "input", tellBrush);
+  on("undo", "click", removeLast);
+  on("clear", "click", clear);
+}
+
+function wireDrop() {
+  const dropping = (is) => document.body.classList.toggle("dropping", is);
+  addEventListener("dragover", (event) => {
+    event.preventDefault();
+    dropping(true);
+  });
+  addEventListener("dragleave", (event) => event.relatedTarget || dropping(false));
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    dropping(false);
+    if (event.dataTransfer.files.length) readFile(event.dataTransfer.files[0]);
+  });
+}
+
+function wirePanels() {
+  for (const { canvas, picture } of panels.values()) {
+    listen(canvas, picture, {
+      cursor: () => state.cursor ?? [0.5, 0.5],
+      look: (u, v, byKey) => {
+        state.cursor = [u, v];
+        state.focused = byKey;
+        drawMoving();
+        askAtCursor(byKey);
+      },
+      begin: () => (state.drawing = true),
+      draw,
+      end: () => {
+        state.drawing = false;
+        refresh();
+      },
+      removeLast,
+      zoom: (factor) => setView(state.view.zoomed(factor)),
+      fit: fitView,
+    });
+  }
+  new ResizeObserver(drawStill).observe(document.querySelector(".panels"));
+}
+
+function wirePicture() {
+  element("size").replaceChildren(
+    ...SIZES.map((size) => new Option(`${size} × ${size}`, size, false, size === FIRST_SIZE)),
+  );
+  for (const id of ["heat", "contours", "arrows", "points"]) on(id, "change", drawStill);
+  onChoice("quantity", drawStill);
+  on("size", "change", refresh);
+  on("nearer", "click", () => setView(state.view.zoomed(0.8)));
+  on("farther", "click", () => setView(state.view.zoomed(1.25)));
+  on("fit", "click", fitView);
+  on("bandwidth", "input", () => {
+    tellBandwidth();
+    refresh();
+  });
+  on("dismiss", "click", () => notify(null));
+  addEventListener("keydown", ({ key }) => key === "Escape" && notify(null));
+}
+
+function wireParticles() {
+  on("play", "click", () => (state.follow.playing ? state.follow.pause() : play()));
+  on("remove", "click", () => {
+    state.follow.remove();
+    drawMoving();
+  });
+  onChoice("how", () => {
+    state.follow.forget();
+    tellParticles();
+  });
+}
+
+function fitView() {
+  const { points, origin } = state;
+  setView(points.length ? View.around(points, origin.kind !== "file") : START);
+}
+
+async function play() {
+  try {
+    await state.follow.play(state.view, () => chosen("how"), calm.matches);
+  } catch (error) {
+    state.follow.remove();
+    notify(`The particles had to stop: ${error.message}`);
+  }
+}
+
+// --- start ------------------------------------------------------------------------------------------------
+
+async function start() {
+  wireSample();
+  wireDrop();
+  wirePanels();
+  wirePicture();
+  wireParticles();
+  tellBandwidth();
+  tellBrush();
+  tellParticles();
+  refresh();
+  const asked = location.hash.slice(1);
+  if (EXAMPLES.includes(asked)) showExample(asked, 1);
+  try {
+    state.about = await state.engine.open(new URL("model/", location.href));
+    element("about").textContent = `model ${state.about.name} ${state.about.version}, in this browser`;
+    refresh();
+    if (!state.points.length) await state.engine.warm();
+  } catch (error) {
+    element("status").textContent = "No model: nothing can be estimated.";
+    notify(`The model cannot be opened. ${error.message}`);
+  }
+}
+
+const opened = start();
+
+const plain = ({ logDensity, score }) => ({ logDensity: Array.from(logDensity), score: Array.from(score) });
+
+/** For tests, and for those who look behind the scenes. */
+window.playground = {
+  /** Resolves when all is computed, answered and drawn. */
+  idle: async () => {
+    await opened;
+    await state.computation.idle();
+    await whenAnswered();
+    await whenDrawn();
+  },
+  points: () => Array.from(state.points),
+  view: () => ({ ...state.view }),
+  times: () => ({ ...state.times }),
+  look: (x, y) => {
+    state.cursor = state.view.toUnit(x, y);
+    drawMoving();
+    askAtCursor();
+  },
+  ask: async (points) => {
+    const answers = await state.engine.ask(Float64Array.from(points));
+    return Object.fromEntries(ESTIMATORS.map((name) => [name, plain(answers[name])]));
+  },
+  grid: (name) => {
+    const answer = state.computation.answers[name];
+    return answer && { size: answer.size, ...plain(answer) };
+  },
+  particles: (name) => {
+    const particles = state.follow.particles?.[name];
+    return particles
+      ? { logDensity: Array.from(particles.logDensities ?? []), steps: particles.steps }
+      : null;
+  },
+};

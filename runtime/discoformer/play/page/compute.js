@@ -1,0 +1,136 @@
+// What the panels show: sample read, grids answered. The newest wish counts; older ones are dropped half-way.
+
+import { SHARES } from "./picture.js";
+import { levelsEnclosing } from "./field.js";
+
+export const ESTIMATORS = ["discoformer", "kde"];
+const COARSE = 24; // nodes along each side of a first look
+const CHUNK = 512; // nodes asked for at a time, so that other questions come in between
+
+export class Computation {
+  #engine;
+  #told;
+  #wish = null;
+  #busy = false;
+  #era = 0; // of the sample: what was begun before it was cleared does not count
+  #idle = [];
+  #read = {};
+  answers = { discoformer: null, kde: null };
+  times = null;
+
+  /** `told` has `read(times)`, `answered()` and `failed(error)`. */
+  constructor(engine, told) {
+    this.#engine = engine;
+    this.#told = told;
+  }
+
+  /** Wishes for { points, factor, view, size, quick }: `quick` for a first look alone. */
+  want(wish) {
+    this.#wish = wish;
+    if (!this.#busy) this.#run();
+  }
+
+  /** Nothing can be estimated. */
+  clear() {
+    this.#era += 1;
+    this.#wish = null;
+    this.#read = {};
+    this.answers = { discoformer: null, kde: null };
+    this.times = null;
+  }
+
+  /** Whether the estimators have read a sample, and can be asked. */
+  get isReady() {
+    return this.#read.points !== undefined;
+  }
+
+  /** Resolves when every wish has been met. */
+  idle() {
+    return this.#busy ? new Promise((resolve) => this.#idle.push(resolve)) : Promise.resolve();
+  }
+
+  async #run() {
+    this.#busy = true;
+    try {
+      while (this.#wish) {
+        const wish = this.#wish;
+        this.#wish = null;
+        await this.#meet(wish);
+      }
+    } catch (error) {
+      this.#told.failed(error);
+    }
+    this.#busy = false;
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  async #meet(wish) {
+    const { points, factor } = wish;
+    const era = this.#era;
+    if (points !== this.#read.points) {
+      const times = await this.#engine.read(points, factor);
+      if (this.#era !== era) return;
+      if (!times.finite)
+        throw new Error("The frame of these points is lost in rounding: move some of them apart.");
+      this.#read = { points, factor };
+      this.times = { ...times, discoformer: 0, kde: 0 };
+      this.#told.read(this.times);
+    } else if (factor !== this.#read.factor) {
+      await this.#engine.smooth(factor);
+      if (this.#era !== era) return;
+      this.#read = { points, factor };
+      this.#told.read(this.times);
+    }
+    for (const size of wish.quick ? [COARSE] : [COARSE, wish.size]) {
+      for (const name of ESTIMATORS) {
+        if (this.#isMet(name, wish, size)) continue;
+        const answer = await this.#grid(name, wish.view, size);
+        if (!answer || this.#era !== era) return;
+        this.answers[name] = { ...answer, ...wish, size, for: name === "kde" ? factor : null };
+        this.times[name] = answer.ms;
+        this.#told.answered();
+      }
+    }
+  }
+
+  /** Whether an answer for this wish, as fine as this or finer, is there. */
+  #isMet(name, wish, size) {
+    const answer = this.answers[name];
+    return (
+      answer?.points === wish.points &&
+      answer.view === wish.view &&
+      answer.size >= size &&
+      (answer.size === size || size !== wish.size) &&
+      (name !== "kde" || answer.for === wish.factor)
+    );
+  }
+
+  /** Log-density and score on a grid, or null where there is a newer wish. */
+  async #grid(name, view, size) {
+    const nodes = view.nodes(size);
+    const logDensity = new Float64Array(size * size);
+    const score = new Float64Array(2 * size * size);
+    let ms = 0;
+    for (let start = 0; start < size * size; start += CHUNK) {
+      if (this.#wish) return null;
+      const part = await this.#engine.ask(nodes.slice(2 * start, 2 * (start + CHUNK)), [name]);
+      logDensity.set(part[name].logDensity, start);
+      score.set(part[name].score, 2 * start);
+      ms += part[name].ms;
+    }
+    return { logDensity, score, ms, levels: levelsEnclosing(SHARES, logDensity) };
+  }
+}
+
+/** What both panels share: the greatest log-density, and a typical slope, in unit coordinates of the view. */
+export function sharedScale(answers) {
+  const found = Object.values(answers).filter(Boolean);
+  let top = -Infinity;
+  for (const { logDensity } of found) for (const value of logDensity) if (value > top) top = value;
+  const slopes = found.flatMap(({ score, view }) =>
+    Array.from({ length: score.length / 2 }, (_, k) =>
+      Math.hypot(score[2 * k] * view.width, score[2 * k + 1] * view.height),
+    ),
+  );
+  return { top, steep: slopes.sort((a, b) => a - b)[Math.floor(slopes.length / 2)] || 1 };
+}

@@ -1,0 +1,85 @@
+// Fields on a square grid: smooth interpolation, contour lines, and the levels that enclose a share of the mass.
+
+/** A grid (size^2, row by row) resampled to side^2 nodes over the same square, by Catmull-Rom splines. */
+export function resample(grid, size, side) {
+  const weights = Array.from({ length: side }, (_, i) => splineWeights((i * (size - 1)) / (side - 1), size));
+  const wide = new Float64Array(size * side);
+  for (let row = 0; row < size; row++) {
+    for (let i = 0; i < side; i++) {
+      let sum = 0;
+      for (const [k, weight] of weights[i]) sum += weight * grid[row * size + k];
+      wide[row * side + i] = sum;
+    }
+  }
+  const fine = new Float64Array(side * side);
+  for (let j = 0; j < side; j++) {
+    for (const [k, weight] of weights[j]) {
+      for (let i = 0; i < side; i++) fine[j * side + i] += weight * wide[k * side + i];
+    }
+  }
+  return fine;
+}
+
+function splineWeights(at, size) {
+  const k = Math.min(Math.floor(at), size - 2);
+  const t = at - k;
+  const weights = [
+    [k - 1, (-t + 2 * t * t - t ** 3) / 2],
+    [k, (2 - 5 * t * t + 3 * t ** 3) / 2],
+    [k + 1, (t + 4 * t * t - 3 * t ** 3) / 2],
+    [k + 2, (t ** 3 - t * t) / 2],
+  ];
+  return weights.map(([node, weight]) => [Math.max(0, Math.min(size - 1, node)), weight]);
+}
+
+/** Levels of the log-density above which the given shares of the mass in the grid are found. */
+export function levelsEnclosing(shares, logDensity) {
+  const sorted = Float64Array.from(logDensity).sort().reverse();
+  const densities = sorted.map((value) => Math.exp(value - sorted[0]));
+  const total = densities.reduce((sum, density) => sum + density, 0);
+  return shares.map((share) => {
+    let left = share * total;
+    const found = densities.findIndex((density) => (left -= density) <= 0);
+    return sorted[found < 0 ? sorted.length - 1 : found];
+  });
+}
+
+/** Line segments (u0, v0, u1, v1) in unit coordinates where a grid (size^2) crosses a level: marching squares. */
+export function contour(grid, size, level) {
+  const segments = [];
+  for (let j = 0; j < size - 1; j++) {
+    for (let i = 0; i < size - 1; i++) {
+      const k = j * size + i;
+      const above = grid[k] > level;
+      if (
+        above === grid[k + 1] > level &&
+        above === grid[k + size] > level &&
+        above === grid[k + size + 1] > level
+      )
+        continue;
+      const crossings = crossingsOf(grid, size, i, j, level).flat();
+      for (let end = 0; end < crossings.length; end += 4) segments.push(crossings.slice(end, end + 4));
+    }
+  }
+  return segments;
+}
+
+/** Where the four sides of a cell cross a level. */
+function crossingsOf(grid, size, i, j, level) {
+  const corners = [
+    [i, j],
+    [i + 1, j],
+    [i + 1, j + 1],
+    [i, j + 1],
+  ];
+  const values = corners.map(([a, b]) => grid[b * size + a] - level);
+  const found = [];
+  corners.forEach(([a, b], side) => {
+    const next = (side + 1) % 4;
+    if (values[side] > 0 === values[next] > 0) return;
+    const t = values[side] / (values[side] - values[next]);
+    const [c, d] = corners[next];
+    found.push([(a + t * (c - a)) / (size - 1), (b + t * (d - b)) / (size - 1)]);
+  });
+  return found;
+}

@@ -1,0 +1,84 @@
+// From a change to what it entails: sample and settings to estimates, crosshair to answers.
+
+import { drawStill } from "./panels.js";
+import { showAnswers, spoken } from "./readout.js";
+import { troubleOf } from "./sample.js";
+import { bandwidth, element, place, state } from "./state.js";
+import { announce, enable, tellSample, tellStatus } from "./words.js";
+
+const invitation = [...element("hint").childNodes]; // of the empty page
+
+/** The sample, the view or a setting has changed. */
+export function refresh() {
+  const { points, sample, computation, follow, view, about, drawing } = state;
+  const trouble = points.length ? troubleOf(points, sample.names) : null;
+  const usable = points.length > 0 && !trouble;
+  element("hint").hidden = usable;
+  if (!usable) {
+    element("hint").replaceChildren(...(trouble ? [trouble] : invitation));
+    computation.clear();
+    follow.remove();
+    state.times = null;
+    showAnswers(place(), sample.names, null);
+  } else if (about) {
+    computation.want({
+      points,
+      factor: bandwidth(),
+      view,
+      size: Number(element("size").value),
+      quick: drawing,
+    });
+  }
+  enable();
+  tellSample();
+  tellStatus();
+  drawStill();
+}
+
+/** The sample has other points. */
+export function changePoints() {
+  state.points = state.sample.used;
+  refresh();
+}
+
+/** Shows another part of the plane. */
+export function setView(view) {
+  state.view = view;
+  state.follow.remove();
+  refresh();
+  askAtCursor();
+}
+
+let asking = false;
+let askAgain = false;
+let answered = Promise.resolve();
+
+/** Resolves when what the crosshair stands on has been answered. */
+export const whenAnswered = () => answered;
+
+/** Asks both estimators at the crosshair; while an answer is on its way, the newest place waits. */
+export function askAtCursor(byKey = false) {
+  askAgain = true;
+  if (!asking) answered = askOnAndOn(byKey);
+}
+
+async function askOnAndOn(byKey) {
+  asking = true;
+  try {
+    while (askAgain) {
+      askAgain = false;
+      await ask(byKey);
+    }
+  } finally {
+    asking = false;
+  }
+}
+
+async function ask(byKey) {
+  const { computation, engine, sample } = state;
+  const point = place();
+  const answers = point && computation.isReady ? await engine.ask(Float64Array.from(point)) : null;
+  const current = computation.isReady ? answers : null;
+  showAnswers(point, sample.names, current);
+  if (byKey) announce(spoken(point, sample.names, current));
+}

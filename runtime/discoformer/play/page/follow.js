@@ -1,0 +1,108 @@
+// Particles in both panels: released from the same places, stepped by the worker, moved smoothly between steps.
+
+import { ESTIMATORS } from "./compute.js";
+import { short } from "./numbers.js";
+import { Particles } from "./particles.js";
+import { Random } from "./random.js";
+
+const COUNT = 80; // in each panel
+const SEED = 7;
+const SHORTEST = 40; // milliseconds between steps
+const LEAPS = 40; // steps at once, where motion is not wanted
+
+export const WORDS = {
+  ascent: "Each particle climbs the log-density along the score, until it rests at a mode.",
+  langevin: "Score and noise: the particles become draws from the estimate (Metropolis-adjusted).",
+};
+
+export class Follow {
+  #engine;
+  #told;
+  #clock = { start: 0, length: 1 };
+  #run = 0;
+  particles = null; // by estimator
+  playing = false;
+
+  /** `told` has moved(), on every frame, and changed(), when play begins or ends. */
+  constructor(engine, told) {
+    this.#engine = engine;
+    this.#told = told;
+  }
+
+  /** How far the frame at hand is between the last two steps, 0 to 1. */
+  get part() {
+    return this.playing ? Math.min(1, (performance.now() - this.#clock.start) / this.#clock.length) : 1;
+  }
+
+  /** Puts particles where there are none. */
+  release(view) {
+    this.particles ??= Object.fromEntries(
+      ESTIMATORS.map((name) => {
+        const ask = async (points) => (await this.#engine.ask(points, [name]))[name];
+        return [name, new Particles(ask, view, new Random(SEED), COUNT)];
+      }),
+    );
+  }
+
+  remove() {
+    this.playing = false;
+    this.particles = null;
+    this.#told.changed();
+  }
+
+  pause() {
+    this.playing = false;
+  }
+
+  /** The estimates have changed. */
+  forget() {
+    for (const name of ESTIMATORS) this.particles?.[name].forget();
+  }
+
+  /** Moves the particles, `how()` being "ascent" or "langevin", until they rest or are paused. */
+  async play(view, how, still) {
+    this.release(view);
+    this.playing = true;
+    this.#run += 1;
+    const run = this.#run;
+    const goesOn = () => this.playing && this.#run === run;
+    this.#told.changed();
+    if (!still) this.#animate();
+    for (let step = 0; goesOn() && !(still && step >= LEAPS); step++) {
+      await this.#advance(how(), still);
+      if (goesOn() && how() === "ascent" && ESTIMATORS.every((name) => this.particles[name].atRest)) break;
+    }
+    if (this.#run !== run) return;
+    this.playing = false;
+    this.#told.moved();
+    this.#told.changed();
+  }
+
+  async #advance(how, still) {
+    const start = performance.now();
+    const all = this.particles;
+    for (const name of ESTIMATORS) await all[name].advance(how);
+    const length = Math.max(SHORTEST, performance.now() - start);
+    this.#clock = { start: performance.now(), length };
+    if (!still) await new Promise((resolve) => setTimeout(resolve, start + SHORTEST - performance.now()));
+    this.#told.changed();
+  }
+
+  #animate() {
+    if (!this.playing) return;
+    this.#told.moved();
+    requestAnimationFrame(() => this.#animate());
+  }
+
+  /** Where the particles of an estimator stand, in words. */
+  words(name, how) {
+    const particles = this.particles?.[name];
+    if (!particles?.logDensities) return "";
+    if (how === "ascent" && particles.atRest) {
+      const { modes } = particles;
+      return `at rest at ${modes} mode${modes === 1 ? "" : "s"}`;
+    }
+    const mean = particles.logDensities.reduce((sum, value) => sum + value, 0) / particles.count;
+    return `mean log-density ${short(mean, 3)} nats`;
+  }
+}

@@ -1,0 +1,41 @@
+// Random numbers from a seed: the same seed, the same numbers, in every browser.
+
+export class Random {
+  #state;
+
+  constructor(seed) {
+    this.#state = (Math.imul(seed, 0x9e3779b1) ^ 0x5bd1e995) >>> 0 || 1;
+    for (let i = 0; i < 16; i++) this.uniform();
+  }
+
+  /** Uniform in (0, 1): Marsaglia's xorshift with 32 bits of state, its output multiplied. */
+  uniform() {
+    let state = this.#state;
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    this.#state = state >>> 0;
+    return ((Math.imul(this.#state, 0x2c9277b5) >>> 0) + 0.5) / 2 ** 32;
+  }
+
+  /** Uniform between two numbers. */
+  between(low, high) {
+    return low + (high - low) * this.uniform();
+  }
+
+  /** Standard normal. */
+  normal() {
+    return Math.sqrt(-2 * Math.log(this.uniform())) * Math.cos(2 * Math.PI * this.uniform());
+  }
+
+  /** Puts points (x0, y0, x1, y1, ...) in random order, in place. */
+  shuffle(points) {
+    for (let i = points.length / 2 - 1; i > 0; i--) {
+      const j = Math.floor(this.uniform() * (i + 1));
+      for (const axis of [0, 1]) {
+        [points[2 * i + axis], points[2 * j + axis]] = [points[2 * j + axis], points[2 * i + axis]];
+      }
+    }
+    return points;
+  }
+}

@@ -1,0 +1,95 @@
+// What the page says in words: messages, what was read, where particles stand, what can be done.
+
+import { ESTIMATORS } from "./compute.js";
+import { WORDS } from "./follow.js";
+import { count, duration, short } from "./numbers.js";
+import { FEWEST, doubtOf, sliderOf } from "./sample.js";
+import { bandwidth, chosen, element, state } from "./state.js";
+
+let announcing = 0;
+
+/** Says something to those who do not see the page. */
+export function announce(text) {
+  clearTimeout(announcing);
+  announcing = setTimeout(() => (element("announcer").textContent = text), 250);
+}
+
+/** Shows a message over the panels, or none. */
+export function notify(text) {
+  element("notice").hidden = !text;
+  element("notice").querySelector("p").textContent = text ?? "";
+  element("notice").setAttribute("role", "alert");
+}
+
+/** How many points are used, and of which example. */
+export function tellSample() {
+  const { sample, origin, points } = state;
+  const n = points.length / 2;
+  element("used").textContent = sample.total > n ? `${count(n)} of ${count(sample.total)}` : count(n);
+  element("n").value = sliderOf(n, sample.total);
+  element("n").setAttribute("aria-valuetext", `${n} of ${sample.total} points`);
+  for (const button of element("examples").children) {
+    button.setAttribute(
+      "aria-pressed",
+      String(origin.kind === "example" && origin.name === button.dataset.name),
+    );
+  }
+}
+
+/** What was read and how long it took. */
+export function tellStatus() {
+  const status = element("status");
+  const { about, times, points, computation } = state;
+  if (!about) return;
+  if (!times) {
+    status.textContent = "Ready.";
+    return;
+  }
+  const { discoformer, kde } = computation.answers;
+  const parts = [
+    `${count(points.length / 2)} points`,
+    `frame ${duration(times.frameMs)}`,
+    `encode ${duration(times.encodeMs)}`,
+  ];
+  if (discoformer) parts.push(`grid ${discoformer.size} × ${discoformer.size} ${duration(discoformer.ms)}`);
+  if (kde) parts.push(`KDE’s grid ${duration(kde.ms)}`);
+  const doubt = doubtOf(points.length / 2, Number(about.trained_context_min));
+  status.textContent = parts.join(" · ") + (doubt ? ` — ${doubt}` : "");
+}
+
+/** Where the particles stand. */
+export function tellParticles() {
+  const { follow } = state;
+  const how = chosen("how");
+  element("how-words").textContent = WORDS[how];
+  element("play").textContent = follow.playing ? "Pause" : follow.particles ? "Go on" : "Release particles";
+  for (const name of ESTIMATORS) {
+    document.querySelector(`.panel[data-estimator=${name}] .particles`).textContent = follow.words(name, how);
+  }
+  enable();
+}
+
+/** Enables what can be done. */
+export function enable() {
+  const { sample, points, origin, computation, follow } = state;
+  const some = points.length > 0;
+  element("n").disabled = sample.total <= FEWEST;
+  element("undo").disabled = element("clear").disabled = !some;
+  element("redraw").disabled = origin.kind !== "example";
+  element("play").disabled = !computation.isReady;
+  element("remove").disabled = !follow.particles;
+}
+
+/** The bandwidth, at its slider and over the panel. */
+export function tellBandwidth() {
+  const text = `× ${short(bandwidth(), 3)}`;
+  element("bandwidth-value").textContent = `Scott’s rule ${text}`;
+  element("rule").textContent = element("bandwidth").value === "0" ? "Scott’s rule" : `Scott’s rule ${text}`;
+  element("bandwidth").setAttribute("aria-valuetext", `Scott's rule times ${short(bandwidth(), 3)}`);
+}
+
+/** The width of the brush. */
+export function tellBrush() {
+  const width = element("brush").value;
+  element("brush-width").textContent = width === "0" ? "fine line" : `${width} % of the view`;
+}

@@ -1,0 +1,83 @@
+"""Serves the site on this machine, until it is stopped."""
+
+import os
+import shutil
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from discoformer.errors import InputError
+
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+    ".json": "application/json",
+    ".wasm": "application/wasm",
+    ".onnx": "application/octet-stream",
+}
+
+
+class Server(ThreadingHTTPServer):
+    """Serves the files of a site, and nothing else.
+
+    Args:
+        host: Address to listen at.
+        port: Port, or 0 for any free one.
+        files: Paths on the web and the files that stand there.
+
+    Raises:
+        InputError: The address cannot be had.
+    """
+
+    daemon_threads = True
+    allow_reuse_address = os.name == "posix"  # elsewhere that would take the port of another process
+
+    def __init__(self, host: str, port: int, files: dict[str, Path]) -> None:
+        self.files = files | {"": files["index.html"]}
+        try:
+            super().__init__((host, port), _Handler)
+        except (OSError, OverflowError) as error:
+            raise InputError(
+                f"cannot listen at --host {host} --port {port} ({error}): "
+                "choose another port (0 for any free one)"
+            ) from error
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        host, port = self.server_address[:2]
+        return f"http://{host!s}:{port}/"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_GET(self) -> None:
+        if path := self._answer():
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, self.wfile)
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def _answer(self) -> Path | None:
+        """Sends the head of the answer; gives the file that follows."""
+        path = self.server.files.get(unquote(urlsplit(self.path).path).removeprefix("/"))
+        if path is None:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return None
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", TYPES[path.suffix])
+        self.send_header("Content-Length", str(path.stat().st_size))
+        self.send_header("Cache-Control", "no-cache")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.end_headers()
+        return path
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Requests are not logged."""

@@ -1,0 +1,465 @@
+"""The page in a real browser: what it draws, says and answers, beside the Python package and NumPy."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import discoformer
+
+Floats = npt.NDArray[np.float64]
+
+IRIS = Path(__file__).parents[1] / "data" / "iris_petals.csv"
+LAPTOP = {"width": 1366, "height": 768}
+PHONE = {"width": 390, "height": 844}
+
+
+class Playground:
+    """The page, as its user has it."""
+
+    def __init__(self, page: Any, site: str) -> None:
+        self.page = page
+        self.troubles: list[str] = []
+        page.on("console", lambda message: self.troubles.append(message.text))
+        page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        page.goto(site)
+        self.settle()
+        page.select_option("#size", "32")
+
+    def settle(self) -> None:
+        """Waits until all is computed."""
+        self.page.evaluate("playground.idle()")
+
+    def until(self, code: str) -> None:
+        """Waits until an expression is true (the page's security policy forbids Playwright's own way)."""
+        self.page.evaluate(
+            f"(async () => {{ while (!({code})) await new Promise((next) => setTimeout(next, 20)); }})()"
+        )
+
+    def clear(self) -> None:
+        if self.page.is_enabled("#clear"):
+            self.page.click("#clear")
+        if self.page.is_visible("#dismiss"):
+            self.page.click("#dismiss")
+
+    def spot(self, x: float, y: float, estimator: str = "discoformer") -> tuple[float, float]:
+        """Where on the page a point of the plane is."""
+        box = self.page.locator(f".panel[data-estimator={estimator}] .moving").bounding_box()
+        view = self.page.evaluate("playground.view()")
+        u, v = (x - view["x0"]) / (view["x1"] - view["x0"]), (y - view["y0"]) / (view["y1"] - view["y0"])
+        left, top, width, height = 46, 10, box["width"] - 56, box["height"] - 40
+        return box["x"] + left + u * width, box["y"] + top + (1 - v) * height
+
+    def click(self, points: Floats, estimator: str = "discoformer") -> None:
+        for x, y in points:
+            self.page.mouse.click(*self.spot(x, y, estimator))
+        self.settle()
+
+    def point_at(self, x: float, y: float) -> tuple[Floats, dict[str, list[float]]]:
+        """Moves the mouse to a point; gives what the table then says."""
+        self.page.mouse.move(*self.spot(x, y))
+        self.until(f"Math.hypot(readout.dataset.x - {x}, readout.dataset.y - {y}) < 0.03")
+        return self.shown()
+
+    def shown(self) -> tuple[Floats, dict[str, list[float]]]:
+        """What the table says: of which point (1, 2); by estimator log-density and score."""
+        self.settle()
+        at, rows = self.page.evaluate(
+            "[[readout.dataset.x, readout.dataset.y],"
+            " [...readout.tBodies[0].rows].map((row) => ({ ...row.dataset }))]"
+        )
+        values = {
+            row["estimator"]: [float(row[name]) for name in ("logDensity", "scoreX", "scoreY")]
+            for row in rows
+        }
+        return np.array([at], dtype=np.float64), values
+
+    def points(self) -> Floats:
+        return np.array(self.page.evaluate("playground.points()")).reshape(-1, 2)
+
+    def ask(self, points: Floats) -> dict[str, tuple[Floats, Floats]]:
+        found = self.page.evaluate("(points) => playground.ask(points)", points.ravel().tolist())
+        return {
+            name: (np.array(answer["logDensity"]), np.array(answer["score"]).reshape(-1, 2))
+            for name, answer in found.items()
+        }
+
+    def particles(self, estimator: str) -> Floats:
+        """Log-densities where the particles are."""
+        return np.array(self.page.evaluate(f"playground.particles('{estimator}').logDensity"))
+
+    def picture(self, estimator: str = "discoformer") -> str:
+        self.settle()
+        return self.page.evaluate(
+            f"document.querySelector('.panel[data-estimator={estimator}] .still').toDataURL()"
+        )
+
+    def words(self, selector: str) -> str:
+        return self.page.inner_text(selector)
+
+    def drop(self, name: str, text: str) -> None:
+        """Drops a file on the page."""
+        self.page.evaluate(
+            "([name, text]) => { const data = new DataTransfer();"
+            "  data.items.add(new File([text], name, { type: 'text/csv' }));"
+            "  document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true })); }",
+            [name, text],
+        )
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Any, site: str) -> Iterator[Playground]:
+    """One page for the tests of this module."""
+    context = browser.new_context(viewport=LAPTOP)
+    playground = Playground(context.new_page(), site)
+    yield playground
+    assert playground.troubles == []
+    context.close()
+
+
+@pytest.fixture
+def playground(opened: Playground) -> Playground:
+    """The page, empty."""
+    opened.clear()
+    return opened
+
+
+def cluster(n: int, seed: int = 0) -> Floats:
+    """Points of two clusters in the view of the empty page."""
+    rng = np.random.default_rng(seed)
+    side = np.where(rng.random(n) < 0.4, -2.0, 1.5)
+    return np.stack([side + 0.6 * rng.normal(size=n), 0.8 * side + 0.9 * rng.normal(size=n)], axis=1)
+
+
+def kde(sample: Floats, queries: Floats, factor: float = 1.0) -> tuple[Floats, Floats]:
+    """Log-density and score of a Gaussian KDE with the factor times Scott's bandwidth."""
+    bandwidth = np.cov(sample.T) * (factor * len(sample) ** (-1 / 6)) ** 2
+    precision = np.linalg.inv(bandwidth)
+    difference = sample[None] - queries[:, None]  # (M, N, 2)
+    exponent = -0.5 * np.einsum("mni,ij,mnj->mn", difference, precision, difference)
+    most = exponent.max(axis=1, keepdims=True)
+    weights = np.exp(exponent - most)
+    total = weights.sum(axis=1)
+    log_density = np.log(total) + most[:, 0]
+    log_density -= math.log(2 * math.pi * len(sample)) + 0.5 * np.linalg.slogdet(bandwidth)[1]
+    shift = np.einsum("mn,mni->mi", weights / total[:, None], difference)
+    return log_density, shift @ precision
+
+
+def test_the_empty_page_says_what_to_do(playground: Playground) -> None:
+    assert "Draw points here" in playground.words("#hint")
+    assert playground.words("#status") == "Ready."
+    for button in ("#undo", "#clear", "#redraw", "#play"):
+        assert playground.page.is_disabled(button)
+    assert playground.page.get_attribute("#readout tbody tr", "data-log-density") == ""
+
+
+def test_too_few_constant_and_collinear_points_are_said_in_words(playground: Playground) -> None:
+    empty = playground.picture()
+    playground.click(np.array([[0.0, 1.0]]))
+    assert playground.words("#hint").startswith("1 point: 2 more are needed")
+    playground.drop("line.csv", "a,b\n1,2\n2,4\n3,6\n5,10\n")
+    playground.until("document.querySelector('#hint').textContent.includes('collinear')")
+    assert "a and b are collinear" in playground.words("#hint")
+    playground.drop("flat.csv", "a,b\n1,7\n2,7\n3,7\n5,7\n")
+    playground.until("document.querySelector('#hint').textContent.includes('constant')")
+    assert "b is constant (7)" in playground.words("#hint")
+    playground.clear()
+    assert playground.picture() == empty
+
+
+def test_clicks_draw_points_and_answers_are_those_of_the_package(playground: Playground) -> None:
+    empty = playground.picture()
+    playground.click(cluster(16))
+    first = playground.picture()
+    assert first != empty
+    playground.click(cluster(8, seed=1), "kde")
+    assert playground.picture() != first
+    points = playground.points()
+    assert len(points) == 24
+    np.testing.assert_allclose(points[:16], cluster(16), atol=0.03)  # whole pixels
+
+    estimate = discoformer.estimate(points)
+    for place in ([0.3, -0.4], [-3.1, 2.5]):
+        at, found = playground.point_at(*place)
+        np.testing.assert_allclose(at, [place], atol=0.03)
+        log_density, score = estimate.log_density_and_score(at)
+        np.testing.assert_allclose(found["discoformer"], [*log_density, *score[0]], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(found["kde"], np.hstack([kde(points, at)[0], kde(points, at)[1][0]]))
+
+
+def test_a_stroke_draws_many_points(playground: Playground) -> None:
+    mouse = playground.page.mouse
+    mouse.move(*playground.spot(-3, -2))
+    mouse.down()
+    for step in np.linspace(0, 1, 25):
+        mouse.move(*playground.spot(-3 + 6 * step, -2 + 5 * np.sin(3 * step)))
+    mouse.up()
+    playground.settle()
+    points = playground.points()
+    assert len(points) > 20
+    assert playground.page.evaluate("playground.grid('discoformer').size") == 32
+    grid = playground.page.evaluate("playground.grid('discoformer').logDensity")
+    assert np.isfinite(grid).all()
+
+
+@pytest.mark.parametrize("n", [8, 100, 512])
+def test_an_example_at_many_points(playground: Playground, n: int) -> None:
+    playground.page.click("#examples [data-name=mixture]")
+    total = 2048
+    slider = round(1000 * math.log(n / 8) / math.log(total / 8))
+    playground.page.fill("#n", str(slider))
+    playground.settle()
+    points = playground.points()
+    assert abs(len(points) - n) <= 2
+    view = playground.page.evaluate("playground.view()")
+    axes = (np.linspace(view[f"{axis}0"], view[f"{axis}1"], 9) for axis in "xy")
+    queries = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+    found = playground.ask(queries)
+    log_density, score = discoformer.estimate(points).log_density_and_score(queries)
+    np.testing.assert_allclose(found["discoformer"][0], log_density, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found["discoformer"][1], score, rtol=1e-4, atol=1e-4 * np.abs(score).max())
+    np.testing.assert_allclose(found["kde"][0], kde(points, queries)[0])
+
+
+def test_fewer_points_give_another_picture(playground: Playground) -> None:
+    playground.page.click("#examples [data-name=ring]")
+    playground.settle()
+    many = playground.picture()
+    assert playground.words("#used") == "512 of 2,048"
+    playground.page.fill("#n", "300")
+    playground.settle()
+    assert playground.words("#used") == f"{len(playground.points())} of 2,048"
+    assert len(playground.points()) < 64
+    assert playground.picture() != many
+
+
+def test_examples_are_drawn_from_a_seed(playground: Playground) -> None:
+    def draw(button: str) -> Floats:
+        playground.page.click(button)
+        return playground.points()
+
+    first, again = draw("#examples [data-name=moons]"), draw("#redraw")
+    assert not np.array_equal(first, again)
+    np.testing.assert_array_equal(draw("#examples [data-name=moons]"), first)
+    playground.settle()
+
+
+def test_the_bandwidth_is_that_of_the_slider(playground: Playground) -> None:
+    playground.click(cluster(20))
+    queries = cluster(30, seed=5)
+    before = playground.ask(queries)
+    picture = playground.picture("kde")
+    playground.page.fill("#bandwidth", "-1")
+    playground.settle()
+    after = playground.ask(queries)
+    assert playground.picture("kde") != picture
+    assert playground.words("#rule").endswith("0.500")
+    for found, factor in ((before, 1.0), (after, 0.5)):
+        log_density, score = kde(playground.points(), queries, factor)
+        np.testing.assert_allclose(found["kde"][0], log_density)
+        np.testing.assert_allclose(found["kde"][1], score)
+    np.testing.assert_array_equal(before["discoformer"][0], after["discoformer"][0])
+    playground.page.fill("#bandwidth", "0")
+
+
+def test_toggles_change_the_picture(playground: Playground) -> None:
+    playground.click(cluster(12))
+    seen = {playground.picture()}
+    for control in ("heat", "contours", "arrows", "points"):
+        playground.page.locator(f"#{control}").click(force=True)
+        seen.add(playground.picture())
+    assert len(seen) == 5
+    for control in ("heat", "contours", "arrows", "points"):
+        playground.page.locator(f"#{control}").click(force=True)
+    assert playground.picture() in seen
+    playground.page.locator("input[value=logarithmic]").click(force=True)
+    assert playground.picture() not in seen
+    assert playground.words("#quantity") == "log-density, nats"
+    playground.page.locator("input[value=density]").click(force=True)
+
+
+def test_a_csv_is_dropped(playground: Playground) -> None:
+    playground.drop("iris.csv", IRIS.read_text())
+    playground.until("playground.points().length === 300")
+    playground.settle()
+    table = np.loadtxt(IRIS, delimiter=",", skiprows=1)
+    points = playground.points()
+    assert sorted(map(tuple, points)) == sorted(map(tuple, table))
+    log_density, score = discoformer.estimate(table).log_density_and_score(points[:20])
+    found = playground.ask(points[:20])["discoformer"]
+    np.testing.assert_allclose(found[0], log_density, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found[1], score, rtol=1e-4, atol=1e-4 * np.abs(score).max())
+    assert "petal_length_cm" in playground.words("#column-x")
+
+
+def test_a_csv_is_opened_and_its_columns_chosen(playground: Playground, tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    x, y, z = rng.normal(size=(3, 60))
+    rows = ["id;name;x;y;z", *(f"{i};n{i};{x[i]};{y[i]:.3f};{z[i]}".replace(".", ",") for i in range(60))]
+    rows[5] = rows[5].replace(f"{y[4]:.3f}".replace(".", ","), "?")
+    path = tmp_path / "three.csv"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    playground.page.set_input_files("#file", path)
+    playground.until("playground.points().length === 118")
+    assert "1 row without a number in both columns left out" in playground.words("#notice")
+    np.testing.assert_allclose(np.sort(playground.points()[:, 0]), np.sort(np.delete(x, 4)))
+    playground.page.select_option("#column-y", label="z")
+    playground.until("playground.points().length === 120")
+    np.testing.assert_allclose(np.sort(playground.points()[:, 1]), np.sort(z))
+    playground.settle()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("red,green\nblue,white\n", "No numbers were found"),
+        ("a\n1\n2\n3\n", "Only one column of numbers"),
+        ("a,b\n1,2\n2,\n", "has only 1 row with a number in both columns: 3 or more"),
+    ],
+)
+def test_a_bad_file_is_refused_and_the_sample_stays(playground: Playground, text: str, message: str) -> None:
+    playground.click(cluster(4))
+    before = playground.points()
+    playground.drop("bad.csv", text)
+    playground.until("!document.querySelector('#notice').hidden")
+    assert message in playground.words("#notice")
+    assert playground.words("#notice").startswith("bad.csv")
+    np.testing.assert_array_equal(playground.points(), before)
+
+
+def test_a_long_file_is_subsampled(playground: Playground) -> None:
+    values = np.random.default_rng(0).normal(size=(3000, 2))
+    playground.drop("long.csv", "\n".join(f"{a:.4f}\t{b:.4f}" for a, b in values))
+    playground.until("playground.points().length > 0")
+    assert "2,048 of 3,000 rows were drawn at random" in playground.words("#notice")
+    assert playground.words("#used") == "512 of 2,048"
+    playground.settle()
+
+
+def test_particles_climb_to_modes(playground: Playground) -> None:
+    playground.click(cluster(16))
+    playground.page.click("#play")
+    playground.until("playground.particles('kde')?.steps > 0")
+    before = {name: playground.particles(name) for name in ("kde", "discoformer")}
+    playground.until("document.querySelector('#play').textContent !== 'Pause'")
+    for name, start in before.items():
+        end = playground.particles(name)
+        assert (end >= start).all()
+        assert end.mean() > start.mean() + 0.5
+        assert "at rest at" in playground.words(f".panel[data-estimator={name}] .particles")
+    playground.page.click("#remove")
+    assert playground.page.evaluate("playground.particles('kde')") is None
+
+
+def test_langevin_particles_become_draws_from_the_estimate(playground: Playground) -> None:
+    playground.click(cluster(16))
+    playground.page.locator("input[value=langevin]").click(force=True)
+    playground.page.click("#play")
+    playground.until("playground.particles('kde')?.steps >= 50")
+    playground.page.click("#play")
+    found = playground.particles("kde")
+    sample = playground.points()
+    rng = np.random.default_rng(0)
+    noise = rng.multivariate_normal([0, 0], np.cov(sample.T) * len(sample) ** (-1 / 3), 4000)
+    drawn = kde(sample, sample[rng.integers(len(sample), size=4000)] + noise)[0]
+    error = drawn.std() / math.sqrt(len(found))
+    assert abs(found.mean() - drawn.mean()) < 5 * error
+    playground.page.locator("input[value=ascent]").click(force=True)
+    playground.page.click("#remove")
+
+
+def test_everything_is_reached_by_keys_alone(playground: Playground) -> None:
+    page = playground.page
+    page.locator("#examples button").first.focus()
+    reached = []
+    while page.evaluate("document.activeElement !== document.body"):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
+        assert page.evaluate(
+            "[document.activeElement, document.activeElement.nextElementSibling].some("
+            "  (one) => !one || one === document.body || getComputedStyle(one).outlineStyle === 'solid')"
+        )
+    assert {"moving", "open", "brush", "heat", "arrows", "size", "bandwidth"} <= {*reached}
+
+    page.evaluate("playground.look(0, 0)")
+    page.locator(".moving").first.focus()
+    for keys in (["Enter"], ["Shift+ArrowRight"] * 4 + [" "], ["Shift+ArrowUp"] * 3 + ["ArrowUp", "Enter"]):
+        for key in keys:
+            page.keyboard.press(key)
+    playground.settle()
+    points = playground.points()
+    np.testing.assert_allclose(points, [[0, 0], [2, 0], [2, 1.6]], atol=1e-9)
+    at, found = playground.shown()
+    np.testing.assert_allclose(at, points[-1:], atol=1e-9)
+    np.testing.assert_allclose(found["kde"][0], kde(points, at)[0][0])
+    page.wait_for_timeout(300)
+    page.keyboard.press("ArrowLeft")
+    playground.until("document.querySelector('#announcer').textContent.includes('log-density')")
+    page.keyboard.press("Delete")
+    assert len(playground.points()) == 2
+    width = page.evaluate("playground.view().x1 - playground.view().x0")
+    page.keyboard.press("-")
+    assert page.evaluate("playground.view().x1 - playground.view().x0") == pytest.approx(1.25 * width)
+
+
+def test_every_control_has_a_name(playground: Playground) -> None:
+    unnamed = playground.page.evaluate(
+        "[...document.querySelectorAll('button, select, canvas.moving, input:not([hidden])')].filter("
+        "  (one) => !(one.ariaLabel || one.labels?.[0]?.textContent.trim() || one.textContent.trim())"
+        ").map((one) => one.id)"
+    )
+    assert unnamed == []
+
+
+def test_it_works_without_a_network_once_loaded(playground: Playground, site: str) -> None:
+    playground.page.context.set_offline(True)
+    assert not playground.page.evaluate("(site) => fetch(site).then(() => true, () => false)", site)
+    playground.troubles.clear()  # of that vain try
+    playground.click(cluster(5))
+    playground.drop("iris.csv", IRIS.read_text())
+    playground.until("playground.points().length === 300")
+    picture = playground.picture()
+    playground.page.fill("#n", "500")
+    assert playground.picture() != picture
+    assert np.isfinite(playground.point_at(3.0, 0.8)[1]["discoformer"]).all()
+    playground.page.context.set_offline(False)
+
+
+@pytest.fixture
+def phone(playground: Playground) -> Iterator[Playground]:
+    """The page in the window of a phone, in the dark, of someone who does not want motion."""
+    playground.page.set_viewport_size(PHONE)
+    playground.page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    yield playground
+    playground.page.emulate_media(color_scheme="light", reduced_motion="no-preference")
+    playground.page.set_viewport_size(LAPTOP)
+
+
+def test_a_phone_in_the_dark_without_motion(phone: Playground) -> None:
+    phone.click(cluster(16))
+    width, ground = phone.page.evaluate(
+        "[document.documentElement.scrollWidth, getComputedStyle(document.body).backgroundColor]"
+    )
+    assert width == PHONE["width"]
+    assert sum(map(int, ground.removeprefix("rgb(").removesuffix(")").split(","))) < 100
+    phone.page.click("#play")
+    phone.until("document.querySelector('#play').textContent === 'Go on'")
+    assert phone.page.evaluate("playground.particles('discoformer').steps") > 10
+
+
+def test_a_site_without_its_model_says_so(browser: Any, site: str) -> None:
+    with browser.new_context(viewport=LAPTOP) as context:
+        page = context.new_page()
+        page.route("**/query.onnx", lambda route: route.fulfill(status=404))
+        page.goto(site)
+        page.evaluate("playground.idle()")
+        assert "query.onnx cannot be had (404)" in page.inner_text("#notice")
+        assert "nothing can be estimated" in page.inner_text("#status")
+        page.click("#examples [data-name=ring]")
+        assert page.inner_text("#used") == "512 of 2,048"

@@ -1,0 +1,184 @@
+"""The site as files and as a server: what is fetched, checked, written, served and refused."""
+
+import base64
+import hashlib
+import io
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from discoformer.cli import main
+from discoformer.errors import InputError, ModelNotFoundError
+from discoformer.model import find_folder
+from discoformer.play import onnxruntime_web
+from discoformer.play.server import TYPES
+from discoformer.play.site import MODEL_FILES, PAGE, checked_model
+
+CONTENT = {"ort.wasm.bundle.min.mjs": b"export {};", "ort-wasm-simd-threaded.wasm": b"\0asm\1\0\0\0"}
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Path:
+    """A folder with small files by the names of onnxruntime-web's."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    for name, content in CONTENT.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def packed(folder: Path, names: list[str]) -> tuple[str, str]:
+    """Packs files as npm does; gives the URL of the archive, and its hash."""
+    path = folder / "package.tgz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name in names:
+            entry = tarfile.TarInfo(f"package/dist/{name}")
+            entry.size = len(CONTENT[name])
+            archive.addfile(entry, io.BytesIO(CONTENT[name]))
+    digest = hashlib.sha512(path.read_bytes()).digest()
+    return path.as_uri(), f"sha512-{base64.b64encode(digest).decode()}"
+
+
+def test_the_archive_is_fetched_once_and_kept(tmp_path: Path, cache: Path) -> None:
+    url, integrity = packed(tmp_path, list(CONTENT))
+    folder = onnxruntime_web.cached(url, integrity)
+    assert folder.is_relative_to(cache)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENT
+    (tmp_path / "package.tgz").unlink()
+    assert onnxruntime_web.cached(url, integrity) == folder
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_fetching_from_many_threads_at_once(tmp_path: Path, cache: Path) -> None:
+    url, integrity = packed(tmp_path, list(CONTENT))
+    found: list[Path] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(onnxruntime_web.cached(url, integrity)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(found)) == 1
+    assert [path.name for path in found[0].parent.iterdir()] == [found[0].name]
+
+
+def test_an_archive_with_another_hash_is_refused(tmp_path: Path, cache: Path) -> None:
+    url, _ = packed(tmp_path, list(CONTENT))
+    with pytest.raises(InputError, match=r"has the hash sha512-.*needed is sha512-.*--onnxruntime-web"):
+        onnxruntime_web.cached(url, onnxruntime_web.INTEGRITY)
+    assert not any((cache / "discoformer").iterdir())
+
+
+def test_an_archive_without_the_files_is_refused(tmp_path: Path, cache: Path) -> None:
+    url, integrity = packed(tmp_path, list(CONTENT)[:1])
+    with pytest.raises(InputError, match=r"must hold package/dist/ort-wasm-simd-threaded\.wasm"):
+        onnxruntime_web.cached(url, integrity)
+    assert not any((cache / "discoformer").iterdir())
+
+
+@pytest.mark.usefixtures("cache")
+def test_without_network_the_message_says_what_to_do() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/package.tgz"
+    with pytest.raises(ConnectionError, match=r"cannot be fetched .*--onnxruntime-web"):
+        onnxruntime_web.cached(url)
+
+
+def test_the_site_is_written_with_all_its_files(tmp_path: Path, web: Path) -> None:
+    out = tmp_path / "site"
+    arguments = ["play", "--onnxruntime-web", str(web), "--out", str(out)]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    written = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    model = find_folder("gmm")
+    assert written == (
+        {path.name: path.read_bytes() for path in PAGE.iterdir()}
+        | {f"ort/{name}": content for name, content in CONTENT.items()}
+        | {f"model/{name}": (model / name).read_bytes() for name in MODEL_FILES}
+    )
+
+
+def test_the_page_names_only_files_that_are_there_and_no_other_host() -> None:
+    names = {path.name for path in PAGE.iterdir()}
+    for path in PAGE.iterdir():
+        assert path.suffix in TYPES
+        text = path.read_text(encoding="utf-8")
+        imported = re.findall(r'(?:from |new URL\(|src=|href=)"(?:\./)?([\w.-]+\.(?:js|css|txt))"', text)
+        assert set(imported) <= names, path.name
+        if path.suffix in (".js", ".css"):
+            assert not re.search(r"https?://", text), path.name
+    assert "https:" not in (PAGE / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_model_without_a_file_is_refused(tmp_path: Path) -> None:
+    for name in ("encode.onnx", "query.onnx", "config.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(ModelNotFoundError, match=r"has no frame\.onnx: export the model again"):
+        checked_model(tmp_path)
+
+
+def test_a_folder_without_the_files_is_refused(tmp_path: Path) -> None:
+    found = CliRunner().invoke(main, ["play", "--onnxruntime-web", str(tmp_path), "--no-browser"])
+    assert found.exit_code == 1
+    assert "got no ort.wasm.bundle.min.mjs" in found.stderr
+
+
+def test_a_port_in_use_is_refused(web: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        found = CliRunner().invoke(
+            main, ["play", "--onnxruntime-web", str(web), "--no-browser", "--port", port]
+        )
+    assert found.exit_code == 1
+    assert f"cannot listen at --host 127.0.0.1 --port {port}" in found.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_server_serves_the_site_alone_and_ends(web: Path, number: int, code: int) -> None:
+    command = [sys.executable, "-W", "error", "-c", "from discoformer.cli import main; main()", "play"]
+    command += ["--port", "0", "--no-browser", "--onnxruntime-web", str(web)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        line = process.stderr.readline()
+        try:
+            url = re.search(r"http://127\.0\.0\.1:\d+/", line)
+            assert url, line
+            for name, kind in [
+                ("", "text/html"),
+                ("index.html?n=1", "text/html"),
+                ("app.js", "text/javascript"),
+                ("ort/ort.wasm.bundle.min.mjs", "text/javascript"),
+                ("ort/ort-wasm-simd-threaded.wasm", "application/wasm"),
+                ("model/query.onnx", "application/octet-stream"),
+            ]:
+                with urllib.request.urlopen(url.group() + name, timeout=30) as answer:
+                    assert answer.headers.get_content_type() == kind
+                    assert len(answer.read()) == int(answer.headers["Content-Length"])
+            for name in ("model/weights.safetensors", "../server.py", "%2e%2e/server.py", "model/"):
+                with pytest.raises(urllib.error.HTTPError, match="404") as refused:
+                    urllib.request.urlopen(url.group() + name, timeout=30)
+                refused.value.close()
+        finally:
+            process.send_signal(number)
+            rest = process.stderr.read()
+        assert process.wait(30) == code
+    assert "Traceback" not in rest

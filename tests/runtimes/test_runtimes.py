@@ -1,0 +1,26 @@
+"""The files of the released model give its golden answers in every runtime that README names."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from measure import CHAINS, README, RECORD, RUNTIMES, hashes, measure, table
+
+TOLERANCE = 1e-5
+QUICK = [name for name in RUNTIMES if name != "newest"]  # whose like is installed
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_golden_answers(name: str, available: Callable[[Callable[[], Any]], Any]) -> None:
+    errors = available(lambda: measure(RUNTIMES[name]))["errors"]
+    print(errors)
+    assert CHAINS[0] in errors
+    assert max(errors.values()) < TOLERANCE
+
+
+def test_the_table_of_readme_is_the_record_of_these_files() -> None:
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    assert record["files"] == hashes(), "the files have changed: python tests/runtimes/measure.py"
+    assert record["runtimes"].keys() == RUNTIMES.keys()
+    assert table(record) in README.read_text(encoding="utf-8")

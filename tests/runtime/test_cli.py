@@ -223,7 +223,10 @@ def test_a_signal_keeps_what_was_answered(
         assert process.wait(60) == 128 + number
     count = len(read(partial, suffix))
     assert count in {4, 8}
-    assert message == f"Error: {said}\nStopped after {count} rows of answers, kept in {partial}\n"
+    told = [
+        f"Error: {said}\nStopped after {n} rows of answers, kept in {partial}\n" for n in (count - 4, count)
+    ]
+    assert message in told  # the signal may come between a block and its count
     assert not out.exists()
 
 

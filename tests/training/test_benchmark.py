@@ -19,6 +19,7 @@ from discoformer_training.benchmark import (
     default_cells,
     draw,
     run_benchmark,
+    wide_cells,
 )
 from discoformer_training.metrics import FloatArray, Values
 from discoformer_training.mixtures import draw_mixtures
@@ -210,7 +211,7 @@ def test_cache_of_another_protocol_is_refused(tmp_path: Path) -> None:
         run(cache)
 
 
-@pytest.mark.parametrize(("family", "dim"), [("cauchy", 2), ("gmm", 0), ("gmm", 64)])
+@pytest.mark.parametrize(("family", "dim"), [("cauchy", 2), ("gmm", 0), ("gmm", 64), ("ring", 1)])
 def test_impossible_cell_is_refused(family: str, dim: int) -> None:
     with pytest.raises(BenchmarkError, match="needed"):
         Cell(family, dim, 64)
@@ -229,6 +230,33 @@ def test_default_cells() -> None:
     cells = default_cells()
     assert len(cells) == len(set(cells)) == 21
     assert Cell("gmm", 100, 2048, modes=(2, 2)) in cells
+
+
+def test_wide_cells_are_drawn_once_and_for_all_and_have_no_floor() -> None:
+    cells = wide_cells()
+    assert len(cells) == len(set(cells)) == 10
+    for cell in cells:
+        at, again = draw(cell, 3), draw(cell, 3)
+        np.testing.assert_array_equal(at.queries, again.queries)
+        assert at.context.shape == (1024, cell.dim)
+        assert at.components is None
+        assert np.isfinite(at.truth.log_density).all()
+        assert str(cell) == f"{cell.family} D={cell.dim} N=1024"
+
+
+def test_laplace_scores_have_the_size_of_the_dimension() -> None:
+    """So that squared errors compare with those published for it: every coordinate's is -1 or 1."""
+    truth = draw(Cell("laplace", 5, 64), 0).truth
+    np.testing.assert_allclose(np.square(truth.score).sum(1), 5)
+
+
+def test_student3_has_three_degrees_of_freedom() -> None:
+    """By the slope of log f in log |x| far out, -(3 + D), after the affine map is undone."""
+    generator = torch.Generator().manual_seed(0)
+    density = benchmark.FAMILIES["student3"](Cell("student3", 2, 64), generator)
+    far = 1e6 * torch.randn(1, 20, 2, generator=generator, dtype=torch.float64)
+    _, score = density.log_density_and_score(far)
+    np.testing.assert_allclose((score * far).sum(-1), -5, atol=1e-3)
 
 
 def test_long_contexts_get_a_quarter_of_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:

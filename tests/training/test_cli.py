@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from discoformer_training import benchmark
+from discoformer_training.benchmark import Cell
 from discoformer_training.checkpoint import load_checkpoint
 from discoformer_training.cli import commands
 
@@ -51,13 +53,23 @@ def test_settings_come_from_the_file_and_then_from_the_command_line(tmp_path: Pa
     assert (config.stream.modes, config.stream.tokens, config.stream.dims) == ((2, 3), 200, (1, 3))
 
 
-@pytest.mark.parametrize("text", ["{", '{"stepz": 3}', '{"network": {"depth": 1}}'])
+@pytest.mark.parametrize(
+    "text", ["{", '{"stepz": 3}', '{"network": {"depth": 1}}', '{"stream": {"families": {"x": 1}}}']
+)
 def test_a_file_of_settings_that_cannot_be_used_is_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config.json"
     file.write_text(text)
     result = invoke("run", "--out", tmp_path, "--config", file)
     assert result.exit_code == 1
     assert str(file) in result.output
+
+
+def test_dimensions_in_which_no_family_has_densities_are_a_usage_error(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"stream": {"dims": [2, 5], "families": {"ring": 1}}}')
+    result = invoke("run", "--out", tmp_path, "--config", file, "--dims", 1, 5)
+    assert result.exit_code == 2
+    assert "raise the least of dims" in result.output
 
 
 def test_settings_beside_a_checkpoint_to_continue_are_a_usage_error(checkpoint: Path, tmp_path: Path) -> None:
@@ -85,6 +97,19 @@ def test_the_benchmark_measures_a_checkpoint_beside_the_baselines(checkpoint: Pa
     assert all(row["cell"]["modes"] == [1, 3] for row in report["rows"])
     for text in (result.output, (tmp_path / "benchmark.md").read_text()):
         assert all(name in text for name in names)
+
+
+def test_the_wide_table_is_measured_where_no_cell_is_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    one = Cell("laplace", 2, 64, queries=16)
+    monkeypatch.setattr(benchmark, "wide_cells", lambda: [one])
+    options = ("--cells", "wide", "--draws", 1, "--cache", tmp_path / "cache.json", "--out", tmp_path)
+    result = invoke("benchmark", *options)
+    assert result.exit_code == 0, result.output
+    rows = json.loads((tmp_path / "benchmark.json").read_text())["rows"]
+    assert {row["cell"]["family"] for row in rows} == {"laplace"}
+    assert "laplace D=2 N=64" in result.output
 
 
 @pytest.mark.parametrize("cell", ["gmm:2", "gmm:x:64", "gmm:2:64:1:2", "2:64"])

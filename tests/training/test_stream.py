@@ -1,7 +1,9 @@
 """The stream: tasks fixed by (seed, step, rank), the sizes and kinds of queries asked for, exact answers."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from discoformer_training import stream
+from discoformer_training.config import TrainConfig
+from discoformer_training.families import FAMILIES, Affine, draw_density
 from discoformer_training.frame import Frame, fit_frame
 from discoformer_training.mixtures import Mixtures, draw_mixtures
 from discoformer_training.stream import Ahead, StreamConfig, Task, draw_task
@@ -212,6 +216,117 @@ def test_defaults_follow_the_protocol():
     assert config.dims == (1, 100)
     assert 0 < config.fresh + config.seen + config.noised < 1
     assert all(field.default is not None for field in fields(config))
+
+
+# Families
+
+
+RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "base.json"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_tasks_of_every_family_are_finite_and_exact(name: str, monkeypatch):
+    """The answers are those of the density at the queries; rounding moves them by score and curvature."""
+    seen: list = []
+
+    def remember(*args, **kwargs) -> Affine:
+        seen.append(draw_density(*args, **kwargs))
+        return seen[-1]
+
+    monkeypatch.setattr(stream, "draw_density", remember)
+    monkeypatch.setattr(stream, "fit_frame", lambda context: seen.append(fit_frame(context)) or seen[-1])
+    config = replace(CONFIG, families={name: 1.0}, dims=(3, 3), context_sizes=(80, 80), tokens=1)
+    task = draw_task(config, 0, 0)
+    density, frame = seen
+    assert all(tensor.isfinite().all() for tensor in tensors(task))
+    data = torch.linalg.solve(frame.linear, task.queries.double(), left=False) + frame.center[:, None]
+    log_density, score = density.log_density_and_score(data)
+    error = task.log_density.double() - (log_density - frame.log_abs_det[:, None])
+    slope = (task.score.norm(dim=-1) * task.queries.norm(dim=-1)).double()
+    close = error.abs() < 1e-5 * (1 + task.log_density.abs() + slope)
+    assert close.double().mean() > 0.995  # all but where the density has an edge
+    wrong = (task.score - frame.score_to_frame(score)).norm(dim=-1) / (1 + task.score.norm(dim=-1))
+    assert wrong.quantile(0.99) < 1e-3
+
+
+def spied(monkeypatch, config: StreamConfig, steps: int) -> Counter:
+    """How often each family is drawn."""
+    drawn: Counter = Counter()
+    inner = stream._draw_densities
+
+    def remember(config, family, *args):
+        drawn[family] += 1
+        return inner(config, family, *args)
+
+    monkeypatch.setattr(stream, "_draw_densities", remember)
+    for _ in tasks(config, steps):
+        pass
+    return drawn
+
+
+def test_a_family_left_out_is_never_drawn_and_the_others_are(monkeypatch):
+    config = replace(CONFIG, dims=(1, 3), context_sizes=(8, 12), tokens=1)
+    held_out = replace(config, families={"gmm": 1.0, "laplace": 1.0, "ring": 1.0, "student": 0.0})
+    assert spied(monkeypatch, held_out, 30).keys() == {"gmm", "laplace", "ring"}
+
+
+def test_families_are_drawn_in_their_shares_among_those_of_the_dimension():
+    config = StreamConfig(families={"gmm": 2.0, "laplace": 1.0, "ring": 1.0})
+    for dim, expected in (
+        (1, {"gmm": 2 / 3, "laplace": 1 / 3}),
+        (7, {"gmm": 0.5, "laplace": 0.25, "ring": 0.25}),
+    ):
+        drawn = Counter(stream._draw_family(config, dim, 0, step, 0) for step in range(3000))
+        assert drawn.keys() == expected.keys()
+        for name, share in expected.items():
+            assert abs(drawn[name] / 3000 - share) < 5 * (share / 3000) ** 0.5
+
+
+def test_ranks_draw_families_of_their_own():
+    config = StreamConfig(families=dict.fromkeys(FAMILIES, 1.0))
+    one, other = ([stream._draw_family(config, 5, 0, step, rank) for step in range(50)] for rank in (0, 1))
+    assert one != other
+    assert one == [stream._draw_family(config, 5, 0, step, 0) for step in range(50)]
+
+
+def test_queries_are_not_moved_to_where_the_density_is_zero():
+    config = replace(CONFIG, families={"beta": 1.0}, dims=(3, 3), context_sizes=(64, 64))
+    task = draw_task(config, 0, 0)
+    off = task.log_density[:, task.n_on_support :]
+    assert off.isfinite().all()
+    assert off.mean() < task.log_density[:, : task.n_fresh].mean()
+
+
+@pytest.mark.parametrize(
+    ("families", "said"),
+    [
+        ({"cauchy": 1.0}, "cauchy"),
+        ({"laplace": -1.0}, "0 or more"),
+        ({"laplace": float("nan")}, "0 or more"),
+        ({"ring": 1.0}, "1 dimensions"),
+        ({"laplace": 0.0}, "positive"),
+        ({}, "positive"),
+    ],
+)
+def test_families_that_cannot_be_drawn_are_refused(families: dict[str, float], said: str):
+    with pytest.raises(ValueError, match=said):
+        StreamConfig(families=families)
+
+
+def test_a_configuration_without_families_draws_the_published_mixtures(monkeypatch):
+    config = TrainConfig.from_json(
+        '{"stream": {"dims": [1, 3], "tokens": 64, "context_sizes": [8, 12]}}'
+    ).stream
+    assert config.families == {"gmm": 1.0}
+    assert spied(monkeypatch, config, 3) == {"gmm": 3}
+
+
+def test_the_wide_recipe_has_every_family_and_the_published_mixtures_above_all():
+    config = TrainConfig.from_json(RECIPE.read_text(encoding="utf-8"))
+    shares = config.stream.families
+    assert shares.keys() == {"gmm", *FAMILIES}
+    assert shares["gmm"] >= 0.4 * sum(shares.values())
+    assert TrainConfig.from_json(config.to_json()) == config
 
 
 # Ahead

@@ -13,7 +13,7 @@ draw.
     cache = Path("benchmarks/baselines.json")
     report = run_benchmark({"discoformer": estimator}, default_cells(), cache=cache)
 
-`discoformer_training.report` renders the result.
+`wide_cells()` are of densities that are no mixtures. `discoformer_training.report` renders the result.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -31,6 +30,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from discoformer_training.baselines import BASELINES, FLOORS, Baseline, Components, Floor
+from discoformer_training.families import FAMILIES as STREAMED
+from discoformer_training.families import Density, draw_density, draw_students, placed
 from discoformer_training.metrics import ErrorSums, FloatArray, Measurement, Values, pooled_ratio, sum_errors
 from discoformer_training.mixtures import Mixtures, draw_mixtures
 
@@ -45,6 +46,7 @@ __all__ = [
     "default_cells",
     "draw",
     "run_benchmark",
+    "wide_cells",
 ]
 
 Estimator = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
@@ -56,6 +58,7 @@ Method = Callable[["Draw"], Values | None]
 PROTOCOL = 1  # of draws and baselines; raise it when either changes, and compute the cache anew
 REFERENCES = ("kde_best", "gmm_bic")  # the baselines that ratios are formed with
 LONG = 16384  # N from which on a quarter of the draws is made
+AFFINE_CONDITION = 30.0  # of the invertible map that half of the Student-t distributions get
 TRUTH_TOLERANCE = 1e-6  # relative, between a cached sum of |s|^2 and the one of the draw at hand
 
 
@@ -70,18 +73,23 @@ class Cell:
     family: str  # name in FAMILIES
     dim: int  # D
     context_size: int  # N, above D so that the covariance can be inverted
-    modes: tuple[int, int] = (1, 10)  # least and greatest number of modes
+    modes: tuple[int, int] = (1, 10)  # least and greatest number of modes, of a mixture
     queries: int = 512  # M
 
     def __str__(self) -> str:
         modes = "-".join(str(count) for count in sorted(set(self.modes)))
-        return f"{self.family} D={self.dim} N={self.context_size} modes={modes}"
+        size = f"{self.family} D={self.dim} N={self.context_size}"
+        return f"{size} modes={modes}" if self.family == "gmm" else size
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
             raise BenchmarkError(f"family is {self.family!r}, needed one of {sorted(FAMILIES)}")
         if not 1 <= self.dim < self.context_size:
             raise BenchmarkError(f"dim is {self.dim}, needed 1 <= dim < context_size (={self.context_size})")
+        if self.family in STREAMED and self.dim < STREAMED[self.family].least_dim:
+            raise BenchmarkError(
+                f"dim is {self.dim}, needed at least {STREAMED[self.family].least_dim} for {self.family}"
+            )
 
 
 @dataclass(frozen=True)
@@ -94,21 +102,24 @@ class Draw:
     components: Components | None = None  # of the density, if it is a Gaussian mixture
 
 
-class Density(Protocol):
-    """What a family draws: a batch of one density (torch, float64)."""
-
-    def sample(self, n: int, *, generator: torch.Generator) -> torch.Tensor:
-        """Draw n points, (1, n, D)."""
-
-    def log_density_and_score(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Exact log-density (1, n) in nats and score (1, n, D) at points (1, n, D)."""
-
-
 def _gaussian_mixture(cell: Cell, generator: torch.Generator) -> Density:
     return draw_mixtures(1, cell.dim, modes=cell.modes, generator=generator)
 
 
-FAMILIES: dict[str, Callable[[Cell, torch.Generator], Density]] = {"gmm": _gaussian_mixture}
+def _student3(cell: Cell, generator: torch.Generator) -> Density:
+    students = draw_students(1, cell.dim, generator, freedom=(3.0, 3.0))
+    return placed(students, 1, cell.dim, AFFINE_CONDITION, generator)
+
+
+def _streamed(cell: Cell, generator: torch.Generator) -> Density:
+    return draw_density(cell.family, 1, cell.dim, generator=generator)
+
+
+FAMILIES: dict[str, Callable[[Cell, torch.Generator], Density]] = {
+    "gmm": _gaussian_mixture,
+    "student3": _student3,  # of exactly 3 degrees of freedom
+    **dict.fromkeys(STREAMED, _streamed),
+}
 
 
 def default_cells() -> list[Cell]:
@@ -117,6 +128,13 @@ def default_cells() -> list[Cell]:
     many = [Cell("gmm", dim, 2048, modes=(11, 19)) for dim in (2, 10)]
     high = [Cell("gmm", 100, n, modes=(2, 2)) for n in (2048, LONG)]
     return [*cells, high[0], *many, Cell("gmm", 2, LONG), Cell("gmm", 10, LONG), high[1]]
+
+
+def wide_cells() -> list[Cell]:
+    """Laplace, Student-t and Gumbel distributions in several dimensions, and curves in the plane."""
+    dims = {"laplace": (2, 10), "student3": (2, 5, 20), "gumbel": (3, 10)}
+    curves = [Cell(family, 2, 1024) for family in ("banana", "ring", "spirals")]
+    return [*(Cell(family, dim, 1024) for family in dims for dim in dims[family]), *curves]
 
 
 def draw(cell: Cell, index: int, *, seed: int = 0) -> Draw:

@@ -60,7 +60,7 @@ def run(
     threads: int | None,
     **settings: Any,
 ) -> None:
-    """Train a network on the stream of mixtures."""
+    """Train a network on the stream of random densities."""
     import torch
     from lightning.fabric import Fabric
 
@@ -97,13 +97,24 @@ def _config(file: Path | None, given: dict[str, Any]) -> "TrainConfig":
     except (OSError, ValueError, TypeError) as error:
         raise click.ClickException(f"--config {file} cannot be used: {error}") from error
     of_stream = {name: given.pop(name) for name in ("dims", "context_sizes", "tokens") if name in given}
-    return replace(config, stream=replace(config.stream, **of_stream), **given)
+    try:
+        return replace(config, stream=replace(config.stream, **of_stream), **given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 @commands.command()
 @click.argument("model", type=PATH, required=False)
 @click.option(
-    "--cell", "cells", multiple=True, help="FAMILY:D:N or FAMILY:D:N:MODES, repeatable [default: the table]."
+    "--cell", "cells", multiple=True, help="FAMILY:D:N or FAMILY:D:N:MODES, repeatable [default: a table]."
+)
+@click.option(
+    "--cells",
+    "table",
+    type=click.Choice(["default", "wide"]),
+    default="default",
+    show_default=True,
+    help="The table, where no --cell is given: mixtures, or other densities.",
 )
 @click.option("--draws", default=32, show_default=True, help="Draws of each cell; a quarter if it is long.")
 @click.option("--seed", default=0, show_default=True, help="Of the draws.")
@@ -116,7 +127,13 @@ def _config(file: Path | None, given: dict[str, Any]) -> "TrainConfig":
 )
 @click.option("--out", type=PATH, help="Folder for benchmark.json and benchmark.md as well.")
 def benchmark(
-    model: Path | None, cells: tuple[str, ...], draws: int, seed: int, cache: Path, out: Path | None
+    model: Path | None,
+    cells: tuple[str, ...],
+    table: str,
+    draws: int,
+    seed: int,
+    cache: Path,
+    out: Path | None,
 ) -> None:
     """Measure MODEL, a checkpoint or the folder of a released model, beside the baselines.
 
@@ -136,7 +153,8 @@ def benchmark(
                 if model.is_dir()
                 else network_estimator(load_network(model, attend_blocked))
             )
-        chosen = [_parse_cell(cell) for cell in cells] or bench.default_cells()
+        tabled = bench.wide_cells() if table == "wide" else bench.default_cells()
+        chosen = [_parse_cell(cell) for cell in cells] or tabled
         report = bench.run_benchmark(
             estimators, chosen, draws=draws, seed=seed, cache=cache, keep=partial(_write_report, out)
         )

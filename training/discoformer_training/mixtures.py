@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from discoformer_training.randoms import uniform
+
 MEAN_RANGE = 3.0
 VARIANCE_RANGE = (0.2, 1.0)
 WEIGHT_RANGE = (0.2, 1.0)
@@ -79,28 +81,29 @@ def draw_mixtures(
         generator: source of randomness; its device is where the mixtures live.
     """
     most = modes[1]
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        draw = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64)
-        return low + (high - low) * draw
-
     count = torch.randint(modes[0], most + 1, (batch, 1), generator=generator, device=generator.device)
-    weights = uniform(*WEIGHT_RANGE, batch, most)
+    weights = uniform(*WEIGHT_RANGE, batch, most, generator=generator)
     weights = weights * (torch.arange(most, device=generator.device) < count)
-    linear = _rotations(batch, dim, generator)
-    if affine_condition > 1:
-        half_log = 0.5 * math.log(affine_condition) * (uniform(0, 1, batch, 1) < 0.5)
-        stretch = (half_log * uniform(-1, 1, batch, dim)).exp()
-        linear = linear * stretch[:, None, :] @ _rotations(batch, dim, generator)
+    linear = draw_linear(batch, dim, affine_condition, generator)
     return Mixtures(
         log_weights=(weights / weights.sum(-1, keepdim=True)).log(),
-        means=uniform(-MEAN_RANGE, MEAN_RANGE, batch, most, dim),
-        variances=uniform(*VARIANCE_RANGE, batch, most, dim),
+        means=uniform(-MEAN_RANGE, MEAN_RANGE, batch, most, dim, generator=generator),
+        variances=uniform(*VARIANCE_RANGE, batch, most, dim, generator=generator),
         linear=linear,
     )
 
 
-def _rotations(batch: int, dim: int, generator: torch.Generator) -> Tensor:
+def draw_linear(batch: int, dim: int, affine_condition: float, generator: torch.Generator) -> Tensor:
+    """Invertible maps (B, D, D): rotations, half of them stretched as `draw_mixtures` says."""
+    linear = draw_rotations(batch, dim, generator)
+    if affine_condition > 1:
+        half_log = 0.5 * math.log(affine_condition) * (uniform(0, 1, batch, 1, generator=generator) < 0.5)
+        stretch = (half_log * uniform(-1, 1, batch, dim, generator=generator)).exp()
+        linear = linear * stretch[:, None, :] @ draw_rotations(batch, dim, generator)
+    return linear
+
+
+def draw_rotations(batch: int, dim: int, generator: torch.Generator) -> Tensor:
     """Orthogonal matrices (B, D, D) drawn from the Haar measure on O(D)."""
     normal = torch.randn(batch, dim, dim, generator=generator, device=generator.device, dtype=torch.float64)
     q, r = torch.linalg.qr(normal)

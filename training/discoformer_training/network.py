@@ -525,8 +525,8 @@ def set_kde(network: DiScoFormer, bandwidth: float) -> None:
     """Set the weights so that the network is Gaussian KDE in the frame, isotropic, with this bandwidth.
 
     Exactly so when the base and taming are off: `taming_radius`, `trust_radius` and `residual_bound` infinite
-    (gamma is set to 0 here). One head of the first block does the work; nothing else is read out, so the rest is free to
-    learn: this is also an initialisation for training. Needs at least 2 vector channels.
+    (gamma is set to 0 here). One head of the first block does the work; nothing else is read out, so the rest
+    is free to learn: this is also an initialisation for training. Needs at least 2 vector channels.
     """
     first = network.blocks[0]
     assert isinstance(first, Block)

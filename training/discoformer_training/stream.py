@@ -1,9 +1,9 @@
 """The endless stream of training tasks: contexts, queries, and the exact answers, in the frame.
 
 A task is drawn from (seed, step, rank) alone: the run can be stopped and continued anywhere. All data sets of
-a task share D (log-uniform), N (log-uniform) and M; their number keeps the cost about constant. Queries are
-mostly fresh draws; some are context points, some noised or broadened draws, off the support. Of a long
-context the network reads landmarks; frame and components have all of it.
+a task share their family, D (log-uniform), N (log-uniform) and M; their number keeps the cost about constant.
+Queries are mostly fresh draws; some are context points, some noised or broadened draws, off the support. Of a
+long context the network reads landmarks; frame and components have all of it.
 
 Shapes: B data sets, N context points, M queries, D dimensions.
 """
@@ -11,7 +11,7 @@ Shapes: B data sets, N context points, M queries, D dimensions.
 import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,15 @@ from torch import Tensor
 
 from discoformer.components import fit_components
 from discoformer.landmarks import take_landmarks
+from discoformer_training.families import FAMILIES, Affine, draw_density
 from discoformer_training.frame import Frame, fit_frame
 from discoformer_training.mixtures import Mixtures, draw_mixtures
 from discoformer_training.network import Context
 
 MOST_QUERIES = 1024  # of a data set
 FULL_BATCH_DIM = 50  # D at which a task has half the tokens, since its cost grows with D
+DEEPEST = 1e4  # nats: queries are not moved off the support to where the density is below exp(-DEEPEST)
+PUBLISHED = "gmm"  # the family of the published mixtures, beside FAMILIES
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,19 @@ class StreamConfig:
     fresh: float = 0.65  # shares of the kinds of queries; what is left is broadened
     seen: float = 0.15
     noised: float = 0.12
+    families: dict[str, float] = field(default_factory=lambda: {PUBLISHED: 1.0})  # shares of the tasks
+
+    def __post_init__(self) -> None:
+        known = {PUBLISHED, *FAMILIES}
+        if unknown := self.families.keys() - known:
+            raise ValueError(f"families has {sorted(unknown)}, needed some of {sorted(known)}")
+        if any(not share >= 0 for share in self.families.values()):
+            raise ValueError(f"families is {self.families}, needed shares of 0 or more")
+        if not any(_shares(self, self.dims[0]).values()):
+            raise ValueError(
+                f"families is {self.families}, needed one with a positive share that has densities in "
+                f"{self.dims[0]} dimensions: add one, or raise the least of dims"
+            )
 
 
 @dataclass(frozen=True)
@@ -64,16 +80,15 @@ def draw_task(
     m = min(max(64, n // 2), MOST_QUERIES)
     batch = max(1, round(config.tokens / (min(n, config.landmarks) + m) / (1 + dim / FULL_BATCH_DIM)))
     generator = _generator(device, seed, step, 1 + rank)
-    mixtures = draw_mixtures(
-        batch, dim, modes=config.modes, affine_condition=config.affine_condition, generator=generator
-    )
-    context = mixtures.sample(n, generator=generator)
+    family = _draw_family(config, dim, seed, step, rank)
+    densities = _draw_densities(config, family, batch, dim, generator)
+    context = densities.sample(n, generator=generator)
     n_fresh, n_seen, n_noised = (round(share * m) for share in (config.fresh, config.seen, config.noised))
     n_seen = min(n, n_seen)
-    draws = mixtures.sample(m - n_seen, generator=generator)
-    off_support = _moved_off(draws[:, n_fresh:], n_noised, mixtures, generator)
+    draws = densities.sample(m - n_seen, generator=generator)
+    off_support = _moved_off(draws[:, n_fresh:], n_noised, densities, generator)
     queries = torch.cat([draws[:, :n_fresh], context[:, :n_seen], off_support], 1)
-    log_density, score = mixtures.log_density_and_score(queries)
+    log_density, score = densities.log_density_and_score(queries)
     frame = fit_frame(context)
     directions = torch.randn(queries.shape, generator=generator, device=generator.device)
     return Task(
@@ -142,8 +157,39 @@ def _draw_sizes(config: StreamConfig, seed: int, step: int) -> tuple[int, int]:
     return log_uniform(*config.dims, draws[0]), log_uniform(*config.context_sizes, draws[1])
 
 
-def _moved_off(draws: Tensor, n_noised: int, mixtures: Mixtures, generator: torch.Generator) -> Tensor:
-    """Move draws (B, n, D) off the support: the first by noise, the rest away from their mean."""
+def _shares(config: StreamConfig, dim: int) -> dict[str, float]:
+    """The shares of the families that have densities in so many dimensions."""
+    return {
+        name: share
+        for name, share in config.families.items()
+        if name == PUBLISHED or dim >= FAMILIES[name].least_dim
+    }
+
+
+def _draw_family(config: StreamConfig, dim: int, seed: int, step: int, rank: int) -> str:
+    """Draw the family of a task."""
+    shares = _shares(config, dim)
+    draw = torch.rand((), generator=_generator("cpu", seed, step, 1 + rank, 1), dtype=torch.float64).item()
+    edges = np.cumsum([*shares.values()])
+    return [*shares][int(np.searchsorted(edges, draw * edges[-1], side="right"))]
+
+
+def _draw_densities(
+    config: StreamConfig, family: str, batch: int, dim: int, generator: torch.Generator
+) -> Mixtures | Affine:
+    condition = config.affine_condition
+    if family == PUBLISHED:
+        return draw_mixtures(batch, dim, modes=config.modes, affine_condition=condition, generator=generator)
+    return draw_density(family, batch, dim, affine_condition=condition, generator=generator)
+
+
+def _moved_off(
+    draws: Tensor, n_noised: int, densities: Mixtures | Affine, generator: torch.Generator
+) -> Tensor:
+    """Move draws (B, n, D) off the support: the first by noise, the rest away from their mean.
+
+    Where the density is zero, or next to it, a draw stays where it is.
+    """
 
     def per_point(low: float, high: float) -> Tensor:
         shape = (*draws.shape[:2], 1)
@@ -152,10 +198,12 @@ def _moved_off(draws: Tensor, n_noised: int, mixtures: Mixtures, generator: torc
         )
 
     noise = torch.randn(draws.shape, generator=generator, device=draws.device, dtype=draws.dtype)
-    noised = draws + 10 ** per_point(-1, 0.3) * (noise @ mixtures.linear)
+    noised = draws + 10 ** per_point(-1, 0.3) * (noise @ densities.linear)
     center = draws.mean(1, keepdim=True)
     broadened = center + per_point(1, 2.5) * (draws - center)
-    return torch.cat([noised[:, :n_noised], broadened[:, n_noised:]], 1)
+    moved = torch.cat([noised[:, :n_noised], broadened[:, n_noised:]], 1)
+    log_density, _ = densities.log_density_and_score(moved)
+    return torch.where((log_density > -DEEPEST)[..., None], moved, draws)
 
 
 def _generator(device: torch.device | str, *key: int) -> torch.Generator:

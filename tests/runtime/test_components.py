@@ -94,7 +94,7 @@ def test_many_points_of_one_gaussian_give_its_maximum_likelihood(rng: np.random.
 
 def test_shares_of_stages_sum_to_one_and_favour_the_evidence() -> None:
     evidence = np.array([[-5.0, 0.0, -3.0, -100.0], [-np.inf, -np.inf, 7.0, 7.0]])
-    shares = module._shares(evidence)
+    shares = module.shares_of(evidence)
     np.testing.assert_allclose(shares.sum(1), 1)
     assert (shares[0].argsort() == [3, 0, 2, 1]).all()
     assert shares[0, 3] == 0

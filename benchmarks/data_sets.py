@@ -78,13 +78,19 @@ def principal(name: str, points: Floats, dim: int | None) -> Floats:
 def write(
     out: Path, name: str, model: discoformer.Model, seed: int, text: str, results: list[dict[str, Any]]
 ) -> None:
-    """Writes a report, NAME.md, and all results with what they were measured on, NAME.json."""
+    """Writes a report, NAME.md, and all results with what they were measured on, NAME.json, by columns."""
     out.mkdir(parents=True, exist_ok=True)
     about = model.metadata
     found = {
         "model": {"name": about.name, "version": about.version, "weights_sha256": about.weights_sha256},
         "seed": seed,
-        "results": results,
+        "results": {key: [result[key] for result in results] for key in results[0]},
     }
     (out / f"{name}.md").write_text(text, encoding="utf-8")
-    (out / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (out / f"{name}.json").write_text(json.dumps(found) + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Reads the results from a NAME.json."""
+    columns = json.loads(path.read_text(encoding="utf-8"))["results"]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -1,6 +1,5 @@
 """The benchmarks on real data: their data, their estimators, and the commands on the smallest of the sets."""
 
-import json
 from pathlib import Path
 
 import anomalies
@@ -81,7 +80,7 @@ def test_the_command_on_held_out_likelihood(tmp_path: Path) -> None:
     options = ["--data", "linnerud", "--dim", "2", "--splits", "2", "--flows", "1", "--seed", "3"]
     done = CliRunner().invoke(real_data.main, [str(MODEL), "--out", str(tmp_path), *options])
     assert done.exit_code == 0, done.output
-    results = json.loads((tmp_path / "gmm.json").read_text(encoding="utf-8"))["results"]
+    results = data_sets.read(tmp_path / "gmm.json")
     assert len(results) == 2 * (2 * 5 + 1)
     assert (tmp_path / "gmm.md").read_text(encoding="utf-8") in done.output
     points = data_sets.principal("linnerud", data_sets.load("linnerud", 3).points, None)
@@ -97,7 +96,7 @@ def test_the_command_on_anomalies(tmp_path: Path) -> None:
         anomalies.main, [str(MODEL), "--out", str(tmp_path), "--task", "wine", "--splits", "1"]
     )
     assert done.exit_code == 0, done.output
-    results = json.loads((tmp_path / "gmm_anomalies.json").read_text(encoding="utf-8"))["results"]
+    results = data_sets.read(tmp_path / "gmm_anomalies.json")
     assert {(r["detector"], r["normal"]) for r in results} == {
         (detector, normal) for detector in anomalies.detectors(None) for normal in (0, 1, 2)
     }
@@ -114,6 +113,5 @@ def test_the_command_on_anomalies(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("script", "name"), [(real_data, "gmm"), (anomalies, "gmm_anomalies")])
 def test_the_tables_are_those_of_the_results(script: object, name: str) -> None:
-    found = json.loads((WRITTEN / f"{name}.json").read_text(encoding="utf-8"))
-    results = [script.Result(**result) for result in found["results"]]
+    results = [script.Result(**result) for result in data_sets.read(WRITTEN / f"{name}.json")]
     assert script.table(results) in (WRITTEN / f"{name}.md").read_text(encoding="utf-8")

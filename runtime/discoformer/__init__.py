@@ -24,6 +24,7 @@ from discoformer.errors import (
 from discoformer.estimates import Diagnostics, Estimate
 from discoformer.metadata import Metadata
 from discoformer.model import Model, estimate, load, load_estimate
+from discoformer.normalization import Normalization
 
 __all__ = [
     "DegenerateDataError",
@@ -38,6 +39,7 @@ __all__ = [
     "Model",
     "ModelError",
     "ModelNotFoundError",
+    "Normalization",
     "RangeWarning",
     "__version__",
     "estimate",

@@ -124,7 +124,7 @@ def test_family_without_components_has_no_floor(monkeypatch: pytest.MonkeyPatch,
         (cells[1], "truth"),
     ]
     assert run_benchmark({}, cells, draws=2, baselines={"truth": perfect}, cache=cache) == report
-    assert render_summary(report).splitlines()[-1] == "| 2, 64 |  |"
+    assert render_summary(report).splitlines()[-1] == "| bare 2, 64 |  |"
     assert cache.read_text().count('"floor"') == 1
 
 

@@ -129,10 +129,13 @@ def _geometric_means(ratios: list[dict[str, Measurement]]) -> list[str]:
 
 
 def _size(cell: Cell) -> str:
-    """D and N of a cell, and its modes where they are not the usual ones."""
+    """D and N of a cell, with its family and its modes where they are not the usual ones."""
     least, most = cell.modes
     modes = f" ({least})" if least == most else f" ({least}-{most})"
-    return f"{cell.dim}, {cell.context_size}" + ("" if cell.modes == Cell.modes else f"{modes[:-1]} modes)")
+    family = "" if cell.family == "gmm" else f"{cell.family} "
+    return f"{family}{cell.dim}, {cell.context_size}" + (
+        "" if cell.modes == Cell.modes else f"{modes[:-1]} modes)"
+    )
 
 
 def _pair(row: Row) -> str:

@@ -48,7 +48,7 @@ class StreamConfig:
 
     def __post_init__(self) -> None:
         known = {PUBLISHED, *FAMILIES}
-        if unknown := self.families.keys() - known:
+        if unknown := dict(self.families).keys() - known:  # an error, where it is a list
             raise ValueError(f"families has {sorted(unknown)}, needed some of {sorted(known)}")
         if any(not share >= 0 for share in self.families.values()):
             raise ValueError(f"families is {self.families}, needed shares of 0 or more")

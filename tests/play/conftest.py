@@ -48,9 +48,9 @@ def site() -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A browser, by Playwright."""
+    """A browser, by Playwright, of which a process can have but one at a time: it ends with its module."""
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:

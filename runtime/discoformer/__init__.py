@@ -21,12 +21,13 @@ from discoformer.errors import (
     ModelNotFoundError,
     RangeWarning,
 )
-from discoformer.estimates import Diagnostics, Estimate
+from discoformer.estimates import Context, Diagnostics, Estimate
 from discoformer.metadata import Metadata
 from discoformer.model import Model, estimate, load, load_estimate
 from discoformer.normalization import Normalization
 
 __all__ = [
+    "Context",
     "DegenerateDataError",
     "DeviceError",
     "DeviceWarning",

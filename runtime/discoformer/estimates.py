@@ -10,7 +10,7 @@ Queries never see each other, so they are answered in chunks, and memory does no
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from discoformer.inputs import AnyFloats, Floats, Matrix, read_matrix
 from discoformer.normalization import Normalization, normalization_of
 from discoformer.outputs import like
 from discoformer.saved import Saved, save_estimate
+
+if TYPE_CHECKING:
+    from discoformer.model import Model
 
 _FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
 
@@ -38,6 +41,16 @@ class Diagnostics:
     landmarks: int  # rows that the network reads: all, unless the context is long
     device: str  # "cpu" or "cuda"
     warnings: tuple[str, ...]  # one sentence for each cause of doubt; empty when all is well
+
+
+class Context(NamedTuple):
+    """The points that the network reads: the rows of positive weight or, of a long context, its landmarks.
+
+    In an order that does not depend on that of the rows.
+    """
+
+    points: Floats  # (n, D) data units; held in float32, in the frame
+    weights: Floats  # (n,) of sum 1
 
 
 class Estimate:
@@ -66,6 +79,21 @@ class Estimate:
         self.columns = columns
         self._graphs = graphs
         self._encoded = encoded
+
+    @property
+    def model(self) -> "Model":
+        """The model that made it."""
+        from discoformer.model import Model
+
+        return Model(self._graphs)
+
+    @property
+    def context(self) -> Context:
+        """The points that the network reads, and their weights."""
+        arrays = self._encoded.arrays
+        points = self.frame.to_data(arrays["context"][0].astype(float))
+        weights = np.exp(arrays["log_weights"][0].astype(float))
+        return Context(points, weights / weights.sum())
 
     def log_density(self, Y: Any) -> Any:
         """Log-density at the queries, in nats.

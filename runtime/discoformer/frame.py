@@ -58,6 +58,10 @@ class Frame:
         """Maps points (rows, D) in data units to frame coordinates (rows, D)."""
         return (points - self.center) @ self.linear
 
+    def to_data(self, points: Floats) -> Floats:
+        """Maps points (rows, D) in frame coordinates to data units (rows, D)."""
+        return np.linalg.solve(self.linear.T, points.T).T + self.center
+
     def log_density_to_data(self, log_density: Floats) -> Floats:
         """Maps log-densities of frame coordinates to log-densities of data units (nats)."""
         return log_density + self.log_abs_det

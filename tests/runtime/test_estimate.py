@@ -85,6 +85,17 @@ def test_chunks_do_not_show(
     np.testing.assert_allclose([p.log_density(row[None])[0] for row in y], expected, atol=2e-6)
 
 
+def test_the_context_can_be_had_again(kde: discoformer.Model, rng: np.random.Generator) -> None:
+    x = 1e3 + np.array([1, 1e-3]) * rng.normal(size=(50, 2))
+    w = rng.uniform(1, 2, size=50) * (np.arange(50) != 7)
+    points, weights = kde.estimate(x, w).context  # in an order of its own
+    kept = np.delete(np.argsort(x[:, 0]), np.flatnonzero(np.sort(x[:, 0]) == x[7, 0]))
+    order = np.argsort(points[:, 0])
+    np.testing.assert_allclose((points[order] - x[kept]) / x.std(0), 0, atol=1e-6)
+    np.testing.assert_allclose(weights[order], w[kept] / w.sum(), rtol=1e-5)
+    assert kde.estimate(x).model.metadata == kde.metadata
+
+
 def test_no_queries(kde: discoformer.Model, rng: np.random.Generator) -> None:
     log_density, score = kde.estimate(rng.normal(size=(60, 2))).log_density_and_score(np.empty((0, 2)))
     assert (log_density.shape, score.shape) == ((0,), (0, 2))

@@ -1,0 +1,149 @@
+"""What the commands share: options, the reading of a context, progress, and errors as messages.
+
+Results go to stdout or to files, what is said about them to stderr. Exit codes: 0, 1 (error), 2 (usage),
+130 (Ctrl-C), 143 (SIGTERM).
+"""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from discoformer.errors import DiscoformerError, require
+from discoformer.estimates import Diagnostics
+from discoformer.model import DEFAULT_NAME
+from discoformer.tables import Table, read_table
+from discoformer.writers import Writer, open_file, open_stdout
+
+PICTURES = (".png", ".svg", ".pdf")
+
+INPUT = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+model_option = click.option(
+    "--model", default=DEFAULT_NAME, show_default=True, help="Name of a model, or its folder."
+)
+device_option = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="CPU threads; by default as many as there are cores."
+)
+columns_option = click.option("--columns", help="Columns of DATA to use, comma-separated; by default all.")
+weights_option = click.option("--weights", metavar="COLUMN", help="Column of DATA that holds row weights.")
+
+
+class Output(click.Path):
+    """The path of a file to write, with one of the suffixes that say in which format."""
+
+    def __init__(self, *suffixes: str) -> None:
+        super().__init__(dir_okay=False, writable=True, path_type=Path)
+        self._suffixes = suffixes
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Checks the suffix and the folder."""
+        path = Path(str(super().convert(value, param, ctx)))
+        if path.suffix not in self._suffixes:
+            self.fail(f"{path} must end in one of {', '.join(self._suffixes)}", param, ctx)
+        if not path.parent.is_dir():
+            self.fail(f"{path}: there is no folder {path.parent}; make it first", param, ctx)
+        return path
+
+
+class _Interrupted(click.ClickException):
+    exit_code = 128 + signal.SIGINT  # as shells have it
+
+
+class _Ended(click.ClickException):
+    exit_code = 128 + signal.SIGTERM
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a job as Ctrl-C does."""
+
+
+def require_extras(out: Path | None, plot: Path | None) -> None:
+    """Fails before any work is done where an output needs a package that is not installed."""
+    if plot:
+        require("matplotlib")
+    if out and out.suffix == ".parquet":
+        require("pyarrow")
+
+
+def read_context(data: Path, columns: str | None, weights: str | None) -> tuple[Table, Any]:
+    """The context, and the column of weights where one is named."""
+    wanted = None if columns is None else [name.strip() for name in columns.split(",")]
+    if weights is None:
+        return read_table(data, wanted), None
+    if wanted is not None:
+        wanted = [*(name for name in wanted if name != weights), weights]
+    return read_table(data, wanted).split_off(weights)
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str], None]]:
+    """Gives what shows, where someone may be watching, how far the reading of the context has come."""
+    with click.progressbar(
+        length=3,
+        label="reading",
+        show_eta=False,
+        item_show_func=lambda stage: stage,
+        file=sys.stderr,
+        hidden=not sys.stderr.isatty(),
+    ) as bar:
+        begun: list[str] = []
+
+        def say(stage: str) -> None:
+            bar.update(len(begun[:1]), stage)  # one stage is done where another begins
+            begun.append(stage)
+            bar.render_progress()
+
+        yield say
+        bar.update(1)
+
+
+def tell(diagnostics: Diagnostics) -> None:
+    """What is worth knowing about the estimate."""
+    if diagnostics.landmarks < diagnostics.n:
+        click.echo(
+            f"The network reads {diagnostics.landmarks} of the {diagnostics.n} points of DATA, frame and "
+            "components all (see --landmarks).",
+            err=True,
+        )
+    for doubt in diagnostics.warnings:
+        click.echo(f"Warning: {doubt}", err=True)
+
+
+def open_output(
+    out: Path | None, form: str | None, columns: tuple[str, ...], dtype: Any
+) -> AbstractContextManager[Writer]:
+    """Opens ``--out``, or stdout where it is not given."""
+    return open_file(out, columns, dtype) if out else open_stdout(form or "csv", columns, dtype)
+
+
+@contextmanager
+def errors_as_messages() -> Iterator[None]:
+    """Turns errors that name their own remedy, and signals, into a message and an exit code."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # the reader has seen enough; click ends quietly
+    except _Terminated as error:
+        raise _Ended(_with_notes("terminated", error)) from error
+    except KeyboardInterrupt as error:
+        raise _Interrupted(_with_notes("interrupted", error)) from error
+    except (DiscoformerError, OSError) as error:
+        raise click.ClickException(_with_notes(str(error), error)) from error
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise _Terminated
+
+
+def _with_notes(message: str, error: BaseException) -> str:
+    return "\n".join([message, *getattr(error, "__notes__", ())])

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -44,6 +45,7 @@ def make_task(truth: Answer, dim: int = 3, m: int = 20) -> Task:
         queries=queries,
         log_density=log_density,
         score=score,
+        floor=torch.full_like(log_density, -math.inf),
         directions=directions / directions.norm(dim=-1, keepdim=True),
         n_fresh=12,
         n_on_support=15,
@@ -130,6 +132,26 @@ def test_density_error_is_per_root_dimension_robust_and_relative_off_the_support
     depth[:, :15] = 0
     expected = rho(size**2 / (3 + depth.square())).mean()
     torch.testing.assert_close(task_loss(Known(wrong), task, ALL)["density"], expected)
+
+
+def test_below_the_floor_of_an_imagined_query_nothing_counts_and_above_it_the_whole_error_does():
+    task = make_task(gaussian)
+    floor = task.floor.clone()
+    floor[:, -1] = task.log_density[:, -1]  # the truth is at or below the floor
+    task = replace(task, floor=floor)
+
+    def off_by(nats: float, slope: float = 0.0) -> dict[str, Tensor]:
+        def answer(queries: Tensor) -> tuple[Tensor, Tensor]:
+            log_density, score = gaussian(queries)
+            log_density[:, 19] += nats
+            score[:, 19] += slope
+            return log_density, score
+
+        return task_loss(Known(answer), task, replace(ALL, consistency=0.0))
+
+    assert off_by(-1e6, 1e6)["loss"].item() < 1e-12
+    expected = rho(torch.tensor(100.0**2 / 3)).item() / 20
+    assert off_by(100.0)["density"].item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e6])

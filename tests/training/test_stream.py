@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from discoformer.components import evaluate
 from discoformer_training import stream
 from discoformer_training.config import TrainConfig
 from discoformer_training.families import FAMILIES, Affine, draw_density
@@ -185,6 +186,26 @@ def test_answers_are_exact_in_the_frame(drawn, step):
     torch.testing.assert_close(task.score.double(), score, rtol=1e-4, atol=1e-5 * float(size))
     # Queries are rounded to float32: that moves the log-density by the score times the rounding.
     torch.testing.assert_close(task.log_density.double(), log_density, rtol=1e-5, atol=1e-5 * float(size))
+
+
+@pytest.mark.parametrize("name", ["gmm", "plateau", "beta"])
+def test_imagined_queries_come_from_the_components_and_have_a_floor(name: str):
+    config = replace(CONFIG, dims=(2, 2), imagined=0.5, families={name: 1.0}, tokens=4096)
+    task, without = (draw_task(c, 0, 0) for c in (config, replace(config, imagined=0.0)))
+    m = without.queries.shape[1]
+    assert task.queries.shape[1] == m + m // 2
+    torch.testing.assert_close(task.queries[:, :m], without.queries)
+    assert (task.floor[:, :m] == -torch.inf).all()
+    imagined = task.queries[:, m:]
+    components = evaluate(task.context.components, imagined)
+    floor = components.log_density - stream.FLOOR * 2**0.5
+    torch.testing.assert_close(task.floor[:, m:], floor, atol=1e-4, rtol=1e-4)
+    assert (task.log_density >= task.floor).all()
+    assert (task.score[task.log_density == task.floor] == 0).all()
+    assert task.score.isfinite().all()
+    # E_c [f / c] = 1 for draws of c, where c covers f; less where it does not.
+    covered = (task.log_density[:, m:] - components.log_density).exp().mean()
+    assert 0.8 < covered < 1.1
 
 
 def test_the_context_is_in_its_own_frame(drawn):

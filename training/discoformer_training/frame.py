@@ -48,6 +48,10 @@ class Frame:
         """Map points (B, n, D) from data units to the frame."""
         return (points - self.center[:, None]) @ self.linear
 
+    def from_frame(self, points: Tensor) -> Tensor:
+        """Map points (B, n, D) from the frame to data units."""
+        return torch.linalg.solve(self.linear, points, left=False) + self.center[:, None]
+
     def score_to_frame(self, score: Tensor) -> Tensor:
         """Map scores (B, n, D) from 1 / data units to the frame."""
         return torch.linalg.solve(self.linear.mT, score, left=False)

@@ -7,11 +7,14 @@ Per query, with rho(e) = 2 (sqrt(1 + e) - 1), quadratic near 0 and linear far ou
     L_con = mean rho(D (dT/du - S . u)^2 / c),  |u| = 1     score head against the slope of the density head
     L     = alpha L_T + (1 - alpha) L_S + lambda L_con
 
-Off the support errors are relative: D grows by (log f - mean log f)^2 and c by |s|^2. The slope is a central
+Off the support errors are relative: D grows by (log f - mean log f)^2 and c by |s|^2. At an imagined query
+the log-density counts in full, but T and log f from a floor on: how empty a place is does not matter, that it
+is empty does, since exp T has an integral. Nor does the score below the floor. The slope is a central
 difference along one random direction per query, since blocked attention is differentiable once only; the
 extra points ride along as queries.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -45,8 +48,12 @@ def task_loss(network: DiScoFormer, task: Task, config: LossConfig) -> dict[str,
     scale = square[:, : task.n_fresh].mean(1, keepdim=True)  # (B, 1)
     depth = task.log_density - task.log_density[:, : task.n_fresh].mean(1, keepdim=True)
     off_support = torch.arange(m, device=square.device) >= task.n_on_support
-    density_error = (log_density[:, :m] - task.log_density).square() / (dim + off_support * depth.square())
+    imagined = task.floor > -math.inf
+    depth = torch.where(off_support & ~imagined, depth, 0)
+    floored = torch.maximum(log_density[:, :m], task.floor)
+    density_error = (floored - task.log_density).square() / (dim + depth.square())
     score_error = (score[:, :m] - task.score).square().sum(-1) / (scale + off_support * square)
+    score_error = score_error * (task.log_density > task.floor)
     ahead, behind = log_density[:, m:].split(n_probed, 1)
     slope = (score[:, :n_probed] * task.directions[:, :n_probed]).sum(-1)
     mismatch = dim * ((ahead - behind) / (2 * STEP) - slope).square() / scale

@@ -2,8 +2,9 @@
 
 A task is drawn from (seed, step, rank) alone: the run can be stopped and continued anywhere. All data sets of
 a task share their family, D (log-uniform), N (log-uniform) and M; their number keeps the cost about constant.
-Queries are mostly fresh draws; some are context points, some noised or broadened draws, off the support. Of a
-long context the network reads landmarks; frame and components have all of it.
+Queries are mostly fresh draws; some are context points, some noised or broadened draws, off the support, and
+some imagined, drawn from the components of the context: where these put mass that the density may not have.
+Of a long context the network reads landmarks; frame and components have all of it.
 
 Shapes: B data sets, N context points, M queries, D dimensions.
 """
@@ -18,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from discoformer.components import fit_components
+from discoformer.components import ABSENT, Components, evaluate, fit_components
 from discoformer.landmarks import take_landmarks
+from discoformer.normalization import draw
 from discoformer_training.families import FAMILIES, Affine, draw_density
 from discoformer_training.frame import Frame, fit_frame
 from discoformer_training.mixtures import Mixtures, draw_mixtures
@@ -28,6 +30,7 @@ from discoformer_training.network import Context
 MOST_QUERIES = 1024  # of a data set
 FULL_BATCH_DIM = 50  # D at which a task has half the tokens, since its cost grows with D
 DEEPEST = 1e4  # nats: queries are not moved off the support to where the density is below exp(-DEEPEST)
+FLOOR = 3.0  # nats / sqrt(D) below the components at which an imagined query counts as empty
 PUBLISHED = "gmm"  # the family of the published mixtures, beside FAMILIES
 
 
@@ -44,6 +47,7 @@ class StreamConfig:
     fresh: float = 0.65  # shares of the kinds of queries; what is left is broadened
     seen: float = 0.15
     noised: float = 0.12
+    imagined: float = 0.0  # so many more, drawn from the components of the context
     families: dict[str, float] = field(default_factory=lambda: {PUBLISHED: 1.0})  # shares of the tasks
 
     def __post_init__(self) -> None:
@@ -65,11 +69,12 @@ class Task:
 
     context: Context
     queries: Tensor  # (B, M, D), fresh draws first
-    log_density: Tensor  # (B, M) nats
+    log_density: Tensor  # (B, M) nats, not below the floor
     score: Tensor  # (B, M, D)
+    floor: Tensor  # (B, M) nats: a log-density below this counts as this; -inf but for imagined queries
     directions: Tensor  # (B, M, D) unit vectors, for directional derivatives
     n_fresh: int  # of the queries, the first are fresh draws,
-    n_on_support: int  # then come context points, then points off the support
+    n_on_support: int  # then come context points, then points off the support, imagined ones last
 
 
 def draw_task(
@@ -87,15 +92,21 @@ def draw_task(
     n_seen = min(n, n_seen)
     draws = densities.sample(m - n_seen, generator=generator)
     off_support = _moved_off(draws[:, n_fresh:], n_noised, densities, generator)
-    queries = torch.cat([draws[:, :n_fresh], context[:, :n_seen], off_support], 1)
-    log_density, score = densities.log_density_and_score(queries)
     frame = fit_frame(context)
+    framed = context_in_frame(context, frame, config.landmarks)
+    imagined, imagined_floor = _imagined(framed.components, round(config.imagined * m), generator)
+    queries = torch.cat([draws[:, :n_fresh], context[:, :n_seen], off_support, frame.from_frame(imagined)], 1)
+    floor = torch.full_like(queries[..., 0], -math.inf)
+    floor[:, m:] = imagined_floor
+    log_density, score = densities.log_density_and_score(queries)
+    log_density = torch.maximum(log_density - frame.log_abs_det[:, None], floor)
     directions = torch.randn(queries.shape, generator=generator, device=generator.device)
     return Task(
-        context=context_in_frame(context, frame, config.landmarks),
+        context=framed,
         queries=frame.to_frame(queries).float(),
-        log_density=(log_density - frame.log_abs_det[:, None]).float(),
-        score=frame.score_to_frame(score).float(),
+        log_density=log_density.float(),
+        score=torch.where((log_density > floor)[..., None], frame.score_to_frame(score), 0).float(),
+        floor=floor.float(),
         directions=directions / directions.norm(dim=-1, keepdim=True),
         n_fresh=n_fresh,
         n_on_support=n_fresh + n_seen,
@@ -204,6 +215,28 @@ def _moved_off(
     moved = torch.cat([noised[:, :n_noised], broadened[:, n_noised:]], 1)
     log_density, _ = densities.log_density_and_score(moved)
     return torch.where((log_density > -DEEPEST)[..., None], moved, draws)
+
+
+def _imagined(components: Components, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw points (B, count, D) from the components of each context, and their floor (B, count)."""
+    batch, _, dim = components.means.shape
+    points = np.empty((batch, count, dim))
+    floor = np.empty((batch, count))
+    if count:
+        key = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        for index, rng in enumerate(np.random.default_rng(key).spawn(batch)):
+            own = _one_of(components, index)
+            points[index] = draw(own, count, rng)
+            log_density = evaluate(own, points[index : index + 1]).log_density[0]
+            floor[index] = log_density - FLOOR * math.sqrt(dim)
+    return torch.as_tensor(points).to(generator.device), torch.as_tensor(floor).to(generator.device)
+
+
+def _one_of(components: Components, index: int) -> Components:
+    """The components of one data set, as NumPy arrays in float64, without absent ones."""
+    own = Components(*(field[index : index + 1].double().cpu().numpy() for field in components))
+    present = np.flatnonzero(own.log_scale[0] > 0.5 * ABSENT)
+    return Components(*(field[:, present] for field in own))
 
 
 def _generator(device: torch.device | str, *key: int) -> torch.Generator:

@@ -1,6 +1,7 @@
 """Families of densities: exact answers against autograd and quadrature, draws against their densities."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -9,9 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_t
 from torch import Tensor
 
-from discoformer_training.families import FAMILIES, Affine, draw_density, draw_students, placed
+from discoformer_training.families import FAMILIES, LAWS, Affine, draw_density, draw_students, placed
 from discoformer_training.families.maps import Bent, Coupling, Map, Radial, Rotation, draw_maps
-from discoformer_training.families.registry import LAWS
 from discoformer_training.mixtures import draw_mixtures
 from discoformer_training.randoms import gamma
 
@@ -256,3 +256,19 @@ def test_every_law_is_a_family_and_skew_ones_are_mirrored_as_often_as_not() -> N
     density = draw("gumbel", 1, batch=200)
     upward = (density.linear[:, 0, 0] > 0).double().mean()
     assert abs(upward - 0.5) < 5 * 0.5 / math.sqrt(200)
+
+
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.has_parts])
+def test_a_law_that_is_held_out_does_not_come_in_as_a_part(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: set[str] = set()
+    for law, make in LAWS.items():
+        spy = partial(lambda among, law, make: used.add(law) or make(among), law=law, make=make)
+        monkeypatch.setitem(LAWS, law, spy)
+    for seed in range(20):
+        draw_density(name, 1, 5, parts=["beta", "gamma"], generator=seeded(seed))
+    assert used == {"beta", "gamma"}
+    for seed in range(100):
+        draw_density(name, 1, 5, generator=seeded(seed))
+    assert used > {"laplace", "gumbel", "student_product"}

@@ -22,7 +22,7 @@ from torch import Tensor
 from discoformer.components import ABSENT, Components, evaluate, fit_components
 from discoformer.landmarks import take_landmarks
 from discoformer.normalization import draw
-from discoformer_training.families import FAMILIES, Affine, draw_density
+from discoformer_training.families import FAMILIES, LAWS, Affine, draw_density
 from discoformer_training.frame import Frame, fit_frame
 from discoformer_training.mixtures import Mixtures, draw_mixtures
 from discoformer_training.network import Context
@@ -48,7 +48,8 @@ class StreamConfig:
     seen: float = 0.15
     noised: float = 0.12
     imagined: float = 0.0  # so many more, drawn from the components of the context
-    families: dict[str, float] = field(default_factory=lambda: {PUBLISHED: 1.0})  # shares of the tasks
+    # Shares of the tasks. A law that is left out is not in mixtures of several laws either, unless all are.
+    families: dict[str, float] = field(default_factory=lambda: {PUBLISHED: 1.0})
 
     def __post_init__(self) -> None:
         known = {PUBLISHED, *FAMILIES}
@@ -191,7 +192,8 @@ def _draw_densities(
     condition = config.affine_condition
     if family == PUBLISHED:
         return draw_mixtures(batch, dim, modes=config.modes, affine_condition=condition, generator=generator)
-    return draw_density(family, batch, dim, affine_condition=condition, generator=generator)
+    parts = [name for name in LAWS if config.families.get(name, 0)] or None
+    return draw_density(family, batch, dim, affine_condition=condition, parts=parts, generator=generator)
 
 
 def _moved_off(

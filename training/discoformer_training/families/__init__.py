@@ -6,6 +6,6 @@ log_density, score = densities.log_density_and_score(points)
 """
 
 from discoformer_training.families.density import Affine, Density
-from discoformer_training.families.registry import FAMILIES, Family, draw_density, draw_students, placed
+from discoformer_training.families.registry import FAMILIES, LAWS, Family, draw_density, draw_students, placed
 
-__all__ = ["FAMILIES", "Affine", "Density", "Family", "draw_density", "draw_students", "placed"]
+__all__ = ["FAMILIES", "LAWS", "Affine", "Density", "Family", "draw_density", "draw_students", "placed"]

@@ -1,11 +1,12 @@
 """The families by name, and how their densities are drawn.
 
 A family draws B densities of D dimensions in coordinates of its own, of size about 1; a random affine map
-brings them to the data.
+brings them to the data. Some families have parts, each of a law drawn from those allowed: a law that is held
+out must not come in as a part either.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -37,12 +38,21 @@ WIDTH = 6.0  # of supports that are intervals
 class Family:
     """How the densities of a family are drawn."""
 
-    draw: Callable[[int, int, torch.Generator], Density]  # from B, D and the source of randomness
+    draw: Callable[
+        ..., Density
+    ]  # from B, D and the source of randomness; and the laws of its parts, if it has any
+    has_parts: bool = False
     least_dim: int = 1
 
 
 def draw_density(
-    name: str, batch: int, dim: int, *, affine_condition: float = 1.0, generator: torch.Generator
+    name: str,
+    batch: int,
+    dim: int,
+    *,
+    affine_condition: float = 1.0,
+    parts: Sequence[str] | None = None,
+    generator: torch.Generator,
 ) -> Affine:
     """Draw densities of a family, on the generator's device.
 
@@ -51,9 +61,16 @@ def draw_density(
         batch: number of densities B.
         dim: dimension D, not below the family's least.
         affine_condition: as in `draw_mixtures`.
+        parts: names in LAWS that parts of the densities may have; all by default.
         generator: source of randomness.
     """
-    return placed(FAMILIES[name].draw(batch, dim, generator), batch, dim, affine_condition, generator)
+    family = FAMILIES[name]
+    own = (
+        family.draw(batch, dim, generator, [*LAWS] if parts is None else parts)
+        if family.has_parts
+        else family.draw(batch, dim, generator)
+    )
+    return placed(own, batch, dim, affine_condition, generator)
 
 
 def placed(own: Density, batch: int, dim: int, affine_condition: float, generator: torch.Generator) -> Affine:
@@ -94,15 +111,15 @@ def _draw_product(name: str, batch: int, dim: int, generator: torch.Generator) -
     return product
 
 
-def _draw_any_product(batch: int, dim: int, generator: torch.Generator) -> Density:
-    return _draw_product([*LAWS][choice(len(LAWS), generator)], batch, dim, generator)
+def _draw_any_product(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str]) -> Density:
+    return _draw_product(parts[choice(len(parts), generator)], batch, dim, generator)
 
 
-def _draw_groups(batch: int, dim: int, generator: torch.Generator) -> Density:
+def _draw_groups(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str]) -> Density:
     """Groups of coordinates, two or three, each of a law of its own."""
     count = min(dim, 2 + choice(2, generator))
     dims = tuple(dim // count + (group < dim % count) for group in range(count))
-    return Joint(tuple(_draw_any_product(batch, size, generator) for size in dims), dims)
+    return Joint(tuple(_draw_any_product(batch, size, generator, parts) for size in dims), dims)
 
 
 # Elliptical, and mixtures of anything
@@ -134,26 +151,26 @@ def draw_students(
     )
 
 
-def _draw_clusters(batch: int, dim: int, generator: torch.Generator) -> Density:
+def _draw_clusters(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str]) -> Density:
     """Two to five clusters, each of a law of its own."""
     count = 2 + choice(4, generator)
 
     def cluster() -> Density:
         size = uniform(*VARIANCE_RANGE, batch, 1, 1, generator=generator).sqrt()
         center = uniform(-MEAN_RANGE, MEAN_RANGE, batch, dim, generator=generator)
-        own = _draw_any_product(batch, dim, generator)
+        own = _draw_any_product(batch, dim, generator, parts)
         return Affine(own, size * draw_rotations(batch, dim, generator), center)
 
     return Mixed(_log_weights(batch, count, generator), tuple(cluster() for _ in range(count)))
 
 
-def _draw_outliers(batch: int, dim: int, generator: torch.Generator) -> Density:
+def _draw_outliers(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str]) -> Density:
     """A mixture, or independent coordinates, and 1 to 10 % of the points from a broad Gaussian."""
     share = log_uniform(0.01, 0.1, batch, 1, generator=generator)
     clean: Density = (
         draw_mixtures(batch, dim, modes=(1, 5), generator=generator)
         if choice(2, generator)
-        else _draw_any_product(batch, dim, generator)
+        else _draw_any_product(batch, dim, generator, parts)
     )
     broad = _scaled(
         _gaussian(batch, dim), uniform(4, 10, batch, 1, 1, generator=generator).expand(-1, -1, dim)
@@ -182,20 +199,26 @@ def _draw_thin(batch: int, dim: int, generator: torch.Generator) -> Density:
 # Curved
 
 
-def _with_others(plane: Density, batch: int, dim: int, generator: torch.Generator) -> Density:
+def _with_others(
+    plane: Density, batch: int, dim: int, generator: torch.Generator, parts: Sequence[str]
+) -> Density:
     """A density in the plane, the other coordinates independent, Gaussian or of another law."""
     if dim == 2:
         return plane
-    draw_others = _draw_any_product if choice(2, generator) else _draw_gaussian
-    return Joint((plane, draw_others(batch, dim - 2, generator)), (2, dim - 2))
+    others = (
+        _draw_any_product(batch, dim - 2, generator, parts)
+        if choice(2, generator)
+        else _gaussian(batch, dim - 2)
+    )
+    return Joint((plane, others), (2, dim - 2))
 
 
-def _draw_rings(batch: int, dim: int, generator: torch.Generator) -> Density:
-    return _with_others(draw_rings(batch, generator), batch, dim, generator)
+def _draw_rings(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str]) -> Density:
+    return _with_others(draw_rings(batch, generator), batch, dim, generator, parts)
 
 
-def _draw_spirals(batch: int, dim: int, generator: torch.Generator) -> Density:
-    return _with_others(draw_spirals(batch, generator), batch, dim, generator)
+def _draw_spirals(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str]) -> Density:
+    return _with_others(draw_spirals(batch, generator), batch, dim, generator, parts)
 
 
 def _draw_bananas(batch: int, dim: int, generator: torch.Generator) -> Density:
@@ -222,10 +245,6 @@ def _gaussian(batch: int, dim: int) -> Density:
     return laws.Product(laws.Normal(), batch, dim)
 
 
-def _draw_gaussian(batch: int, dim: int, _generator: torch.Generator) -> Density:
-    return _gaussian(batch, dim)
-
-
 def _scaled(own: Density, size: Tensor) -> Affine:
     """A density stretched by size (B, 1, D)."""
     return Affine(own, size[:, 0].diag_embed(), torch.zeros_like(size[:, 0]))
@@ -238,14 +257,14 @@ def _log_weights(batch: int, count: int, generator: torch.Generator) -> Tensor:
 
 FAMILIES: dict[str, Family] = {
     **{name: Family(partial(_draw_product, name)) for name in LAWS},
-    "groups": Family(_draw_groups),
+    "groups": Family(_draw_groups, has_parts=True),
     "student": Family(draw_students),
     "student_mixtures": Family(partial(draw_students, modes=(2, 6))),
-    "clusters": Family(_draw_clusters),
-    "outliers": Family(_draw_outliers),
+    "clusters": Family(_draw_clusters, has_parts=True),
+    "outliers": Family(_draw_outliers, has_parts=True),
     "thin": Family(_draw_thin),
-    "ring": Family(_draw_rings, least_dim=2),
-    "spirals": Family(_draw_spirals, least_dim=2),
+    "ring": Family(_draw_rings, has_parts=True, least_dim=2),
+    "spirals": Family(_draw_spirals, has_parts=True, least_dim=2),
     "banana": Family(_draw_bananas, least_dim=2),
     "funnel": Family(_draw_funnels, least_dim=2),
     "warped": Family(_draw_warped),

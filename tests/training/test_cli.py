@@ -72,6 +72,19 @@ def test_dimensions_in_which_no_family_has_densities_are_a_usage_error(tmp_path:
     assert "raise the least of dims" in result.output
 
 
+def test_families_are_held_out_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"network": {"blocks": 1}, "stream": {"families": {"gmm": 1, "ring": 2, "beta": 3}}}')
+    held_out = ("--hold-out", "ring", "--hold-out", "gumbel")
+    result = invoke("run", "--out", tmp_path, "--config", file, "--steps", 1, *TINY, *held_out)
+    assert result.exit_code == 0, result.output
+    config = load_checkpoint(tmp_path / "checkpoint.safetensors")[0]
+    assert config.stream.families == {"gmm": 1, "ring": 0, "beta": 3, "gumbel": 0}
+    unknown = invoke("run", "--out", tmp_path, "--hold-out", "cauchy")
+    assert unknown.exit_code == 2
+    assert "'cauchy'" in unknown.output
+
+
 def test_settings_beside_a_checkpoint_to_continue_are_a_usage_error(checkpoint: Path, tmp_path: Path) -> None:
     result = invoke("run", "--out", tmp_path, "--resume", checkpoint, "--seed", 1)
     assert result.exit_code == 2

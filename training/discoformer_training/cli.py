@@ -45,6 +45,9 @@ def main() -> None:
 @click.option("--dims", nargs=2, type=int, help="Least and greatest dimension [default: 1 100].")
 @click.option("--context-sizes", nargs=2, type=int, help="Least and greatest N [default: 8 4096].")
 @click.option("--tokens", type=int, help="Context points and queries of a step, about [default: 3072].")
+@click.option(
+    "--hold-out", "held_out", multiple=True, metavar="FAMILY", help="Never draw this family; repeatable."
+)
 @click.option("--time-budget", type=float, help="Minutes until the run ends, its learning rate decayed.")
 @click.option("--accelerator", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option("--devices", default=1, show_default=True, help="Number of devices, a process each.")
@@ -68,7 +71,7 @@ def run(
     from discoformer_training.train import train
     from discoformer_training.trainer import TrainingDivergedError
 
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = {name: value for name, value in settings.items() if value not in (None, ())}
     if resume and (given or file or weights_from):
         raise click.UsageError("--resume continues with the settings of the checkpoint: give no others")
     if threads:
@@ -97,8 +100,9 @@ def _config(file: Path | None, given: dict[str, Any]) -> "TrainConfig":
     except (OSError, ValueError, TypeError) as error:
         raise click.ClickException(f"--config {file} cannot be used: {error}") from error
     of_stream = {name: given.pop(name) for name in ("dims", "context_sizes", "tokens") if name in given}
+    shares = config.stream.families | {name: 0.0 for name in given.pop("held_out", ())}
     try:
-        return replace(config, stream=replace(config.stream, **of_stream), **given)
+        return replace(config, stream=replace(config.stream, families=shares, **of_stream), **given)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 

@@ -100,7 +100,7 @@ def _config(file: Path | None, given: dict[str, Any]) -> "TrainConfig":
     except (OSError, ValueError, TypeError) as error:
         raise click.ClickException(f"--config {file} cannot be used: {error}") from error
     of_stream = {name: given.pop(name) for name in ("dims", "context_sizes", "tokens") if name in given}
-    shares = config.stream.families | {name: 0.0 for name in given.pop("held_out", ())}
+    shares = config.stream.families | dict.fromkeys(given.pop("held_out", ()), 0.0)
     try:
         return replace(config, stream=replace(config.stream, families=shares, **of_stream), **given)
     except ValueError as error:

@@ -9,25 +9,30 @@ import pytest
 import discoformer
 from discoformer_export.golden import Cases, golden, write
 
-FOLDER = Path(__file__).parents[2] / "models" / "gmm"
+FOLDERS = [path.parent for path in sorted(Path(__file__).parents[2].glob("models/*/config.json"))]
 KINDS = ("raw", "core")
-REGENERATE = "after the weights change: python -m discoformer_export.golden models/gmm"
+REGENERATE = "after the weights change: python -m discoformer_export.golden models/NAME"
+
+
+@pytest.fixture(scope="module", params=FOLDERS, ids=lambda folder: folder.name)
+def folder(request: pytest.FixtureRequest) -> Path:
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def cases() -> Cases:
-    return golden(FOLDER)
+def cases(folder: Path) -> Cases:
+    return golden(folder)
 
 
-def _stored(kind: str) -> dict[str, np.ndarray]:
-    with np.load(FOLDER / "golden" / f"{kind}.npz") as file:
+def _stored(folder: Path, kind: str) -> dict[str, np.ndarray]:
+    with np.load(folder / "golden" / f"{kind}.npz") as file:
         return dict(file)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_made_again_they_are_the_same(cases: Cases, kind: str, tmp_path: Path) -> None:
+def test_made_again_they_are_the_same(folder: Path, cases: Cases, kind: str, tmp_path: Path) -> None:
     write(cases, tmp_path)
-    stored = _stored(kind)
+    stored = _stored(folder, kind)
     with np.load(tmp_path / f"{kind}.npz") as made:
         assert set(made) == set(stored), REGENERATE
         for name, array in made.items():
@@ -36,9 +41,9 @@ def test_made_again_they_are_the_same(cases: Cases, kind: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_json_and_npz_hold_the_same_to_the_bit(kind: str) -> None:
-    stored = _stored(kind)
-    described = json.loads((FOLDER / "golden" / f"{kind}.json").read_text())
+def test_json_and_npz_hold_the_same_to_the_bit(folder: Path, kind: str) -> None:
+    stored = _stored(folder, kind)
+    described = json.loads((folder / "golden" / f"{kind}.json").read_text())
     found = {
         f"{case}/{role}/{name}": np.array(array["values"], array["type"]).reshape(array["shape"])
         for case, roles in described.items()
@@ -51,8 +56,8 @@ def test_json_and_npz_hold_the_same_to_the_bit(kind: str) -> None:
         np.testing.assert_array_equal(array, found[name])
 
 
-def test_they_cover_the_edges_and_stay_small() -> None:
-    raw, core = _stored("raw"), _stored("core")
+def test_they_cover_the_edges_and_stay_small(folder: Path) -> None:
+    raw, core = _stored(folder, "raw"), _stored(folder, "core")
     sizes = {array.shape for name, array in raw.items() if name.endswith("inputs/context")}
     assert {2, 5, 17, 100, 512} <= {shape[1] for shape in sizes}
     assert {1, 2, 3, 10, 30} <= {shape[2] for shape in sizes}
@@ -65,12 +70,12 @@ def test_they_cover_the_edges_and_stay_small() -> None:
     assert units.max() > 1e9
     assert units.min() < 1e-8
     assert np.abs(core["far/inputs/queries"]).max() > 1e6
-    assert sum(path.stat().st_size for path in (FOLDER / "golden").iterdir()) < 1e6
+    assert sum(path.stat().st_size for path in (folder / "golden").iterdir()) < 1e6
 
 
 @pytest.mark.filterwarnings("ignore::discoformer.RangeWarning")
-def test_the_runtime_gives_the_raw_answers(cases: Cases) -> None:
-    model = discoformer.load(FOLDER, device="cpu", threads=1)
+def test_the_runtime_gives_the_raw_answers(folder: Path, cases: Cases) -> None:
+    model = discoformer.load(folder, device="cpu", threads=1)
     for name, (inputs, outputs) in cases["raw"].items():
         for b in range(len(inputs["context"])):
             estimate = model.estimate(inputs["context"][b], np.exp(inputs["log_weights"][b]))

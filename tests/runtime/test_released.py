@@ -1,4 +1,4 @@
-"""The released model, as a user meets it: sane answers, and the invariances that the README promises."""
+"""The released models, as a user meets it: sane answers, and the invariances that the README promises."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,22 +9,18 @@ from sklearn.datasets import load_diabetes
 
 import discoformer
 from discoformer.components import Components, evaluate
-from discoformer.errors import ModelNotFoundError
 from discoformer.inputs import Floats
-from discoformer.model import DEFAULT_NAME, find_folder
+from discoformer.model import DEFAULT_NAME
 from discoformer.tables import read_table
 
 IRIS = Path(__file__).parents[1] / "data" / "iris_petals.csv"
 
-try:
-    find_folder(DEFAULT_NAME)
-except ModelNotFoundError as error:
-    pytest.skip(f"the default model is not there: {error}", allow_module_level=True)
+NAMES = sorted({DEFAULT_NAME, "gmm"})
 
 
-@pytest.fixture(scope="module")
-def model() -> discoformer.Model:
-    return discoformer.load(device="cpu", threads=1)
+@pytest.fixture(scope="module", params=NAMES)
+def model(request: pytest.FixtureRequest) -> discoformer.Model:
+    return discoformer.load(request.param, device="cpu", threads=1)
 
 
 @pytest.fixture
@@ -127,7 +123,7 @@ def test_few_points_give_finite_answers(
 
 def test_petals(model: discoformer.Model) -> None:
     x = read_table(IRIS).values
-    p = discoformer.estimate(x)
+    p = model.estimate(x)
     held_in = p.log_density(x)
     gaussian = -0.5 * (np.linalg.slogdet(2 * np.pi * np.cov(x.T))[1] + 2)
     assert held_in.mean() > gaussian  # two clusters are better than one
@@ -153,7 +149,7 @@ def test_density_falls_and_score_points_inward_along_every_far_ray(
 
 
 def test_metadata(model: discoformer.Model) -> None:
-    assert model.metadata.name == DEFAULT_NAME
+    assert model.metadata.name == model.folder.name
     assert model.metadata.trained_dim[0] == 1
 
 

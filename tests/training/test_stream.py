@@ -346,7 +346,7 @@ def test_the_wide_recipe_has_every_family_and_the_published_mixtures_above_all()
     config = TrainConfig.from_json(RECIPE.read_text(encoding="utf-8"))
     shares = config.stream.families
     assert shares.keys() == {"gmm", *FAMILIES}
-    assert shares["gmm"] >= 0.4 * sum(shares.values())
+    assert shares["gmm"] >= 0.35 * sum(shares.values())
     assert TrainConfig.from_json(config.to_json()) == config
 
 

@@ -8,6 +8,7 @@ Queries never see each other, so they are answered in chunks, and memory does no
 """
 
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +17,7 @@ import numpy as np
 
 from discoformer.components import Components
 from discoformer.errors import InputError
+from discoformer.features import Feature
 from discoformer.frame import Frame
 from discoformer.graphs import Encoded, Graphs
 from discoformer.inputs import AnyFloats, Floats, Matrix, read_matrix
@@ -24,6 +26,7 @@ from discoformer.outputs import like
 from discoformer.saved import Saved, save_estimate
 
 if TYPE_CHECKING:
+    from discoformer.conditionals import Conditional
     from discoformer.model import Model
 
 _FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
@@ -94,6 +97,12 @@ class Estimate:
         points = self.frame.to_data(arrays["context"][0].astype(float))
         weights = np.exp(arrays["log_weights"][0].astype(float))
         return Context(points, weights / weights.sum())
+
+    @property
+    def components(self) -> Components:
+        """The mixture of Student-t distributions that the network refines, in the frame."""
+        arrays = self._encoded.arrays
+        return Components(*(arrays[f"component_{name}"].astype(float) for name in Components._fields))
 
     def log_density(self, Y: Any) -> Any:
         """Log-density at the queries, in nats.
@@ -170,9 +179,65 @@ class Estimate:
         Raises:
             InputError: ``samples`` is no whole number of 2 or more, ``seed`` none of 0 or more.
         """
-        arrays = self._encoded.arrays
-        components = Components(*(arrays[f"component_{name}"].astype(float) for name in Components._fields))
-        return normalization_of(self._log_density_in_frame, components, samples, seed)
+        return normalization_of(self._log_density_in_frame, self.components, samples, seed)
+
+    def marginal(self, features: Feature | Iterable[Feature]) -> "Estimate":
+        """The density of some of the features, whatever the others are.
+
+        The chosen columns of the context are estimated again by the same model.
+
+        Args:
+            features: Names or positions (0 to D - 1) of the features to keep, in the order wanted.
+
+        Returns:
+            An estimate like any other, of these features.
+
+        Raises:
+            InputError: No feature, one that is not there, or one that is named twice.
+
+        Warns:
+            RangeWarning: As ``Model.estimate`` does.
+        """
+        from discoformer.marginals import marginal_of
+
+        return marginal_of(self, features)
+
+    def conditional(self, given: Mapping[Feature, float]) -> "Conditional":
+        """The distribution of the free features, given the values of the others.
+
+        Args:
+            given: Values by name or position of the feature, data units; those left out are free.
+
+        Returns:
+            Log-density, density, score, mean and draws of the free features.
+
+        Raises:
+            InputError: No feature, one that is not there, none left free, or a value that is not finite.
+        """
+        from discoformer.conditionals import Conditional
+
+        return Conditional(self, given)
+
+    def impute(self, Y: Any, draws: int | None = None, samples: int = 64, seed: int = 0) -> Any:
+        """Fills in missing entries, NaN, from their distribution given the entries that are there.
+
+        Args:
+            Y: Array-like or data frame (M, D), data units, with NaN where an entry is missing.
+            draws: How many times to fill in by a draw each (multiple imputation); by default once, by the
+                conditional mean, the best guess in mean squared error.
+            samples: Points that each row is imputed from; more are slower and more exact.
+            seed: Of these and of the draws.
+
+        Returns:
+            Y with its missing entries filled in and all others as they were, (M, D); an array (draws, M, D)
+            where draws are asked for.
+
+        Raises:
+            InputError: Y has other columns than the context or infinite entries, or a number is too low.
+        """
+        from discoformer.imputation import impute
+
+        return impute(self, Y, draws, samples, seed)
 
     def _log_density_in_frame(self, z: Floats) -> Floats:
         parts = self._graphs.chunks(len(z), self._encoded)
@@ -180,7 +245,7 @@ class Estimate:
 
     def _answer(self, Y: Any) -> tuple[AnyFloats, AnyFloats]:
         queries = read_matrix("Y", Y)
-        self._check_columns(queries)
+        self.check_columns(queries)
         log_density = np.empty(len(queries.values), queries.width)
         score = np.empty(queries.values.shape, queries.width)
         for part in self._graphs.chunks(len(queries.values), self._encoded):
@@ -215,7 +280,12 @@ class Estimate:
             ),
         )
 
-    def _check_columns(self, queries: Matrix) -> None:
+    def check_columns(self, queries: Matrix) -> None:
+        """Checks that queries have the columns of the context.
+
+        Raises:
+            InputError: They have not.
+        """
         dim = self.diagnostics.dim
         if queries.values.shape[1] != dim:
             raise InputError(

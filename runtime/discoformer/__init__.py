@@ -25,6 +25,7 @@ from discoformer.errors import (
 from discoformer.estimates import Context, Diagnostics, Estimate
 from discoformer.metadata import Metadata
 from discoformer.model import Model, estimate, load, load_estimate
+from discoformer.modes import Modes
 from discoformer.normalization import Normalization
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Model",
     "ModelError",
     "ModelNotFoundError",
+    "Modes",
     "Normalization",
     "RangeWarning",
     "__version__",

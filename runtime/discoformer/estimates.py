@@ -28,6 +28,7 @@ from discoformer.saved import Saved, save_estimate
 if TYPE_CHECKING:
     from discoformer.conditionals import Conditional
     from discoformer.model import Model
+    from discoformer.modes import Modes
 
 _FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
 
@@ -179,7 +180,7 @@ class Estimate:
         Raises:
             InputError: ``samples`` is no whole number of 2 or more, ``seed`` none of 0 or more.
         """
-        return normalization_of(self._log_density_in_frame, self.components, samples, seed)
+        return normalization_of(lambda z: self.answer_in_frame(z)[0], self.components, samples, seed)
 
     def marginal(self, features: Feature | Iterable[Feature]) -> "Estimate":
         """The density of some of the features, whatever the others are.
@@ -218,6 +219,27 @@ class Estimate:
 
         return Conditional(self, given)
 
+    def modes(self, Y: Any = None, prominence: float = 0.5) -> "Modes":
+        """The modes of the density, and the points that climb to each: clusters.
+
+        Args:
+            Y: Array-like or data frame (M, D) of points to label, data units; by default those of
+                ``context``. The modes do not depend on it.
+            prominence: Nats that must be lost on the way from a mode to a higher one; modes of less are
+                taken into that one. 0 keeps every bump.
+
+        Returns:
+            ``points`` (K, D) of the modes, highest first, their ``log_density`` and ``prominence`` (K,), and
+            the ``labels`` (M,) of the points.
+
+        Raises:
+            InputError: Y is no matrix of finite numbers with the context's columns, or ``prominence`` is
+                negative.
+        """
+        from discoformer.modes import modes_of
+
+        return modes_of(self, Y, prominence)
+
     def impute(self, Y: Any, draws: int | None = None, samples: int = 64, seed: int = 0) -> Any:
         """Fills in missing entries, NaN, from their distribution given the entries that are there.
 
@@ -239,9 +261,12 @@ class Estimate:
 
         return impute(self, Y, draws, samples, seed)
 
-    def _log_density_in_frame(self, z: Floats) -> Floats:
-        parts = self._graphs.chunks(len(z), self._encoded)
-        return np.concatenate([self._graphs.query(z[part], self._encoded)[0] for part in parts])
+    def answer_in_frame(self, z: Floats) -> tuple[Floats, Floats]:
+        """Log-density (M,) and score (M, D) in frame coordinates, at points (M, D) there."""
+        log_density, score = np.empty(len(z)), np.empty(z.shape)
+        for part in self._graphs.chunks(len(z), self._encoded):
+            log_density[part], score[part] = self._graphs.query(z[part], self._encoded)
+        return log_density, score
 
     def _answer(self, Y: Any) -> tuple[AnyFloats, AnyFloats]:
         queries = read_matrix("Y", Y)

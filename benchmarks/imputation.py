@@ -209,9 +209,9 @@ def report(model: discoformer.Model, results: Sequence[Result]) -> str:
     return f"""\
 # Missing entries
 
-The model `{about.name}` {about.version} and other imputers, which read N complete rows of D columns and fill in other
-rows, whose entries are missing with a chance of {MISSING}: mean of {seeds} seeds (0 to {seeds - 1}) ± its standard
-error, in standard deviations of the columns; lower is better, the best in bold.
+The model `{about.name}` {about.version} and other imputers, which read N complete rows of D columns and fill
+in other rows, whose entries are missing with a chance of {MISSING}: mean of {seeds} seeds (0 to {seeds - 1})
+± its standard error, in standard deviations of the columns; lower is better, the best in bold.
 `python benchmarks/imputation.py --model models/{about.name} --seeds {seeds} --out docs/imputation`
 
 Root mean squared error of a single best guess:
@@ -230,7 +230,7 @@ Energy score of {DRAWS} draws, which asks for the right spread and dependence to
 @click.option("--task", "tasks", multiple=True, type=click.Choice(TASKS), default=TASKS)
 @click.option("--seeds", type=click.IntRange(2), default=5, show_default=True)
 def main(name: str, out: Path | None, tasks: Sequence[str], seeds: int) -> None:
-    """Measures a model beside other imputers, prints the tables, and writes them with all results to --out."""
+    """Measures a model beside other imputers, prints the tables, and writes them and all results to --out."""
     warnings.simplefilter("ignore", discoformer.RangeWarning)
     warnings.simplefilter("ignore", ConvergenceWarning)
     model = discoformer.load(name, device="cpu", threads=1)

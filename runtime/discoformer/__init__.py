@@ -11,6 +11,7 @@ density ``f`` and queries ``Y (M, D)``, by a transformer trained once, on many d
 from typing import Any as _Any
 
 from discoformer.conditionals import Conditional
+from discoformer.diagnosis import Diagnosis, Finding
 from discoformer.errors import (
     DegenerateDataError,
     DeviceError,
@@ -34,9 +35,11 @@ __all__ = [
     "DegenerateDataError",
     "DeviceError",
     "DeviceWarning",
+    "Diagnosis",
     "Diagnostics",
     "DiscoformerError",
     "Estimate",
+    "Finding",
     "InputError",
     "Metadata",
     "MissingExtraError",

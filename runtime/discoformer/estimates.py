@@ -20,13 +20,14 @@ from discoformer.errors import InputError
 from discoformer.features import Feature
 from discoformer.frame import Frame
 from discoformer.graphs import Encoded, Graphs
-from discoformer.inputs import AnyFloats, Floats, Matrix, read_matrix
+from discoformer.inputs import AnyFloats, Floats, Matrix, read_matrix, whole_number
 from discoformer.normalization import Normalization, normalization_of
 from discoformer.outputs import like
 from discoformer.saved import Saved, save_estimate
 
 if TYPE_CHECKING:
     from discoformer.conditionals import Conditional
+    from discoformer.diagnosis import Diagnosis
     from discoformer.model import Model
     from discoformer.modes import Modes
 
@@ -35,7 +36,7 @@ _FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, 
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """What is worth knowing about a context before trusting its estimate."""
+    """What is known about a context once it is read; ``Estimate.diagnose`` measures whether to trust it."""
 
     n: int  # rows of positive weight
     dim: int  # columns
@@ -182,6 +183,55 @@ class Estimate:
         """
         return normalization_of(lambda z: self.answer_in_frame(z)[0], self.components, samples, seed)
 
+    def consistency(self, Y: Any, directions: int = 4, seed: int = 0) -> Any:
+        """How far score and slope of the log-density disagree at the queries: a sign of doubt.
+
+        The score must be the gradient of the log-density; where the network's two answers differ, at least
+        one is wrong. Costs ``2 directions + 1`` queries for each.
+
+        Args:
+            Y: Array-like or data frame (M, D), data units.
+            directions: Random directions along which the two are compared.
+            seed: Of the directions.
+
+        Returns:
+            Array or series (M,): root mean square difference of an entry, in the frame, where entries of a
+            score are about 1. 0 is agreement.
+
+        Raises:
+            InputError: Y is no matrix of finite numbers with the context's columns, or a number is too low.
+        """
+        from discoformer.consistency import consistency_of
+
+        queries = read_matrix("Y", Y)
+        self.check_columns(queries)
+        z = self._to_frame(queries.values, 0)
+        found = consistency_of(
+            self, z, whole_number("directions", directions, 1), whole_number("seed", seed, 0)
+        )
+        return like(Y, "consistency", found.residual.astype(queries.width))
+
+    def diagnose(self, Y: Any = None, seed: int = 0) -> "Diagnosis":
+        """Whether to trust the estimate: measures what can be measured without the truth.
+
+        ``diagnostics`` holds what was known when the context was read. This takes longer, some six times as
+        long as the estimate: parts of the context are held out, and answered from the others.
+
+        Args:
+            Y: Array-like or data frame (M, D) of queries that matter, data units, at which score and slope
+                are compared; by default up to 512 points of the context.
+            seed: Of the folds, draws and directions.
+
+        Returns:
+            Findings, each with a level (fine, doubtful, bad) and what to do; it prints as plain words.
+
+        Raises:
+            InputError: Y is no matrix of finite numbers with the context's columns, or ``seed`` is malformed.
+        """
+        from discoformer.diagnosis import diagnose
+
+        return diagnose(self, Y, seed)
+
     def marginal(self, features: Feature | Iterable[Feature]) -> "Estimate":
         """The density of some of the features, whatever the others are.
 
@@ -219,18 +269,19 @@ class Estimate:
 
         return Conditional(self, given)
 
-    def modes(self, Y: Any = None, prominence: float = 0.5) -> "Modes":
+    def modes(self, Y: Any = None, prominence: float = 1.0) -> "Modes":
         """The modes of the density, and the points that climb to each: clusters.
 
         Args:
             Y: Array-like or data frame (M, D) of points to label, data units; by default those of
                 ``context``. The modes do not depend on it.
             prominence: Nats that must be lost on the way from a mode to a higher one; modes of less are
-                taken into that one. 0 keeps every bump.
+                taken into that one. 1 nat is a density lower by the factor e; 0 keeps every bump.
 
         Returns:
-            ``points`` (K, D) of the modes, highest first, their ``log_density`` and ``prominence`` (K,), and
-            the ``labels`` (M,) of the points.
+            ``points`` (K, D) of the modes, highest first, their ``log_density`` and ``prominence`` (K,), the
+            mode ``behind`` the pass of each (K,), and the ``labels`` (M,) of Y. Its method ``merged`` gives
+            what a higher prominence gives, at no cost.
 
         Raises:
             InputError: Y is no matrix of finite numbers with the context's columns, or ``prominence`` is
@@ -238,7 +289,7 @@ class Estimate:
         """
         from discoformer.modes import modes_of
 
-        return modes_of(self, Y, prominence)
+        return modes_of(self, Y).merged(prominence)
 
     def impute(self, Y: Any, draws: int | None = None, samples: int = 64, seed: int = 0) -> Any:
         """Fills in missing entries, NaN, from their distribution given the entries that are there.

@@ -23,27 +23,45 @@ SAMPLES = 64  # points that each row is imputed from, by default
 _POINTS = 2**14  # held at a time
 
 
-def impute(
+def impute(estimate: "Estimate", Y: Any, draws: int | None, samples: int, seed: int) -> Any:
+    """Fills in missing entries; see ``Estimate.impute``."""
+    rows = read_matrix("Y", Y, missing=True)
+    estimate.check_columns(rows)
+    count = None if draws is None else whole_number("draws", draws, 1)
+    filled = impute_rows(estimate, rows.values, count, samples, seed).astype(rows.width)
+    return like(Y, "impute", filled[0]) if draws is None else filled
+
+
+def impute_rows(
     estimate: "Estimate",
-    Y: Any,
+    rows: AnyFloats,
     draws: int | None,
     samples: int,
     seed: int,
     done: Callable[[int], None] | None = None,
-) -> Any:
-    """Fills in missing entries; see ``Estimate.impute``."""
-    rows = read_matrix("Y", Y, missing=True)
-    estimate.check_columns(rows)
+) -> Floats:
+    """Fills in the NaN of rows (M, D), by the mean, (1, M, D), or draws, (draws, M, D).
+
+    Args:
+        estimate: Where their distribution comes from.
+        rows: Data units.
+        draws: How many; None for the mean.
+        samples: Points that each row is imputed from.
+        seed: Of these and of the draws.
+        done: Called with a number of rows whenever so many more have been filled in.
+
+    Raises:
+        InputError: ``samples`` or ``seed`` is no whole number, or too low.
+    """
     whole_number("samples", samples, 2)
     rng = np.random.default_rng(whole_number("seed", seed, 0))
-    count = 1 if draws is None else whole_number("draws", draws, 1)
-    filled = np.repeat(rows.values[None], count, axis=0).astype(rows.width)
-    for part, free, weighted in _weighted(estimate, rows.values, samples, rng):
-        found = weighted.mean()[None] if draws is None else weighted.pick(count, rng)
+    filled = np.repeat(rows[None].astype(np.float64), draws or 1, axis=0)
+    for part, free, weighted in _weighted(estimate, filled[0], samples, rng):
+        found = weighted.mean()[None] if draws is None else weighted.pick(draws, rng)
         filled[:, part[:, None], free] = found
         if done:
             done(len(part))
-    return like(Y, "impute", filled[0]) if draws is None else filled
+    return filled
 
 
 def missing_rows(values: AnyFloats) -> int:
@@ -55,6 +73,7 @@ def _weighted(
     estimate: "Estimate", rows: Floats, samples: int, rng: np.random.Generator
 ) -> Iterator[tuple[Any, list[int], Weighted]]:
     """For a few rows at a time, of one pattern: their places, what is missing, and points in its place."""
+    rows = rows.copy()
     missing = np.isnan(rows)
     patterns, which = np.unique(missing, axis=0, return_inverse=True)
     size = max(1, _POINTS // samples)

@@ -20,6 +20,7 @@ from discoformer.passes import pairs_of, pass_heights, prominences
 if TYPE_CHECKING:
     from discoformer.estimates import Estimate
 
+PROMINENCE = 1.0  # nats, by default
 STARTS = 1024  # context points that modes are sought from, at most
 FLAT = 0.5  # slope of a mode, at most
 SAME = 0.05  # distance, over sqrt(D), of ends of paths that are one mode
@@ -32,31 +33,42 @@ class Modes(NamedTuple):
     points: Floats  # (K, D) data units
     log_density: Floats  # (K,) nats
     prominence: Floats  # (K,) nats lost on the way to a higher mode; inf for the highest
+    behind: Ints  # (K,) the mode, 0 to K - 1, behind the highest pass from each; of the highest, itself
     labels: Ints  # (N,) the mode, 0 to K - 1, to which each point climbs
 
+    def merged(self, prominence: float) -> "Modes":
+        """Takes modes of less prominence than this many nats into the higher mode behind their pass.
 
-def modes_of(estimate: "Estimate", Y: Any, prominence: float, done: Done | None = None) -> Modes:
-    """Finds the modes; see ``Estimate.modes``."""
-    if isinstance(prominence, bool) or not 0 <= prominence < np.inf:
-        raise InputError(f"prominence must be finite and 0 nats or more, got {prominence!r}")
+        Raises:
+            InputError: ``prominence`` is negative or not finite.
+        """
+        if isinstance(prominence, bool) or not 0 <= prominence < np.inf:
+            raise InputError(f"prominence must be finite and 0 nats or more, got {prominence!r}")
+        kept = self.prominence >= prominence
+        into = np.arange(len(kept))
+        for mode in np.flatnonzero(~kept):  # from the highest down
+            into[mode] = into[self.behind[mode]]
+        into = (np.cumsum(kept) - 1)[into]
+        return Modes(
+            self.points[kept],
+            self.log_density[kept],
+            self.prominence[kept],
+            into[self.behind[kept]],
+            into[self.labels],
+        )
+
+
+def modes_of(estimate: "Estimate", Y: Any, done: Done | None = None) -> Modes:
+    """Finds all modes, bumps included; see ``Estimate.modes``."""
     context, frame = estimate.frame.to_frame(estimate.context.points), estimate.frame
     starts = context[np.linspace(0, len(context) - 1, min(STARTS, len(context))).round().astype(int)]
     rows = context if Y is None else _read(estimate, Y)
     climb = climb_of(estimate)
     peaks = _distinct(climb, ascend(climb, starts))
-    heights = climb(peaks).log_density
-    pairs = pairs_of(peaks)
+    heights, pairs = climb(peaks).log_density, pairs_of(peaks)
     lost, behind = prominences(heights, pairs, pass_heights(climb, peaks, pairs))
-    kept = lost >= prominence  # the highest always, which is first
-    into = np.arange(len(peaks))
-    for mode in np.flatnonzero(~kept):  # from the highest down
-        into[mode] = into[behind[mode]]
-    return Modes(
-        points=frame.to_data(peaks[kept]),
-        log_density=frame.log_density_to_data(heights[kept]),
-        prominence=lost[kept],
-        labels=(np.cumsum(kept) - 1)[into[_nearest(ascend(climb, rows, done), peaks)]],
-    )
+    labels = _nearest(ascend(climb, rows, done), peaks)
+    return Modes(frame.to_data(peaks), frame.log_density_to_data(heights), lost, behind, labels)
 
 
 def _read(estimate: "Estimate", Y: Any) -> Floats:

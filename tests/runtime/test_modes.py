@@ -82,6 +82,8 @@ def test_prominence_is_that_of_a_grid(kde: discoformer.Model, rng: np.random.Gen
     merged = p.modes(x, prominence=found.prominence[1] + 0.01)
     np.testing.assert_array_equal(merged.points, found.points[:1])
     assert set(merged.labels.tolist()) == {0}
+    again = found.merged(found.prominence[1] + 0.01)
+    assert all(np.array_equal(one, other) for one, other in zip(again, merged, strict=True))
     assert len(p.modes(x, prominence=0).points) >= 2
 
 

@@ -113,8 +113,12 @@ def standard_error(folds: Sequence[Fold], queries: Floats) -> Floats:
 
     That of chance alone: what would change with other rows, not what is wrong with all of them.
     """
-    found = np.stack([fold.estimate.log_density(queries) for fold in folds])
-    error: Floats = np.sqrt((len(folds) - 1) * found.var(axis=0))
+    return jackknife(np.stack([fold.estimate.log_density(queries) for fold in folds]))
+
+
+def jackknife(answers: Floats) -> Floats:
+    """Standard errors (...) of an answer, from those (k, ...) without each of k parts of the sample."""
+    error: Floats = np.sqrt((len(answers) - 1) * answers.var(axis=0))
     return error
 
 

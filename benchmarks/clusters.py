@@ -33,6 +33,7 @@ TASKS = (*PLANE, *REAL)
 ROWS = 500  # of a toy set
 PROMINENCES = (0.25, 0.5, 0.75, 1.0, 1.5)
 MOST_COMPONENTS = 15
+PICTURE_SEED = 1
 
 Labels = Any  # (N,) integers
 
@@ -139,10 +140,10 @@ was chosen by this table. HDBSCAN's noise is a cluster of its own.
 
 
 def save_picture(path: Path, model: discoformer.Model) -> None:
-    """Draws the toy sets, seed 0: points in the colours of their modes, the modes as stars."""
+    """Draws the toy sets: points in the colours of their modes, the modes as stars, and the index."""
     figure = Figure(figsize=(3.2 * len(PLANE), 3.4), layout="constrained")
     for axes, task in zip(figure.subplots(1, len(PLANE)), PLANE, strict=True):
-        points, labels = task_points(task, 0)
+        points, labels = task_points(task, PICTURE_SEED)
         found = model.estimate(points).modes(points)
         axes.scatter(*points.T, c=found.labels % 10, s=5, cmap="tab10", vmin=0, vmax=9)
         axes.plot(*found.points.T, "*", color="black", markersize=11, markeredgecolor="white")

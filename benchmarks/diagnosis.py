@@ -79,7 +79,7 @@ def draw_result(model: discoformer.Model, name: str, dim: int, n: int, seed: int
     p = model.estimate(context)
     z = p.frame.to_frame(queries)
     found_log_density, found_score = p.answer_in_frame(z)
-    truth = np.linalg.solve(p.frame.linear, score.T).T
+    truth = p.frame.score_to_frame(score)
     consistency = consistency_of(p, z, 4, seed)
     score_error = np.sqrt(np.square(found_score - truth).mean(axis=1))
     density_error = np.abs(p.frame.log_density_to_data(found_log_density) - log_density)
@@ -98,7 +98,7 @@ def draw_result(model: discoformer.Model, name: str, dim: int, n: int, seed: int
 def spreads(p: discoformer.Estimate, queries: Floats, seed: int) -> tuple[Floats, Floats]:
     """Standard errors (M,) by the jackknife: of the score, by entry in the frame, and the log-density."""
     folds = fit_folds(p, seed)
-    score = np.stack([np.linalg.solve(p.frame.linear, f.estimate.score(queries).T).T for f in folds])
+    score = np.stack([p.frame.score_to_frame(f.estimate.score(queries)) for f in folds])
     square = (len(folds) - 1) * score.var(axis=0)
     return np.sqrt(square.mean(axis=1)), standard_error(folds, queries)
 

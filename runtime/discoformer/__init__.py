@@ -11,7 +11,7 @@ density ``f`` and queries ``Y (M, D)``, by a transformer trained once, on many d
 from typing import Any as _Any
 
 from discoformer.conditionals import Conditional
-from discoformer.diagnosis import Diagnosis, Finding
+from discoformer.diagnosis import Diagnosis
 from discoformer.errors import (
     DegenerateDataError,
     DeviceError,
@@ -24,6 +24,7 @@ from discoformer.errors import (
     RangeWarning,
 )
 from discoformer.estimates import Context, Diagnostics, Estimate
+from discoformer.findings import Finding
 from discoformer.metadata import Metadata
 from discoformer.model import Model, estimate, load, load_estimate
 from discoformer.modes import Modes

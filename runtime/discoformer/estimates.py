@@ -187,7 +187,8 @@ class Estimate:
         """How far score and slope of the log-density disagree at the queries: a sign of doubt.
 
         The score must be the gradient of the log-density; where the network's two answers differ, at least
-        one is wrong. Costs ``2 directions + 1`` queries for each.
+        one is wrong. Where they agree both may be: as a guess of the error it is no better than a low
+        log-density (``docs/diagnosis``). Costs ``2 directions + 1`` queries for each.
 
         Args:
             Y: Array-like or data frame (M, D), data units.
@@ -203,9 +204,7 @@ class Estimate:
         """
         from discoformer.consistency import consistency_of
 
-        queries = read_matrix("Y", Y)
-        self.check_columns(queries)
-        z = self._to_frame(queries.values, 0)
+        z, queries = self.read_in_frame(Y)
         found = consistency_of(
             self, z, whole_number("directions", directions, 1), whole_number("seed", seed, 0)
         )
@@ -318,6 +317,16 @@ class Estimate:
         for part in self._graphs.chunks(len(z), self._encoded):
             log_density[part], score[part] = self._graphs.query(z[part], self._encoded)
         return log_density, score
+
+    def read_in_frame(self, Y: Any) -> tuple[Floats, Matrix]:
+        """Reads queries; gives them in frame coordinates (M, D), and as they are.
+
+        Raises:
+            InputError: Y is no matrix of finite numbers with the context's columns.
+        """
+        queries = read_matrix("Y", Y)
+        self.check_columns(queries)
+        return self._to_frame(queries.values, 0), queries
 
     def _answer(self, Y: Any) -> tuple[AnyFloats, AnyFloats]:
         queries = read_matrix("Y", Y)

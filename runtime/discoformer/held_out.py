@@ -104,8 +104,8 @@ def hold_out(estimate: "Estimate", folds: Sequence[Fold]) -> HeldOut:
         answers[1, test] = kernel_log_density(train, w, size, points[test])
         answers[2, test] = gaussian_log_density(train, w, size, points[test])
     ours, kde, gaussian = answers
-    framed = np.linalg.solve(estimate.frame.linear, score.T).T
-    return HeldOut(weights, ours, kde, gaussian, estimate.frame.to_frame(points), framed)
+    frame = estimate.frame
+    return HeldOut(weights, ours, kde, gaussian, frame.to_frame(points), frame.score_to_frame(score))
 
 
 def standard_error(folds: Sequence[Fold], queries: Floats) -> Floats:

@@ -14,7 +14,7 @@ import numpy as np
 
 from discoformer.ascent import Climb, Done, Ints, ascend, climb_of
 from discoformer.errors import InputError
-from discoformer.inputs import Floats, read_matrix
+from discoformer.inputs import Floats
 from discoformer.passes import pairs_of, pass_heights, prominences
 
 if TYPE_CHECKING:
@@ -62,19 +62,13 @@ def modes_of(estimate: "Estimate", Y: Any, done: Done | None = None) -> Modes:
     """Finds all modes, bumps included; see ``Estimate.modes``."""
     context, frame = estimate.frame.to_frame(estimate.context.points), estimate.frame
     starts = context[np.linspace(0, len(context) - 1, min(STARTS, len(context))).round().astype(int)]
-    rows = context if Y is None else _read(estimate, Y)
+    rows = context if Y is None else estimate.read_in_frame(Y)[0]
     climb = climb_of(estimate)
     peaks = _distinct(climb, ascend(climb, starts))
     heights, pairs = climb(peaks).log_density, pairs_of(peaks)
     lost, behind = prominences(heights, pairs, pass_heights(climb, peaks, pairs))
     labels = _nearest(ascend(climb, rows, done), peaks)
     return Modes(frame.to_data(peaks), frame.log_density_to_data(heights), lost, behind, labels)
-
-
-def _read(estimate: "Estimate", Y: Any) -> Floats:
-    rows = read_matrix("Y", Y)
-    estimate.check_columns(rows)
-    return estimate.frame.to_frame(rows.values)
 
 
 def _distinct(climb: Climb, ends: Floats) -> Floats:

@@ -7,6 +7,7 @@ queries; Stein's matrix ``E[s z^T]``, which must be minus the identity; and the 
 import base64
 import html
 import io
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import numpy as np
 from discoformer.diagnosis import Diagnosis
 from discoformer.errors import require
 from discoformer.files import atomic
+from discoformer.findings import leads
 
 COLOURS = {"fine": "#2a7f4f", "doubtful": "#b36b00", "bad": "#b3261e"}
+_WIDTH, _LINE = 135, 0.034  # letters of a line, and its height as a share of the words
 REPORTS = (".html", ".png", ".svg", ".pdf")
 
 _PAGE = """\
@@ -94,11 +97,13 @@ def _figure(diagnosis: Diagnosis, title: str | None) -> Any:
 def _write(figure: Any, diagnosis: Diagnosis, title: str) -> None:
     figure.text(0.02, 0.95, title, fontsize="x-large", weight="bold", va="top")
     figure.text(0.02, 0.86, diagnosis.verdict, color=COLOURS[diagnosis.level], weight="bold", va="top")
-    for line, f in enumerate(diagnosis.findings):
-        y = 0.77 - 0.078 * line
+    y = 0.78
+    for f in diagnosis.findings:
+        meaning = textwrap.wrap(f.text, _WIDTH)
         figure.text(0.02, y, f.level, color=COLOURS[f.level], va="top", fontsize="small")
         figure.text(0.1, y, f"{f.name}: {f.value}", va="top", fontsize="small")
-        figure.text(0.1, y - 0.035, f.text, va="top", fontsize="small", color="0.4")
+        figure.text(0.1, y - _LINE, "\n".join(meaning), va="top", fontsize="small", color="0.4")
+        y -= _LINE * (1.25 + len(meaning))
 
 
 def _draw_held_out(axes: Any, diagnosis: Diagnosis) -> None:
@@ -106,11 +111,11 @@ def _draw_held_out(axes: Any, diagnosis: Diagnosis) -> None:
     if (held_out := diagnosis.held_out) is None:
         axes.set_axis_off()
         return
-    for place, (name, other) in enumerate((("KDE", held_out.kde), ("one Gaussian", held_out.gaussian))):
-        lead, error = held_out.lead(other)
-        axes.bar(place, lead, yerr=2 * error, width=0.5, color="#31688e", capsize=4, label=name)
+    ahead = leads(held_out, diagnosis.normalization)
+    for place, (lead, error) in enumerate(ahead.values()):
+        axes.bar(place, lead, yerr=2 * error, width=0.5, color="#31688e", capsize=4)
     axes.axhline(0, color="0.5", linewidth=0.8)
-    axes.set_xticks([0, 1], ["over KDE", "over one Gaussian"])
+    axes.set_xticks(range(len(ahead)), [f"over {name}" for name in ahead])
     axes.set_ylabel("nats for each point")
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -11,8 +11,9 @@ from scipy.stats import gaussian_kde, multivariate_normal
 
 import discoformer
 from discoformer.consistency import consistency_of
-from discoformer.diagnosis import LEVELS, VERDICTS, few_valued
+from discoformer.diagnosis import VERDICTS
 from discoformer.errors import InputError
+from discoformer.findings import LEVELS, few_valued
 from discoformer.held_out import (
     HeldOut,
     fit_folds,

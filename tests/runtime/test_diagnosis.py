@@ -63,7 +63,7 @@ def test_the_gaussian_fit_of_a_gaussian_is_fine(
 def test_a_gaussian_on_two_clusters_is_found_out(
     gaussian: discoformer.Model, rng: np.random.Generator
 ) -> None:
-    x = rng.normal(size=(300, 2)) + np.repeat([[0, 0], [9, 0]], 150, axis=0)
+    x = rng.normal(size=(120, 2)) + np.repeat([[0, 0], [9, 0]], 60, axis=0)
     found = gaussian.estimate(x).diagnose()
     assert levels(found)["held-out likelihood, KDE"] != "fine"
     assert found.level != "fine"

@@ -165,9 +165,9 @@ def report(model: discoformer.Model, results: Sequence[Result], n: int) -> str:
     return f"""\
 # Signs of error
 
-The model `{about.name}` {about.version} on {len(FAMILIES)} families of densities other than mixtures of
-Gaussians: D = {", ".join(map(str, DIMS))}, N = {n}, {seeds} draws each (seeds 0 to {seeds - 1}), {QUERIES}
-fresh points.
+The model `{about.name}` {about.version} on the {len(FAMILIES)} families of densities of
+`discoformer_training.families`: D = {", ".join(map(str, DIMS))}, N = {n}, {seeds} draws each (seeds 0 to
+{seeds - 1}), {QUERIES} fresh points.
 `python benchmarks/diagnosis.py --model models/{about.name} --seeds {seeds} --n {n} --out docs/diagnosis`
 
 **Between draws**: rank correlation of a sign with the error, root mean squares over the points of a draw.

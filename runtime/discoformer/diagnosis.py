@@ -8,9 +8,10 @@
   of the log-density (see ``held_out``);
 - how far score and slope of the log-density agree (see ``consistency``), at the queries asked about.
 
-None of these sees an error that all answers share. How well the last two predict the error is measured in
-``benchmarks/diagnosis.py``: the standard error tells good estimates of a log-density from bad ones, to about
-a factor of two; score against slope finds the places where something is broken, and little else.
+None of these sees an error that all answers share. How well the last two figures predict the error is
+measured in ``benchmarks/diagnosis.py``: the standard error tells good estimates of a log-density from bad
+ones, and is mostly half of the error or more; score against slope finds where something is broken, and little
+else.
 """
 
 from dataclasses import dataclass

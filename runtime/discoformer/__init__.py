@@ -10,6 +10,8 @@ density ``f`` and queries ``Y (M, D)``, by a transformer trained once, on many d
 
 from typing import Any as _Any
 
+from discoformer.conditionals import Conditional
+from discoformer.diagnosis import Diagnosis
 from discoformer.errors import (
     DegenerateDataError,
     DeviceError,
@@ -22,24 +24,30 @@ from discoformer.errors import (
     RangeWarning,
 )
 from discoformer.estimates import Context, Diagnostics, Estimate
+from discoformer.findings import Finding
 from discoformer.metadata import Metadata
 from discoformer.model import Model, estimate, load, load_estimate
+from discoformer.modes import Modes
 from discoformer.normalization import Normalization
 
 __all__ = [
+    "Conditional",
     "Context",
     "DegenerateDataError",
     "DeviceError",
     "DeviceWarning",
+    "Diagnosis",
     "Diagnostics",
     "DiscoformerError",
     "Estimate",
+    "Finding",
     "InputError",
     "Metadata",
     "MissingExtraError",
     "Model",
     "ModelError",
     "ModelNotFoundError",
+    "Modes",
     "Normalization",
     "RangeWarning",
     "__version__",

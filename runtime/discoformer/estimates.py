@@ -8,6 +8,7 @@ Queries never see each other, so they are answered in chunks, and memory does no
 """
 
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,22 +17,26 @@ import numpy as np
 
 from discoformer.components import Components
 from discoformer.errors import InputError
+from discoformer.features import Feature
 from discoformer.frame import Frame
 from discoformer.graphs import Encoded, Graphs
-from discoformer.inputs import AnyFloats, Floats, Matrix, read_matrix
+from discoformer.inputs import AnyFloats, Floats, Matrix, read_matrix, whole_number
 from discoformer.normalization import Normalization, normalization_of
 from discoformer.outputs import like
 from discoformer.saved import Saved, save_estimate
 
 if TYPE_CHECKING:
+    from discoformer.conditionals import Conditional
+    from discoformer.diagnosis import Diagnosis
     from discoformer.model import Model
+    from discoformer.modes import Modes
 
 _FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
 
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """What is worth knowing about a context before trusting its estimate."""
+    """What is known about a context once it is read; ``Estimate.diagnose`` measures whether to trust it."""
 
     n: int  # rows of positive weight
     dim: int  # columns
@@ -94,6 +99,12 @@ class Estimate:
         points = self.frame.to_data(arrays["context"][0].astype(float))
         weights = np.exp(arrays["log_weights"][0].astype(float))
         return Context(points, weights / weights.sum())
+
+    @property
+    def components(self) -> Components:
+        """The mixture of Student-t distributions that the network refines, in the frame."""
+        arrays = self._encoded.arrays
+        return Components(*(arrays[f"component_{name}"].astype(float) for name in Components._fields))
 
     def log_density(self, Y: Any) -> Any:
         """Log-density at the queries, in nats.
@@ -170,17 +181,156 @@ class Estimate:
         Raises:
             InputError: ``samples`` is no whole number of 2 or more, ``seed`` none of 0 or more.
         """
-        arrays = self._encoded.arrays
-        components = Components(*(arrays[f"component_{name}"].astype(float) for name in Components._fields))
-        return normalization_of(self._log_density_in_frame, components, samples, seed)
+        return normalization_of(lambda z: self.answer_in_frame(z)[0], self.components, samples, seed)
 
-    def _log_density_in_frame(self, z: Floats) -> Floats:
-        parts = self._graphs.chunks(len(z), self._encoded)
-        return np.concatenate([self._graphs.query(z[part], self._encoded)[0] for part in parts])
+    def consistency(self, Y: Any, directions: int = 4, seed: int = 0) -> Any:
+        """How far score and slope of the log-density disagree at the queries: a sign of doubt.
+
+        The score must be the gradient of the log-density; where the network's two answers differ, at least
+        one is wrong. Where they agree both may be: as a guess of the error it is no better than a low
+        log-density (``docs/diagnosis``). Costs ``2 directions + 1`` queries for each.
+
+        Args:
+            Y: Array-like or data frame (M, D), data units.
+            directions: Random directions along which the two are compared.
+            seed: Of the directions.
+
+        Returns:
+            Array or series (M,): root mean square difference of an entry, in the frame, where entries of a
+            score are about 1. 0 is agreement.
+
+        Raises:
+            InputError: Y is no matrix of finite numbers with the context's columns, or a number is too low.
+        """
+        from discoformer.consistency import consistency_of
+
+        z, queries = self.read_in_frame(Y)
+        found = consistency_of(
+            self, z, whole_number("directions", directions, 1), whole_number("seed", seed, 0)
+        )
+        return like(Y, "consistency", found.residual.astype(queries.width))
+
+    def diagnose(self, Y: Any = None, seed: int = 0) -> "Diagnosis":
+        """Whether to trust the estimate: measures what can be measured without the truth.
+
+        ``diagnostics`` holds what was known when the context was read. This takes longer, some six times as
+        long as the estimate: parts of the context are held out, and answered from the others.
+
+        Args:
+            Y: Array-like or data frame (M, D) of queries that matter, data units, at which score and slope
+                are compared; by default up to 512 points of the context.
+            seed: Of the folds, draws and directions.
+
+        Returns:
+            Findings, each with a level (fine, doubtful, bad) and what to do; it prints as plain words.
+
+        Raises:
+            InputError: Y is no matrix of finite numbers with the context's columns, or ``seed`` is malformed.
+        """
+        from discoformer.diagnosis import diagnose
+
+        return diagnose(self, Y, seed)
+
+    def marginal(self, features: Feature | Iterable[Feature]) -> "Estimate":
+        """The density of some of the features, whatever the others are.
+
+        The chosen columns of the context are estimated again by the same model.
+
+        Args:
+            features: Names or positions (0 to D - 1) of the features to keep, in the order wanted.
+
+        Returns:
+            An estimate like any other, of these features.
+
+        Raises:
+            InputError: No feature, one that is not there, or one that is named twice.
+
+        Warns:
+            RangeWarning: As ``Model.estimate`` does.
+        """
+        from discoformer.marginals import marginal_of
+
+        return marginal_of(self, features)
+
+    def conditional(self, given: Mapping[Feature, float]) -> "Conditional":
+        """The distribution of the free features, given the values of the others.
+
+        Args:
+            given: Values by name or position of the feature, data units; those left out are free.
+
+        Returns:
+            Log-density, density, score, mean and draws of the free features.
+
+        Raises:
+            InputError: No feature, one that is not there, none left free, or a value that is not finite.
+        """
+        from discoformer.conditionals import Conditional
+
+        return Conditional(self, given)
+
+    def modes(self, Y: Any = None, prominence: float = 1.0) -> "Modes":
+        """The modes of the density, and the points that climb to each: clusters.
+
+        Args:
+            Y: Array-like or data frame (M, D) of points to label, data units; by default those of
+                ``context``. The modes do not depend on it.
+            prominence: Nats that must be lost on the way from a mode to a higher one; modes of less are
+                taken into that one. 1 nat is a density lower by the factor e; 0 keeps every bump.
+
+        Returns:
+            ``points`` (K, D) of the modes, highest first, their ``log_density`` and ``prominence`` (K,), the
+            mode ``behind`` the pass of each (K,), and the ``labels`` (M,) of Y. Its method ``merged`` gives
+            what a higher prominence gives, at no cost.
+
+        Raises:
+            InputError: Y is no matrix of finite numbers with the context's columns, or ``prominence`` is
+                negative.
+        """
+        from discoformer.modes import modes_of
+
+        return modes_of(self, Y).merged(prominence)
+
+    def impute(self, Y: Any, draws: int | None = None, samples: int = 64, seed: int = 0) -> Any:
+        """Fills in missing entries, NaN, from their distribution given the entries that are there.
+
+        Args:
+            Y: Array-like or data frame (M, D), data units, with NaN where an entry is missing.
+            draws: How many times to fill in by a draw each (multiple imputation); by default once, by the
+                conditional mean, the best guess in mean squared error.
+            samples: Points that each row is imputed from; more are slower and more exact.
+            seed: Of these and of the draws.
+
+        Returns:
+            Y with its missing entries filled in and all others as they were, (M, D); an array (draws, M, D)
+            where draws are asked for.
+
+        Raises:
+            InputError: Y has other columns than the context or infinite entries, or a number is too low.
+        """
+        from discoformer.imputation import impute
+
+        return impute(self, Y, draws, samples, seed)
+
+    def answer_in_frame(self, z: Floats) -> tuple[Floats, Floats]:
+        """Log-density (M,) and score (M, D) in frame coordinates, at points (M, D) there."""
+        log_density, score = np.empty(len(z)), np.empty(z.shape)
+        for part in self._graphs.chunks(len(z), self._encoded):
+            log_density[part], score[part] = self._graphs.query(z[part], self._encoded)
+        return log_density, score
+
+    def read_in_frame(self, Y: Any) -> tuple[Floats, Matrix]:
+        """Reads queries; gives them in frame coordinates (M, D), and as they are.
+
+        Raises:
+            InputError: Y is no matrix of finite numbers with the context's columns.
+        """
+        queries = read_matrix("Y", Y)
+        self.check_columns(queries)
+        return self._to_frame(queries.values, 0), queries
 
     def _answer(self, Y: Any) -> tuple[AnyFloats, AnyFloats]:
         queries = read_matrix("Y", Y)
-        self._check_columns(queries)
+        self.check_columns(queries)
         log_density = np.empty(len(queries.values), queries.width)
         score = np.empty(queries.values.shape, queries.width)
         for part in self._graphs.chunks(len(queries.values), self._encoded):
@@ -215,7 +365,12 @@ class Estimate:
             ),
         )
 
-    def _check_columns(self, queries: Matrix) -> None:
+    def check_columns(self, queries: Matrix) -> None:
+        """Checks that queries have the columns of the context.
+
+        Raises:
+            InputError: They have not.
+        """
         dim = self.diagnostics.dim
         if queries.values.shape[1] != dim:
             raise InputError(

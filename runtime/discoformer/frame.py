@@ -70,6 +70,10 @@ class Frame:
         """Maps scores (rows, D) in frame coordinates to scores in 1 / data units."""
         return score @ self.linear.T
 
+    def score_to_frame(self, score: Floats) -> Floats:
+        """Maps scores (rows, D) in 1 / data units to scores in frame coordinates."""
+        return np.asarray(np.linalg.solve(self.linear, score.T).T, np.float64)
+
 
 class _Draft(NamedTuple):
     """A frame in the making, as seen from the standardised coordinates: ``z = u @ linear``."""

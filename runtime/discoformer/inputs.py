@@ -19,19 +19,20 @@ AnyFloats: TypeAlias = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Matrix:
-    """A table of finite numbers, read once and checked."""
+    """A table of numbers, finite or, where they may be, missing; read once and checked."""
 
     values: Floats  # (rows, D)
     width: np.dtype[Any]  # float32 if that is what came in (or less), else float64
     columns: tuple[str, ...] | None  # names, where the input had any
 
 
-def read_matrix(name: str, data: Any) -> Matrix:
+def read_matrix(name: str, data: Any, missing: bool = False) -> Matrix:
     """Reads an array-like of shape (rows, D) with finite real entries.
 
     Args:
         name: Name of the argument, for error messages.
         data: The array-like.
+        missing: Whether entries may be missing, NaN.
 
     Raises:
         InputError: Not a matrix of finite real numbers.
@@ -49,7 +50,7 @@ def read_matrix(name: str, data: Any) -> Matrix:
         raise InputError(f"{name} must have shape (rows, columns) with 1 column or more, got {array.shape}")
     values = _as_float64(name, array).view()
     values.flags.writeable = False  # it may be the caller's own
-    _check_finite(name, values, columns)
+    _check_finite(name, values, columns, missing)
     return Matrix(values, _float_width(array), columns)
 
 
@@ -71,6 +72,17 @@ def read_weights(weights: Any, rows: int) -> Floats:
     if not array.any():
         raise InputError("weights must not all be zero")
     return array
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """Checks that an argument is a whole number, not too low.
+
+    Raises:
+        InputError: It is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise InputError(f"{name} must be a whole number, {least} or more, got {value!r}")
+    return int(value)
 
 
 def column_names(data: Any) -> tuple[str, ...] | None:
@@ -120,8 +132,8 @@ def _float_width(array: npt.NDArray[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32 if narrow else np.float64)
 
 
-def _check_finite(name: str, values: Floats, columns: Sequence[str] | None) -> None:
-    finite = np.isfinite(values)
+def _check_finite(name: str, values: Floats, columns: Sequence[str] | None, missing: bool) -> None:
+    finite = ~np.isinf(values) if missing else np.isfinite(values)
     if finite.all():
         return
     row, column = np.argwhere(~finite)[0]

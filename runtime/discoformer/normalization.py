@@ -19,8 +19,7 @@ import numpy as np
 
 from discoformer.arrays import log_diagonal, log_gamma
 from discoformer.components import Components, evaluate
-from discoformer.errors import InputError
-from discoformer.inputs import Floats
+from discoformer.inputs import Floats, whole_number
 
 WIDE_SHARE = 0.3  # of the proposal
 WIDE_FREEDOM = 8.0  # its degrees of freedom, at most
@@ -50,12 +49,15 @@ def normalization_of(
     Raises:
         InputError: ``samples`` or ``seed`` is no whole number, or too low.
     """
-    for name, value, least in (("samples", samples, 2), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise InputError(f"{name} must be a whole number, {least} or more, got {value!r}")
+    whole_number("samples", samples, 2)
+    whole_number("seed", seed, 0)
     proposal = broadened(components)
     points = draw(proposal, int(samples), np.random.default_rng(seed))
-    log_weights = log_density(points) - _log_density(proposal, points)
+    return integral_of(log_density(points) - _log_density(proposal, points))
+
+
+def integral_of(log_weights: Floats) -> Normalization:
+    """The log of the mean weight, from the logarithms (n,) of importance weights."""
     greatest = float(log_weights.max())
     weights = np.exp(log_weights - greatest)
     mean, square = float(weights.mean()), float(np.square(weights).mean())
@@ -66,13 +68,13 @@ def normalization_of(
 def broadened(components: Components) -> Components:
     """The proposal: the components (1, K), and after them the same again, wider, as (1, 2 K)."""
     log_scale, means, factors, freedom = components
-    log_weights = log_scale - _log_peak(factors, freedom)
+    log_weights = log_scale - log_peak(factors, freedom)
     log_weights = log_weights - np.logaddexp.reduce(log_weights, axis=1, keepdims=True)
     parts = []
     for share, wider, most in ((1 - WIDE_SHARE, 0.0, math.inf), (WIDE_SHARE, WIDE_BY, WIDE_FREEDOM)):
         f = np.minimum(freedom, most)
         F = factors / (1 + wider / math.sqrt(means.shape[-1]))
-        parts.append(Components(math.log(share) + log_weights + _log_peak(F, f), means, F, f))
+        parts.append(Components(math.log(share) + log_weights + log_peak(F, f), means, F, f))
     return Components(*(np.concatenate(fields, axis=1) for fields in zip(*parts, strict=True)))
 
 
@@ -82,7 +84,7 @@ def draw(components: Components, count: int, rng: np.random.Generator) -> Floats
     ``m_k + F_k^-1 g sqrt(f_k / c)``, with ``g`` normal and ``c`` chi-squared of ``f_k`` degrees of freedom.
     """
     log_scale, means, factors, freedom = (field[0] for field in components)
-    weights = np.exp(log_scale - _log_peak(factors, freedom))
+    weights = np.exp(log_scale - log_peak(factors, freedom))
     which = rng.choice(len(weights), size=count, p=weights / weights.sum())
     noise = rng.normal(size=(count, means.shape[1]))
     noise *= np.sqrt(freedom[which] / rng.chisquare(freedom[which]))[:, None]
@@ -92,7 +94,7 @@ def draw(components: Components, count: int, rng: np.random.Generator) -> Floats
     return points
 
 
-def _log_peak(factors: Floats, freedom: Floats) -> Floats:
+def log_peak(factors: Floats, freedom: Floats) -> Floats:
     """Log-density (..., K) of a Student-t distribution at its centre."""
     dim = factors.shape[-1]
     peak: Floats = log_gamma((freedom + dim) / 2) - log_gamma(freedom / 2) + log_diagonal(factors)

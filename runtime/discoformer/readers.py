@@ -48,23 +48,24 @@ def rows_of(name: str, values: AnyFloats) -> Rows:
 def open_csv(path: Path, wanted: Sequence[str] | None) -> Iterator[Rows]:
     """Opens a CSV file, or stdin by the path ``-``."""
     name = "stdin" if path == STDIN else str(path)
-    with _open_text(path) as file:
+    with open_text(path) as file:
         lines = _lines(name, file)
         first = next(lines, None)
         if first is None:
             raise InputError(f"{name} has no rows of numbers")
         header = None
-        if any(_is_number(cell) for cell in first[1]):
+        if any(is_number(cell) for cell in first[1]):
             lines = chain([first], lines)
         else:
             header = tuple(cell.strip() for cell in first[1])
         width = len(first[1])
-        picked = _choose(name, header, wanted, width)
+        picked = choose(name, header, wanted, width)
         blocks = _in_blocks(_parse(name, lines, header, picked, width))
         yield Rows(name, _names(header, picked), len(picked), np.dtype(np.float64), None, blocks)
 
 
-def _open_text(path: Path) -> AbstractContextManager[TextIO]:
+def open_text(path: Path) -> AbstractContextManager[TextIO]:
+    """Opens a CSV file, or stdin by the path ``-``, as text."""
     if path != STDIN:
         return path.open(encoding="utf-8-sig", newline="")
     stdin = cast(io.TextIOWrapper, sys.stdin)
@@ -145,7 +146,7 @@ def open_parquet(path: Path, wanted: Sequence[str] | None) -> Iterator[Rows]:
         raise InputError(f"{path} is no Parquet file: {error}") from error
     with file:
         schema = file.schema_arrow
-        picked = _choose(str(path), tuple(schema.names), wanted, len(schema.names))
+        picked = choose(str(path), tuple(schema.names), wanted, len(schema.names))
         names = tuple(schema.names[j] for j in picked)
         dtype = _parquet_dtype(path, [schema.field(j) for j in picked])
         blocks = _up_to_bad_cell(str(path), names, _parquet_blocks(path, file, names, dtype))
@@ -199,9 +200,7 @@ def _slices(values: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
     return (values[start : start + BLOCK] for start in range(0, len(values), BLOCK))
 
 
-def _choose(
-    name: str, columns: tuple[str, ...] | None, wanted: Sequence[str] | None, width: int
-) -> list[int]:
+def choose(name: str, columns: tuple[str, ...] | None, wanted: Sequence[str] | None, width: int) -> list[int]:
     """Positions of the columns wanted."""
     if columns is None:
         if wanted is not None:
@@ -231,10 +230,10 @@ def _dtype(narrow: bool) -> np.dtype[Any]:
 
 
 def _number(cell: str) -> float:
-    return float(cell) if _is_number(cell) else math.nan
+    return float(cell) if is_number(cell) else math.nan
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
     """Whether this is a number outside Python too, where 1_000 is none."""
     try:
         float(cell)

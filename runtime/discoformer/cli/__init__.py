@@ -2,7 +2,10 @@
 
 import click
 
+from discoformer.cli.diagnose import diagnose
 from discoformer.cli.estimate import estimate
+from discoformer.cli.impute import impute
+from discoformer.cli.modes import modes
 from discoformer.cli.tools import bench, doctor, play
 
 
@@ -12,5 +15,5 @@ def main() -> None:
     """Density and score of the distribution behind a sample."""
 
 
-for _command in (estimate, bench, doctor, play):
+for _command in (estimate, modes, impute, diagnose, bench, doctor, play):
     main.add_command(_command)

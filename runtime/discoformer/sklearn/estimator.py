@@ -1,30 +1,21 @@
-"""The estimate as a scikit-learn estimator, for pipelines and cross-validation. Needs the extra [sklearn].
+"""Density estimation with scikit-learn's interface.
 
 scikit-learn's ``score`` is the mean log-likelihood of rows. What this package calls the score, the gradient
 of the log-density, is ``log_density_gradient`` here.
 """
 
 import os
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from discoformer.errors import require
 from discoformer.estimates import Estimate
 from discoformer.inputs import AnyFloats
-from discoformer.model import DEFAULT_NAME, Model, find_folder, load
+from discoformer.model import DEFAULT_NAME
 from discoformer.sessions import Device
-
-try:
-    from sklearn.base import BaseEstimator, DensityMixin
-    from sklearn.utils.validation import check_is_fitted, validate_data
-except ModuleNotFoundError:
-    require("sklearn")  # says which extra brings it
-    raise
-
-_WIDTHS = (np.float64, np.float32)  # answers have the width of what comes in
+from discoformer.sklearn.models import WIDTHS, load_once
 
 
 class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
@@ -82,8 +73,8 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         Warns:
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
-        X = validate_data(self, X, dtype=_WIDTHS, ensure_min_samples=2)
-        self.estimate_: Estimate = _load(self.model, self.device, self.threads).estimate(X, sample_weight)
+        X = validate_data(self, X, dtype=WIDTHS, ensure_min_samples=2)
+        self.estimate_: Estimate = load_once(self.model, self.device, self.threads).estimate(X, sample_weight)
         return self
 
     def score_samples(self, X: Any) -> AnyFloats:
@@ -138,19 +129,4 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     def _check(self, X: Any) -> Any:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=_WIDTHS, reset=False)
-
-
-def _load(model: str | os.PathLike[str], device: Device, threads: int | None) -> Model:
-    """Loads a model once for all fits, and again when its files have changed."""
-    folder = find_folder(model)
-    return _load_once(folder, device, threads, tuple(path.stat().st_mtime_ns for path in _graphs(folder)))
-
-
-def _graphs(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.onnx"))
-
-
-@lru_cache(maxsize=4)
-def _load_once(folder: Path, device: Device, threads: int | None, changed: tuple[int, ...]) -> Model:
-    return load(folder, device, threads)
+        return validate_data(self, X, dtype=WIDTHS, reset=False)

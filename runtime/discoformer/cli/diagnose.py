@@ -1,0 +1,74 @@
+"""``discoformer diagnose``: whether to trust the estimate of a file, and why."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+
+from discoformer.cli.shared import (
+    INPUT,
+    Output,
+    columns_option,
+    device_option,
+    errors_as_messages,
+    model_option,
+    read_context,
+    stages,
+    threads_option,
+    weights_option,
+)
+from discoformer.errors import RangeWarning, require
+from discoformer.model import load
+from discoformer.report import REPORTS, save_report
+from discoformer.tables import read_table
+
+
+@click.command()
+@click.argument("data", type=INPUT)
+@click.option("--query", type=INPUT, help="Points that matter; by default those of DATA.")
+@click.option("--out", type=Output(*REPORTS), help="Write a page with pictures (.html, .png, .svg, .pdf).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of words.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of folds and draws.")
+@columns_option
+@weights_option
+@model_option
+@device_option
+@threads_option
+def diagnose(
+    data: Path,
+    *,
+    query: Path | None,
+    out: Path | None,
+    as_json: bool,
+    seed: int,
+    columns: str | None,
+    weights: str | None,
+    model: str,
+    device: Any,
+    threads: int | None,
+) -> None:
+    """Says whether to trust the estimate of the rows of DATA, and why.
+
+    Every finding has a level, fine, doubtful or bad, and says what to do. Measured are the data's size,
+    condition, repeated rows and few-valued columns; the integral of the density; the likelihood of held-out
+    rows beside KDE and one Gaussian; Stein's identities; and how far score and slope agree.
+
+    Exit codes: 0 whatever is found, 1 after an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    if data == query == Path("-"):
+        raise click.UsageError("DATA and --query cannot both be -, stdin: put one of them into a file")
+    with errors_as_messages():
+        if out:
+            require("matplotlib")
+        context, row_weights = read_context(data, columns, weights)
+        queries = read_table(query, context.columns) if query else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RangeWarning)  # among the findings
+            with stages() as say:
+                found = load(model, device, threads).estimate(context, row_weights, None, None, say)
+            diagnosis = found.diagnose(queries, seed)
+        click.echo(json.dumps(diagnosis.as_dict(), indent=2) if as_json else str(diagnosis))
+        if out:
+            save_report(out, diagnosis, f"Diagnosis of {data.name}")

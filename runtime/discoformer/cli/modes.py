@@ -1,0 +1,149 @@
+"""``discoformer modes``: the modes of the density of a file, and the rows that belong to each."""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from discoformer.cli.shared import (
+    INPUT,
+    Output,
+    columns_option,
+    device_option,
+    errors_as_messages,
+    model_option,
+    open_output,
+    read_context,
+    require_extras,
+    stages,
+    tell,
+    threads_option,
+    weights_option,
+)
+from discoformer.errors import InputError, RangeWarning
+from discoformer.estimates import Estimate
+from discoformer.inputs import AnyFloats
+from discoformer.model import load
+from discoformer.modes import PROMINENCE, Modes, modes_of
+from discoformer.tables import Table
+from discoformer.writers import STDOUT_FORMATS, WRITERS
+
+
+@click.command()
+@click.argument("data", type=INPUT)
+@click.option("--out", type=Output(*WRITERS), help="Output file, .csv, .jsonl, .npy or .parquet.")
+@click.option(
+    "--format", "form", type=click.Choice(STDOUT_FORMATS), help="Of the output on stdout; by default csv."
+)
+@click.option("--modes", "modes_out", type=Output(*WRITERS), help="Write the modes into this file.")
+@click.option(
+    "--prominence",
+    type=click.FloatRange(min=0),
+    default=PROMINENCE,
+    show_default=True,
+    help="Nats that must be lost on the way from a mode to a higher one; 0 keeps every bump.",
+)
+@columns_option
+@weights_option
+@model_option
+@device_option
+@threads_option
+def modes(
+    data: Path,
+    *,
+    out: Path | None,
+    form: str | None,
+    modes_out: Path | None,
+    prominence: float,
+    columns: str | None,
+    weights: str | None,
+    model: str,
+    device: Any,
+    threads: int | None,
+) -> None:
+    """Finds the modes of the density that the rows of DATA come from, and labels each row by its mode.
+
+    The output, on stdout or in --out, has the rows of DATA in their order, then the label, from 0 for the
+    highest mode on, and log_density (nats). The modes themselves are told on stderr, or written to --modes:
+    their place, log_density, prominence (nats, inf for the highest) and number of rows.
+
+    Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    if out and form and out.suffix != f".{form}":
+        raise click.UsageError(f"--format {form} does not fit --out {out}, whose suffix says the format")
+    with errors_as_messages():
+        require_extras(out, None)
+        require_extras(modes_out, None)
+        context, row_weights = read_context(data, columns, weights)
+        names = context.columns or tuple(f"x{j + 1}" for j in range(context.values.shape[1]))
+        _check_names(names)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RangeWarning)  # said below, with the other doubts
+            with stages() as say:
+                found = load(model, device, threads).estimate(context, row_weights, None, None, say)
+        tell(found.diagnostics)
+        modes = _climb(found, context).merged(prominence)
+        _write_labels(found, context, modes, names, out, form)
+        if modes_out:
+            _write_modes(modes, names, modes_out)
+        else:
+            _tell_modes(modes, names)
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    taken = [name for name in ("label", "log_density") if name in names]
+    if taken:
+        raise InputError(
+            f"the output would have more than one column {taken[0]!r}: rename that column of DATA, or leave "
+            "it out by --columns"
+        )
+
+
+def _climb(found: Estimate, context: Table) -> Modes:
+    with click.progressbar(
+        length=len(context.values), label="climbing", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+        return modes_of(found, context, lambda arrived, _: bar.update(max(0, arrived - bar.pos)))
+
+
+def _write_labels(
+    found: Estimate,
+    context: Table,
+    modes: Modes,
+    names: tuple[str, ...],
+    out: Path | None,
+    form: str | None,
+) -> None:
+    values = np.asarray(context.values)
+    log_density = found.log_density(context)
+    parts = [values, modes.labels[:, None], np.asarray(log_density)[:, None]]
+    text = out is None or out.suffix in (".csv", ".jsonl")
+    with open_output(out, form, (*names, "label", "log_density"), values.dtype) as writer:
+        writer.write(_joined(parts, text, values.dtype))
+
+
+def _write_modes(modes: Modes, names: tuple[str, ...], out: Path) -> None:
+    rows = np.bincount(modes.labels, minlength=len(modes.points))
+    parts = [modes.points, modes.log_density[:, None], modes.prominence[:, None], rows[:, None]]
+    columns = (*names, "log_density", "prominence", "rows")
+    with open_output(out, None, columns, np.dtype(float)) as writer:
+        writer.write(_joined(parts, out.suffix in (".csv", ".jsonl"), np.dtype(float)))
+
+
+def _joined(parts: list[Any], text: bool, dtype: Any) -> AnyFloats:
+    """Columns side by side; in text each with its own digits, so that labels stay whole numbers."""
+    return np.concatenate([part.astype(str if text else dtype) for part in parts], axis=1)
+
+
+def _tell_modes(modes: Modes, names: tuple[str, ...]) -> None:
+    rows = np.bincount(modes.labels, minlength=len(modes.points))
+    for label, point in enumerate(modes.points):
+        place = ", ".join(f"{name}={value:.6g}" for name, value in zip(names, point, strict=True))
+        click.echo(
+            f"mode {label}: {rows[label]} rows, log-density {modes.log_density[label]:.4g}, prominence "
+            f"{modes.prominence[label]:.3g}, at {place}",
+            err=True,
+        )

@@ -1,0 +1,110 @@
+"""Imputation with scikit-learn's interface; see ``discoformer.imputation``."""
+
+import os
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from discoformer.errors import InputError
+from discoformer.estimates import Estimate
+from discoformer.imputation import SAMPLES
+from discoformer.inputs import AnyFloats
+from discoformer.model import DEFAULT_NAME
+from discoformer.sessions import Device
+from discoformer.sklearn.models import WIDTHS, load_once
+
+
+class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Fills in missing entries, NaN, by their mean or a draw given the other entries of their row.
+
+    ``fit`` reads the complete rows, and leaves the others aside.
+
+    >>> import numpy as np
+    >>> from discoformer.sklearn import DensityImputer
+    >>> x = np.random.default_rng(0).normal(size=400)
+    >>> imputer = DensityImputer(device="cpu").fit(np.c_[x, 2 * x + 0.1 * x**3])
+    >>> imputer.transform([[1.0, np.nan]]).round(1)
+    array([[1. , 2.1]])
+
+    Args:
+        sample: Whether to fill in draws, which keep the spread, and not means.
+        samples: Points that each row is imputed from; more are slower and more exact.
+        seed: Of these points.
+        model, device, threads: As in ``DensityEstimator``.
+
+    Attributes:
+        estimate_: The fitted ``discoformer.Estimate``.
+        n_complete_: How many rows it was read from.
+        n_features_in_: Number of columns seen in ``fit``.
+        feature_names_in_: Their names (D,), where they had names that are all strings.
+    """
+
+    def __init__(
+        self,
+        sample: bool = False,
+        samples: int = SAMPLES,
+        seed: int = 0,
+        model: str | os.PathLike[str] = DEFAULT_NAME,
+        device: Device = "auto",
+        threads: int | None = None,
+    ) -> None:
+        self.sample = sample
+        self.samples = samples
+        self.seed = seed
+        self.model = model
+        self.device = device
+        self.threads = threads
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Reads the complete rows of a sample.
+
+        Args:
+            X: Array-like (N, D), data units, NaN where an entry is missing.
+            y: Ignored; scikit-learn passes it.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ValueError: X is no matrix of numbers, or has fewer than 2 complete rows.
+            DegenerateDataError: A constant column, or collinear columns.
+
+        Warns:
+            RangeWarning: N or D is outside the ranges the model was trained on.
+        """
+        X = validate_data(self, X, dtype=WIDTHS, ensure_min_samples=2, ensure_all_finite="allow-nan")
+        complete = X[~np.isnan(X).any(axis=1)]
+        if len(complete) < 2:
+            raise InputError(
+                f"X must have 2 complete rows or more, got {len(complete)} of {len(X)}: leave columns out "
+                "that miss many entries"
+            )
+        self.n_complete_ = len(complete)
+        self.estimate_: Estimate = load_once(self.model, self.device, self.threads).estimate(complete)
+        return self
+
+    def transform(self, X: Any) -> AnyFloats:
+        """Rows with their missing entries filled in, all others as they are.
+
+        Args:
+            X: Array-like (M, D), data units, NaN where an entry is missing.
+
+        Returns:
+            Array (M, D).
+
+        Raises:
+            ValueError: X is no matrix of numbers with the columns seen in ``fit``.
+            NotFittedError: ``fit`` was not called.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=WIDTHS, reset=False, ensure_all_finite="allow-nan")
+        if self.sample:
+            return self.estimate_.impute(X, 1, self.samples, self.seed)[0]
+        return self.estimate_.impute(X, None, self.samples, self.seed)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags

@@ -25,6 +25,7 @@ from discoformer.saved import Saved, save_estimate
 
 if TYPE_CHECKING:
     from discoformer.model import Model
+    from discoformer.sampling import Method
 
 _FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
 
@@ -170,13 +171,46 @@ class Estimate:
         Raises:
             InputError: ``samples`` is no whole number of 2 or more, ``seed`` none of 0 or more.
         """
-        arrays = self._encoded.arrays
-        components = Components(*(arrays[f"component_{name}"].astype(float) for name in Components._fields))
-        return normalization_of(self._log_density_in_frame, components, samples, seed)
+        return normalization_of(
+            lambda z: self.log_density_and_score_in_frame(z)[0], self.components, samples, seed
+        )
 
-    def _log_density_in_frame(self, z: Floats) -> Floats:
+    def sample(self, n: int, method: "Method" = "langevin", seed: int = 0, steps: int = 16) -> Floats:
+        """Draws new points from the estimated density.
+
+        By Langevin chains with Metropolis correction, which is exact in the limit of many steps, or by
+        diffusion, for which the context is noised and encoded again at each level of noise: see ``sampling``,
+        whose ``sample`` says besides how many moves were accepted.
+
+        Args:
+            n: How many points.
+            method: ``"langevin"``, ``"diffusion"``, or ``"ode"``, which is diffusion by its probability flow.
+            seed: The same seed draws the same points.
+            steps: Steps of the chains, or levels of noise. Time grows with it.
+
+        Returns:
+            Array (n, D), data units.
+
+        Raises:
+            InputError: No such method, or a number that is not whole or too low.
+        """
+        from discoformer.sampling import sample
+
+        return sample(self, n, method, seed, steps).points
+
+    @property
+    def components(self) -> Components:
+        """The mixture of Student-t distributions, in the frame, that the network refines."""
+        arrays = self._encoded.arrays
+        return Components(*(arrays[f"component_{name}"].astype(float) for name in Components._fields))
+
+    def log_density_and_score_in_frame(self, z: Floats) -> tuple[Floats, Floats]:
+        """Log-density (M,) and score (M, D) at points (M, D), all in frame coordinates (see ``frame``)."""
         parts = self._graphs.chunks(len(z), self._encoded)
-        return np.concatenate([self._graphs.query(z[part], self._encoded)[0] for part in parts])
+        log_densities, scores = zip(
+            *(self._graphs.query(z[part], self._encoded) for part in parts), strict=True
+        )
+        return np.concatenate(log_densities), np.concatenate(scores)
 
     def _answer(self, Y: Any) -> tuple[AnyFloats, AnyFloats]:
         queries = read_matrix("Y", Y)

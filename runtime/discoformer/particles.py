@@ -12,9 +12,9 @@ Here the score is estimated from the particles themselves, encoded anew at every
     Ornstein-Uhlenbeck        the same, with b = -r (x - m)
     Landau, homogeneous       v_i = -mean_j A(x_i - x_j) (s_i - s_j),    A(z) = C (|z|^2 I - z z^T)
 
-The last one is the Landau equation of a plasma with Maxwellian molecules, ``x`` a velocity. Its sum over pairs
-is worked out by moments, in O(N D^2). It keeps momentum and energy; the covariance ``S`` relaxes, whatever the
-density, as ``S(t) = (tr S / D) I + exp(-4 D C t) (S(0) - (tr S / D) I)``.
+The last one is the Landau equation of a plasma with Maxwellian molecules, ``x`` a velocity. Its sum over
+pairs is worked out by moments, in O(N D^2). It keeps momentum and energy; the covariance ``S`` relaxes,
+whatever the density, as ``S(t) = (tr S / D) I + exp(-4 D C t) (S(0) - (tr S / D) I)``.
 
 Time steps are by the midpoint rule, of second order: two encodings each. The entropy ``-mean_i log f(x_i)``
 comes along, by which one follows how the equation dissipates.
@@ -141,7 +141,7 @@ def flow(
 
     Args:
         X: Array-like (N, D), where the particles begin, drawn from the density at time 0.
-        velocity: From points (N, D) and their scores (N, D) to velocities (N, D): ``heat()``, ``landau()``, ...
+        velocity: From points (N, D) and their scores (N, D) to velocities (N, D): ``heat()``, say.
         duration: How long, in units of time.
         steps: In how many steps; each takes two encodings.
         density: From points (N, D) to log-density (N,) and score (N, D) at them; by default

@@ -184,7 +184,7 @@ KEYS, UNITS = ("score", "covariance", "entropy", "energy"), (100, 100, 1, 100)
 
 def _mean(found: Sequence[float | None], unit: float) -> str:
     values = unit * np.array([value for value in found if value is not None])
-    if not len(values):
+    if len(values) < 2:
         return ""
     return f"{values.mean():.3g} ± {values.std(ddof=1) / np.sqrt(len(values)):.1g}"
 

@@ -1,7 +1,7 @@
 """Bayesian sampling by particles that know their own density, beside SVGD and MALA.
 
 All begin with the same draws, of the prior or of a wide Gaussian, and are measured against the moments of
-400,000 exact draws or, for the logistic regression, of 2,000 long chains of MALA in the axes of the Laplace
+400,000 exact draws or, for the logistic regression, of 1,000 long chains of MALA in the axes of the Laplace
 approximation. Columns:
 
     gradients   of log pi, each at all particles, so many times
@@ -91,7 +91,7 @@ def logistic() -> Problem:
         return log_density, (1 / (1 + np.exp(margins))) @ signed - x
 
     return Problem(
-        target, lambda n, rng: rng.normal(size=(n, X.shape[1])), partial(_long_run, target, signed), 300, 2000
+        target, lambda n, rng: rng.normal(size=(n, X.shape[1])), partial(_long_run, target, signed), 200, 1000
     )
 
 
@@ -178,15 +178,17 @@ def measure(
 def table(results: Sequence[dict[str, Any]]) -> str:
     """Markdown: a line for each problem, method and number of steps."""
     lines = [
-        "| problem | method | gradients | mean | spread | mismatch | CPU s |",
-        "|---|---|---|---|---|---|---|",
+        "| problem | draws | method | gradients | mean | spread | mismatch | CPU s |",
+        "|---" * 8 + "|",
     ]
     keys = dict.fromkeys((r["problem"], r["method"], _effort(r)) for r in results)
     for problem, method, effort in keys:
         here = [r for r in results if (r["problem"], r["method"], _effort(r)) == (problem, method, effort)]
         cells = [_mean([r[key] for r in here]) for key in ("mean", "spread", "mismatch")]
         gradients, seconds = (np.median([r[key] for r in here]) for key in ("gradients", "seconds"))
-        lines.append(f"| {problem} | {method} | {gradients:.0f} | {' | '.join(cells)} | {seconds:.1f} |")
+        lines.append(
+            f"| {problem} | {len(here)} | {method} | {gradients:.0f} | {' | '.join(cells)} | {seconds:.1f} |"
+        )
     return "\n".join(lines)
 
 
@@ -196,18 +198,18 @@ def _effort(result: dict[str, Any]) -> int:
 
 def _mean(found: Sequence[float | None]) -> str:
     values = np.array([value for value in found if value is not None])
-    if not len(values):
+    if len(values) < 2:
         return ""
     return f"{values.mean():.3f} ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}"
 
 
 def report(model: discoformer.Model, results: Sequence[dict[str, Any]], seed: int) -> str:
     """Markdown: what was measured, and the table."""
-    about, draws = model.metadata, 1 + max(r["draw"] for r in results)
+    about = model.metadata
     return f"""\
-Particles by the model `{about.name}` {about.version}, beside SVGD and MALA with as many: mean of {draws}
-draws of where they begin ± its standard error, seed {seed}; median CPU time
-(`python benchmarks/posterior.py --out docs/posterior`, whose head explains the columns).
+Particles by the model `{about.name}` {about.version}, beside SVGD and MALA with as many: mean over draws of
+where they begin ± its standard error, seed {seed}; median CPU time
+(`python benchmarks/posterior.py --out docs/posterior`, `--draws` as in the table; its head explains the rest).
 
 {table(results)}
 """

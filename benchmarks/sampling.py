@@ -149,16 +149,18 @@ def measure(model: discoformer.Model, family: str, index: int, seed: int) -> lis
 
 def table(results: Sequence[dict[str, Any]]) -> str:
     """Markdown: a line for each family and method."""
-    lines = ["| family | method | energy, 1e-3 | sliced | nearest | CPU s |", "|---|---|---|---|---|---|"]
+    lines = ["| family | draws | method | energy, 1e-3 | sliced | nearest | CPU s |", "|---" * 7 + "|"]
     for family in FAMILIES:
         for name in ORDER:
             here = [r for r in results if (r["family"], r["method"]) == (family, name)]
             if here:
-                lines.append(
-                    f"| {family} | {name} | {_mean(here, 'energy', 1e3, 1)} | {_mean(here, 'sliced', 1, 3)} "
-                    f"| {_mean(here, 'nearest', 1, 2)} | {np.median([r['seconds'] for r in here]):.1f} |"
-                )
+                cells = [_mean(here, key, *form) for key, form in COLUMNS.items()]
+                seconds = np.median([r["seconds"] for r in here])
+                lines.append(f"| {family} | {len(here)} | {name} | {' | '.join(cells)} | {seconds:.1f} |")
     return "\n".join(lines)
+
+
+COLUMNS = {"energy": (1e3, 1), "sliced": (1.0, 3), "nearest": (1.0, 2)}  # unit, digits
 
 
 def _mean(results: Sequence[dict[str, Any]], key: str, unit: float, digits: int) -> str:
@@ -169,11 +171,11 @@ def _mean(results: Sequence[dict[str, Any]], key: str, unit: float, digits: int)
 
 def report(model: discoformer.Model, results: Sequence[dict[str, Any]], seed: int) -> str:
     """Markdown: what was measured, and the table."""
-    about, draws = model.metadata, 1 + max(r["draw"] for r in results)
+    about = model.metadata
     return f"""\
-500 points drawn by the model `{about.name}` {about.version} and by others from 512 points of context: mean of
-{draws} draws ± its standard error, seed {seed}; median CPU time, the encoding included
-(`python benchmarks/sampling.py --out docs/sampling`, whose head explains the columns).
+500 points drawn by the model `{about.name}` {about.version} and by others from 512 points of context: mean
+over draws ± its standard error, seed {seed}; median CPU time, the encoding included
+(`python benchmarks/sampling.py --out docs/sampling`, `--draws` as in the table; its head explains the rest).
 
 {table(results)}
 """

@@ -25,6 +25,9 @@ from discoformer.estimates import Context, Diagnostics, Estimate
 from discoformer.metadata import Metadata
 from discoformer.model import Model, estimate, load, load_estimate
 from discoformer.normalization import Normalization
+from discoformer.particles import Particles
+from discoformer.posterior import Posterior
+from discoformer.sampling import Sampling
 
 __all__ = [
     "Context",
@@ -41,7 +44,10 @@ __all__ = [
     "ModelError",
     "ModelNotFoundError",
     "Normalization",
+    "Particles",
+    "Posterior",
     "RangeWarning",
+    "Sampling",
     "__version__",
     "estimate",
     "load",

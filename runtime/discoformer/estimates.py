@@ -96,6 +96,12 @@ class Estimate:
         weights = np.exp(arrays["log_weights"][0].astype(float))
         return Context(points, weights / weights.sum())
 
+    @property
+    def components(self) -> Components:
+        """The mixture of Student-t distributions, in the frame, that the network refines."""
+        arrays = self._encoded.arrays
+        return Components(*(arrays[f"component_{name}"].astype(float) for name in Components._fields))
+
     def log_density(self, Y: Any) -> Any:
         """Log-density at the queries, in nats.
 
@@ -197,12 +203,6 @@ class Estimate:
         from discoformer.sampling import sample
 
         return sample(self, n, method, seed, steps).points
-
-    @property
-    def components(self) -> Components:
-        """The mixture of Student-t distributions, in the frame, that the network refines."""
-        arrays = self._encoded.arrays
-        return Components(*(arrays[f"component_{name}"].astype(float) for name in Components._fields))
 
     def log_density_and_score_in_frame(self, z: Floats) -> tuple[Floats, Floats]:
         """Log-density (M,) and score (M, D) at points (M, D), all in frame coordinates (see ``frame``)."""

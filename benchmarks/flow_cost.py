@@ -1,7 +1,7 @@
 """CPU seconds and peak resident memory of sampling and particles, each in a process of its own.
 
-As many points are drawn or moved as the context has: 10,000 in 10 columns by default, of five Gaussians. A
-flow and a posterior take two steps here; theirs are the figures for one more.
+As many points are drawn or moved as the context has: 10,000 in 10 columns by default, of five Gaussians.
+Diffusion is measured by the level of noise, particle flows and Bayesian sampling by the step.
 
     python benchmarks/flow_cost.py [N] [D]
 """
@@ -11,41 +11,42 @@ import subprocess
 import sys
 import time
 import warnings
-from typing import get_args
 
 import numpy as np
 
 import discoformer
 from discoformer.particles import flow, heat, own_density
 from discoformer.posterior import sample_posterior
-from discoformer.sampling import Method
+from discoformer.sampling import sample
 
 STEPS = 2
+LANGEVIN, LEVEL, FLOW, POSTERIOR = "langevin", "diffusion, a level", "flow, a step", "posterior, a step"
 
 
 def run(what: str, x: np.ndarray, model: discoformer.Model) -> float:
     """CPU seconds of one of them."""
-    since = time.process_time()
-    if what in get_args(Method):
-        model.estimate(x).sample(len(x), what)  # type: ignore[arg-type]
-        return time.process_time() - since
-    stamps: list[float] = []
+    stamps = [time.process_time()]
 
-    def stamp(_: object) -> None:
+    def stamp(*_: object) -> None:
         stamps.append(time.process_time())
 
-    if what == "flow, a step":
+    if what == LANGEVIN:
+        sample(model.estimate(x), len(x))
+        return time.process_time() - stamps[0]
+    if what == LEVEL:
+        sample(model.estimate(x), len(x), "diffusion", steps=1 + STEPS, callback=stamp)
+    elif what == FLOW:
         flow(x, heat(), 0.1, STEPS, own_density(model), stamp)
     else:
         sample_posterior(lambda points: -points, x, STEPS, 0, own_density(model), stamp)
-    return (stamps[-1] - stamps[0]) / STEPS
+    return (stamps[-1] - stamps[1]) / STEPS
 
 
 def main() -> None:
     """Print a line for each."""
     n, dim, *only = sys.argv[1:] + ["10000", "10"][len(sys.argv) - 1 :]
     if not only:
-        for what in (*get_args(Method), "flow, a step", "posterior, a step"):
+        for what in (LANGEVIN, LEVEL, FLOW, POSTERIOR):
             subprocess.run([sys.executable, __file__, n, dim, what], check=True)
         return
     rng = np.random.default_rng(0)

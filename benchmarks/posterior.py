@@ -12,7 +12,7 @@ approximation. Columns:
 The last line of a problem gives the errors of as many independent draws; deterministic particles may have
 smaller ones. SVGD (Liu, Wang 2016) has a Gaussian kernel by the median rule, and AdaGrad with the best of
 three rates by the error of the spread, which only a benchmark can know. MALA runs as many chains as there are
-particles, in the axes of the covariance of the beginning, its step adapted in the first half.
+particles, each with a step of its own, adapted in the first half of the run.
 
     python benchmarks/posterior.py --out docs/posterior
 """
@@ -27,13 +27,14 @@ import click
 import numpy as np
 from data_sets import Floats, read, write
 from scipy.spatial.distance import pdist, squareform
+from scipy.special import expit
 from sklearn.datasets import load_breast_cancer
 from sklearn.preprocessing import StandardScaler
 
 import discoformer
 from discoformer.particles import own_density
 from discoformer.posterior import sample_posterior
-from discoformer.sampling import langevin
+from discoformer.sampling import ACCEPTED, langevin
 
 RATES = (0.03, 0.1, 0.3)  # of AdaGrad
 OURS, SVGD, MALA, DRAWS = "model", "SVGD", "MALA", "independent draws"
@@ -88,7 +89,7 @@ def logistic() -> Problem:
     def target(x: Floats) -> tuple[Floats, Floats]:
         margins = x @ signed.T
         log_density = -np.logaddexp(0, -margins).sum(axis=1) - np.square(x).sum(axis=1) / 2
-        return log_density, (1 / (1 + np.exp(margins))) @ signed - x
+        return log_density, expit(-margins) @ signed - x
 
     return Problem(
         target, lambda n, rng: rng.normal(size=(n, X.shape[1])), partial(_long_run, target, signed), 200, 1000
@@ -99,22 +100,39 @@ def _long_run(target: Any, signed: Floats, n: int, rng: np.random.Generator) -> 
     """The ends of n long chains, begun at the Laplace approximation."""
     mode = np.zeros(signed.shape[1])
     for _ in range(50):
-        weight = 1 / (1 + np.exp(mode @ signed.T))
+        weight = expit(-(mode @ signed.T))
         precision = (signed.T * (weight * (1 - weight))) @ signed + np.eye(len(mode))
         mode += np.linalg.solve(precision, weight @ signed - mode)
     factor = np.linalg.cholesky(np.linalg.inv(precision))
     start = mode + rng.normal(size=(n, len(mode))) @ factor.T
-    return _mala(target, start, 100, rng, factor)
+    return _white_run(target, start, 100, rng, factor)
 
 
-def _mala(target: Any, start: Floats, steps: int, rng: np.random.Generator, factor: Floats) -> Floats:
-    """Langevin chains in the coordinates ``x = y factor^T``."""
+def _white_run(target: Any, start: Floats, steps: int, rng: np.random.Generator, factor: Floats) -> Floats:
+    """Langevin chains with one step size, in the coordinates ``x = y factor^T``."""
 
     def white(y: Floats) -> tuple[Floats, Floats]:
         log_density, score = target(y @ factor.T)
         return log_density, score @ factor
 
     return langevin(white, np.linalg.solve(factor, start.T).T, steps, rng).points @ factor.T
+
+
+def mala(target: Any, x: Floats, steps: int, rng: np.random.Generator) -> Floats:
+    """Langevin chains with Metropolis correction, each with a step size of its own."""
+    h, (log_density, score) = np.full((len(x), 1), 0.1), target(x)
+    for done in range(steps):
+        noise = rng.normal(size=x.shape)
+        y = x + h / 2 * score + np.sqrt(h) * noise
+        new_log_density, new_score = target(y)
+        back = (x - y - h / 2 * new_score) / np.sqrt(h)
+        log_ratio = new_log_density - log_density + (noise**2 - back**2).sum(axis=1) / 2
+        accepted = (np.log(rng.uniform(size=len(x))) < log_ratio)[:, None]
+        x, score = np.where(accepted, y, x), np.where(accepted, new_score, score)
+        log_density = np.where(accepted[:, 0], new_log_density, log_density)
+        if done < steps // 2:
+            h *= np.exp(np.exp(np.minimum(log_ratio, 0))[:, None] - ACCEPTED)
+    return x
 
 
 def svgd(target: Any, start: Floats, steps: int, rate: float) -> Floats:
@@ -151,8 +169,7 @@ def measure(
     """All methods from one draw of the beginning."""
     problem, rng = PROBLEMS[name](), np.random.default_rng([seed, index])
     start = problem.begin(problem.particles, rng)
-    factor = np.linalg.cholesky(np.cov(start.T))
-    results = []
+    results: list[dict[str, Any]] = []
 
     def record(method: str, gradients: int, points: Floats, since: float, **more: float) -> None:
         found = {"problem": name, "draw": index, "method": method, "gradients": gradients, "mismatch": None}
@@ -169,8 +186,10 @@ def measure(
         best = min(runs, key=lambda points: errors(points, *moments)["spread"])
         record(SVGD, effort, best, since, seconds=seconds)
         since = time.process_time()
-        record(MALA, effort + 1, _mala(problem.target, start, effort, rng, factor), since)
+        rng = np.random.default_rng([seed, index, effort])
+        record(MALA, effort + 1, mala(problem.target, start, effort, rng), since)
     since = time.process_time()
+    rng = np.random.default_rng([seed, index, 0])
     record(DRAWS, 0, problem.reference(problem.particles, rng), since)
     return results
 
@@ -209,7 +228,7 @@ def report(model: discoformer.Model, results: Sequence[dict[str, Any]], seed: in
     return f"""\
 Particles by the model `{about.name}` {about.version}, beside SVGD and MALA with as many: mean over draws of
 where they begin ± its standard error, seed {seed}; median CPU time
-(`python benchmarks/posterior.py --out docs/posterior`, `--draws` as in the table; its head explains the rest).
+(`python benchmarks/posterior.py --out docs/posterior`, `--draws` as in the table; its head explains it).
 
 {table(results)}
 """

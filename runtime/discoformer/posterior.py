@@ -92,8 +92,8 @@ def sample_posterior(
 
     Args:
         score: ``grad log pi``, from points (N, D) to (N, D), of a posterior that need not be normalised.
-        X: Array-like (N, D), where the particles begin: draws of the prior, say. More than D of them; 4 D or
-            more are better.
+        X: Array-like (N, D), where the particles begin: draws of the prior, say. More than D of them; of few
+            in many dimensions (200 in 31) some drift away in the end, which the mismatch does not see.
         steps: At most so many; each takes the score at all points once, and one encoding.
         tolerance: Mismatch at which the particles rest. In few particles the error of their estimated score
             may keep it above.

@@ -232,8 +232,8 @@ where they begin ± its standard error, seed {seed}; median CPU time
 
 {table(results)}
 
-SVGD and MALA need no encoding, so where gradients are cheap they are cheaper by far. The model's particles are
-few for 31 dimensions: some drift away after 30 steps, which the mismatch does not show.
+SVGD and MALA need no encoding, so where gradients are cheap they are cheaper by far. The model's particles
+are few for 31 dimensions: some drift away after 30 steps, which the mismatch does not show.
 """
 
 

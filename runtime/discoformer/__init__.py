@@ -29,6 +29,9 @@ from discoformer.metadata import Metadata
 from discoformer.model import Model, estimate, load, load_estimate
 from discoformer.modes import Modes
 from discoformer.normalization import Normalization
+from discoformer.particles import Particles
+from discoformer.posterior import Posterior
+from discoformer.sampling import Sampling
 
 __all__ = [
     "Conditional",
@@ -49,7 +52,10 @@ __all__ = [
     "ModelNotFoundError",
     "Modes",
     "Normalization",
+    "Particles",
+    "Posterior",
     "RangeWarning",
+    "Sampling",
     "__version__",
     "estimate",
     "load",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from discoformer.diagnosis import Diagnosis
     from discoformer.model import Model
     from discoformer.modes import Modes
+    from discoformer.sampling import Method
 
 _FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
 
@@ -182,6 +183,29 @@ class Estimate:
             InputError: ``samples`` is no whole number of 2 or more, ``seed`` none of 0 or more.
         """
         return normalization_of(lambda z: self.answer_in_frame(z)[0], self.components, samples, seed)
+
+    def sample(self, n: int, method: "Method" = "langevin", seed: int = 0, steps: int = 16) -> Floats:
+        """Draws new points from the estimated density.
+
+        By Langevin chains with Metropolis correction, which is exact in the limit of many steps, or by
+        diffusion, for which the context is noised and encoded again at each level of noise: see ``sampling``,
+        whose ``sample`` says besides how many moves were accepted.
+
+        Args:
+            n: How many points.
+            method: ``"langevin"``, ``"diffusion"``, or ``"ode"``, which is diffusion by its probability flow.
+            seed: The same seed draws the same points.
+            steps: Steps of the chains, or levels of noise. Time grows with it.
+
+        Returns:
+            Array (n, D), data units.
+
+        Raises:
+            InputError: No such method, or a number that is not whole or too low.
+        """
+        from discoformer.sampling import sample
+
+        return sample(self, n, method, seed, steps).points
 
     def consistency(self, Y: Any, directions: int = 4, seed: int = 0) -> Any:
         """How far score and slope of the log-density disagree at the queries: a sign of doubt.

@@ -75,10 +75,10 @@ def read_weights(weights: Any, rows: int) -> Floats:
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
-    """Checks that an argument is a whole number, not too low.
+    """Reads a whole number of ``least`` or more.
 
     Raises:
-        InputError: It is not.
+        InputError: It is none.
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise InputError(f"{name} must be a whole number, {least} or more, got {value!r}")

@@ -49,11 +49,10 @@ def normalization_of(
     Raises:
         InputError: ``samples`` or ``seed`` is no whole number, or too low.
     """
-    whole_number("samples", samples, 2)
-    whole_number("seed", seed, 0)
+    count, rng = whole_number("samples", samples, 2), np.random.default_rng(whole_number("seed", seed, 0))
     proposal = broadened(components)
-    points = draw(proposal, int(samples), np.random.default_rng(seed))
-    return integral_of(log_density(points) - _log_density(proposal, points))
+    points = draw(proposal, count, rng)
+    return integral_of(log_density(points) - mixture_log_density(proposal, points))
 
 
 def integral_of(log_weights: Floats) -> Normalization:
@@ -101,8 +100,8 @@ def log_peak(factors: Floats, freedom: Floats) -> Floats:
     return peak - 0.5 * dim * np.log(math.pi * freedom)
 
 
-def _log_density(components: Components, points: Floats) -> Floats:
-    """Log-density (n,) of the mixture of one data set."""
+def mixture_log_density(components: Components, points: Floats) -> Floats:
+    """Log-density (n,) of the mixture of one data set, at points (n, D)."""
     rows = max(1, _CHUNK // components.means.size)
     parts = (points[None, start : start + rows] for start in range(0, len(points), rows))
     return np.concatenate([evaluate(components, part).log_density[0] for part in parts])

@@ -4,7 +4,7 @@ A script moves over by its import alone::
 
     from discoformer.scipy import DensityEstimate as gaussian_kde
 
-Arrays are (D, N) as in SciPy: *columns* are points. There is no bandwidth, and so far no ``resample``,
+Arrays are (D, N) as in SciPy: *columns* are points. There is no bandwidth, and so far no
 ``integrate_*`` or ``marginal``. SciPy itself is not needed.
 """
 
@@ -117,6 +117,22 @@ class DensityEstimate:
         """
         return self._answer(self._estimate.score, points).T
 
+    def resample(self, size: int | None = None, seed: Any = None) -> Floats:
+        """Draws new points from the estimated density, by Langevin chains (see ``discoformer.sampling``).
+
+        Args:
+            size: How many points; by default the effective number of points of the data set, rounded down.
+            seed: Whole number, ``RandomState`` or ``Generator`` for the same points each time, or None.
+
+        Returns:
+            Array (D, size), data units, float64.
+
+        Raises:
+            InputError: ``size`` is no whole number of 1 or more.
+        """
+        size = int(self.neff * (1 + 1e-9)) if size is None else size
+        return self._estimate.sample(size, seed=_whole_seed(seed)).T
+
     def _answer(self, ask: Callable[[Floats], AnyFloats], points: Any) -> AnyFloats:
         columns = np.atleast_2d(np.asanyarray(points))
         if columns.shape == (1, self.d):
@@ -128,6 +144,12 @@ class DensityEstimate:
             )
         with _transposed("Y", "points"):
             return ask(read_matrix("Y", columns.T).values)
+
+
+def _whole_seed(seed: Any) -> int:
+    if isinstance(seed, np.random.RandomState):
+        return int(seed.randint(2**31 - 1))
+    return int(np.random.default_rng(seed).integers(2**31 - 1))
 
 
 def _check_orientation(columns: npt.NDArray[Any]) -> None:

@@ -6,6 +6,7 @@ from discoformer.cli.diagnose import diagnose
 from discoformer.cli.estimate import estimate
 from discoformer.cli.impute import impute
 from discoformer.cli.modes import modes
+from discoformer.cli.sample import sample
 from discoformer.cli.tools import bench, doctor, play
 
 
@@ -15,5 +16,5 @@ def main() -> None:
     """Density and score of the distribution behind a sample."""
 
 
-for _command in (estimate, modes, impute, diagnose, bench, doctor, play):
+for _command in (estimate, sample, modes, impute, diagnose, bench, doctor, play):
     main.add_command(_command)

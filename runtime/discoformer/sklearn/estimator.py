@@ -9,10 +9,11 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from discoformer.estimates import Estimate
-from discoformer.inputs import AnyFloats
+from discoformer.inputs import AnyFloats, Floats
 from discoformer.model import DEFAULT_NAME
 from discoformer.sessions import Device
 from discoformer.sklearn.models import WIDTHS, load_once
@@ -126,6 +127,25 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         """
         X = self._check(X)
         return self.estimate_.score(X)
+
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> Floats:
+        """Draws new rows from the estimated density, by Langevin chains (see ``discoformer.sampling``).
+
+        As in ``KernelDensity``, an array comes back, without the labels that ``GaussianMixture`` gives.
+
+        Args:
+            n_samples: How many rows.
+            random_state: Whole number for the same rows each time, ``RandomState``, or None.
+
+        Returns:
+            Array (n_samples, D), data units, float64.
+
+        Raises:
+            InputError: ``n_samples`` is no whole number of 1 or more.
+            NotFittedError: ``fit`` was not called.
+        """
+        check_is_fitted(self)
+        return self.estimate_.sample(n_samples, seed=int(check_random_state(random_state).randint(2**31 - 1)))
 
     def _check(self, X: Any) -> Any:
         check_is_fitted(self)

@@ -10,6 +10,7 @@ density ``f`` and queries ``Y (M, D)``, by a transformer trained once, on many d
 
 from typing import Any as _Any
 
+from discoformer.adaptation import Adaptation
 from discoformer.errors import (
     DegenerateDataError,
     DeviceError,
@@ -27,6 +28,7 @@ from discoformer.model import Model, estimate, load, load_estimate
 from discoformer.normalization import Normalization
 
 __all__ = [
+    "Adaptation",
     "Context",
     "DegenerateDataError",
     "DeviceError",

@@ -2,6 +2,7 @@
 
 import click
 
+from discoformer.cli.adapt import adapt
 from discoformer.cli.estimate import estimate
 from discoformer.cli.tools import bench, doctor, play
 
@@ -12,5 +13,5 @@ def main() -> None:
     """Density and score of the distribution behind a sample."""
 
 
-for _command in (estimate, bench, doctor, play):
+for _command in (estimate, adapt, bench, doctor, play):
     main.add_command(_command)

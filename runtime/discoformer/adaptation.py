@@ -23,7 +23,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 PARTS = 5
 ASKED = 512  # points of a part, at most
 DRAWS = 512  # for the integral, in each part
-DIRECTIONS = 4  # along which derivatives are taken at a point, or all D
-CAUTION = 1.5  # standard errors by which held-out points must be the better
+DIRECTIONS = 8  # along which derivatives are taken at a point, or all D
+CAUTION = 2.0  # standard errors by which held-out points must be the better
 FEWEST = 20  # points of a context that is cut into parts
 MAP = "heads.linear"  # the parameters that move: its .weight and .bias
 _SCORE_ROWS = 2  # of the map, from here on; the first is the log-density's
@@ -63,6 +63,15 @@ class Adaptation:
     held_out_error: tuple[float, ...]  # standard error of that
     log_density_change: float  # root mean square over the context, nats
     score_change: float  # likewise, relative to the score
+
+
+class Course(NamedTuple):
+    """A descent, by steps from 0 on."""
+
+    path: Floats  # (steps + 1, n) changes of the map
+    loss: Floats  # (steps + 1,) change of the loss
+    held_out: Floats  # (steps + 1,) likewise at held-out points
+    held_out_error: Floats  # (steps + 1,) standard error of that
 
 
 def say_nothing(done: int) -> None:
@@ -94,23 +103,30 @@ def adapt(
     for name, value, least in (("steps", steps, 1), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise InputError(f"{name} must be a whole number, {least} or more, got {value!r}")
-    require("torch")
-    weights = weights_of(graphs)
-    network = _network(graphs, weights)
-    parts = []
-    for part in _parts(graphs, network, encoded, frame, np.random.default_rng(seed)):
-        parts.append(part)
-        say(len(parts))
-    path, history = _descents(parts, int(steps))
-    chosen = chosen_step(history[1], history[2])
-    told = [tuple(map(float, values)) for values in history]
+    course = course_of(graphs, encoded, frame, int(steps), seed, say)
+    chosen = chosen_step(course.held_out, course.held_out_error)
+    loss, held_out, error = (tuple(map(float, values)) for values in course[1:])
+    done = Adaptation(chosen, loss, held_out, error, log_density_change=0.0, score_change=0.0)
     if chosen == 0:
-        return graphs, Adaptation(0, *told, 0.0, 0.0)
-    weights = _moved(weights, path[chosen])
+        return graphs, done
+    weights = moved(weights_of(graphs), course.path[chosen])
     adapted = graphs.with_weights(weights)
     before, after = (_answers(which, encoded) for which in (graphs, adapted))
-    _check_parity(after, _network(adapted, weights), encoded)
-    return adapted, Adaptation(chosen, *told, *_differences(before, after))
+    _check_parity(after, network_of_graphs(adapted), encoded)
+    log_density_change, score_change = _differences(before, after)
+    return adapted, replace(done, log_density_change=log_density_change, score_change=score_change)
+
+
+def course_of(
+    graphs: Graphs, encoded: Encoded, frame: Frame, steps: int, seed: int, say: Say = say_nothing
+) -> Course:
+    """The descent on a context, and how it fares on held-out points; arguments and errors of ``adapt``."""
+    require("torch")
+    network, rng, parts = network_of_graphs(graphs), np.random.default_rng(seed), []
+    for part in _parts(graphs, network, encoded, frame, rng):
+        parts.append(part)
+        say(len(parts))
+    return _course(parts, steps)
 
 
 def chosen_step(held_out: Floats, error: Floats) -> int:
@@ -140,16 +156,17 @@ def weights_of(graphs: Graphs) -> bytes:
     found, wanted = hashlib.sha256(weights).hexdigest(), graphs.metadata.weights_sha256
     if found != wanted:
         raise ModelError(
-            f"the weights in {graphs.folder / FILE} (SHA-256 {found[:12]}) are not those of the graphs beside "
-            f"it ({wanted[:12]}): take the whole folder from its source again, or export it again"
+            f"the weights in {graphs.folder / FILE} (SHA-256 {found[:12]}) are not those of the graphs "
+            f"beside it ({wanted[:12]}): take the whole folder from its source again"
         )
     return weights
 
 
-def _network(graphs: Graphs, weights: bytes) -> "DiScoFormer":
+def network_of_graphs(graphs: Graphs) -> "DiScoFormer":
+    """The network of a model in PyTorch; errors as for ``adapt``."""
     from discoformer_training.readout import network_of
 
-    path = graphs.folder / FILE
+    path, weights = graphs.folder / FILE, weights_of(graphs)
     try:
         return network_of(read_weights_file(weights, path), graphs.metadata.config)
     except (RuntimeError, TypeError) as error:
@@ -198,8 +215,8 @@ def _given(frame: Frame, points: Floats, weights: Floats) -> tuple[dict[str, Any
     return dict(graph_inputs([own], components, [(points, weights)])), components
 
 
-def _descents(parts: list[Part], steps: int) -> tuple[Floats, tuple[Floats, Floats, Floats]]:
-    """The descent on all parts; the change of its loss, of the held-out loss, and the latter's error."""
+def _course(parts: list[Part], steps: int) -> Course:
+    """The descent on all parts, and the descents without each of them, measured there."""
     scale = sum(float(part.weights @ np.square(part.own).mean(0)) * part.dim for part in parts)
     losses = [quadratic(part, scale) for part in parts]
     whole = Quadratic(*(sum(field) for field in zip(*losses, strict=True)))
@@ -212,11 +229,12 @@ def _descents(parts: list[Part], steps: int) -> tuple[Floats, tuple[Floats, Floa
     change, w = np.concatenate(found, 1), np.concatenate([part.weights for part in parts])
     held_out = change @ w
     error = np.sqrt(np.square(change - held_out[:, None]) @ np.square(w))
-    return path, (path @ whole.slope + 0.5 * (path @ whole.form * path).sum(1), held_out, error)
+    loss = path @ whole.slope + 0.5 * (path @ whole.form * path).sum(1)
+    return Course(path, loss, held_out, error)
 
 
-def _moved(weights: bytes, change: Floats) -> bytes:
-    """The weights, with a change of the map."""
+def moved(weights: bytes, change: Floats) -> bytes:
+    """The weights in a safetensors file, with a change (n,) of the map."""
     old = read_weights_file(weights)
     matrix, bias = (np.array(old[f"{MAP}.{name}"], float) for name in ("weight", "bias"))
     channels = len(bias) - _SCORE_ROWS

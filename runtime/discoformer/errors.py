@@ -25,7 +25,6 @@ EXTRA_OF = {
     "matplotlib": "plot",
     "sklearn": "sklearn",
     "torch": "adapt",
-    "safetensors": "adapt",
 }
 
 

@@ -1,4 +1,4 @@
-"""The loss is the quadratic that it is said to be, and its minimum is the truth where that is within reach."""
+"""The loss is the quadratic it is said to be, and its minimum the truth where that is within reach."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -84,18 +84,17 @@ def test_the_map_is_linear_in_the_network(rng: np.random.Generator) -> None:
     import torch
 
     import discoformer
-    from discoformer.adaptation import _moved, _network, weights_of
+    from discoformer.adaptation import moved, network_of_graphs, weights_of
     from discoformer_training.readout import read
 
     torch.manual_seed(0)
     estimate: Any = discoformer.load(device="cpu", threads=1).estimate(rng.gamma(2, size=(60, 3)))
     graphs, encoded = estimate.model.graphs, SimpleNamespace(arrays=estimate._encoded.arrays)
-    weights = weights_of(graphs)
     at = rng.normal(size=(15, 3))
-    before = read(_network(graphs, weights), encoded.arrays, at)
+    before = read(network_of_graphs(graphs), encoded.arrays, at)
     n, channels = before.scalars.shape[1], before.vectors.shape[2]
     x = 0.01 * rng.normal(size=n * (channels + 1))
-    after = read(_network(graphs, _moved(weights, x)), encoded.arrays, at)
+    after = read(network_of_graphs(graphs.with_weights(moved(weights_of(graphs), x))), encoded.arrays, at)
     theta, eta = x[: n * channels].reshape(n, channels), x[n * channels :]
     added = np.einsum("ij,jc,idc->id", before.scalars, theta, before.vectors)
     np.testing.assert_allclose(after.score, before.score + added, atol=2e-4)

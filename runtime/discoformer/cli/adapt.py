@@ -71,7 +71,9 @@ def adapt(
     from discoformer.model_folder import save_model
 
     with errors_as_messages():
-        require("torch")
+        torch = require("torch")
+        if threads is not None:
+            torch.set_num_threads(threads)
         context, row_weights = read_context(data, columns, weights)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RangeWarning)  # said below, with the other doubts

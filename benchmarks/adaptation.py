@@ -35,7 +35,7 @@ CELLS = [
     *(Cell("gmm", dim, 512) for dim in (2, 5)),
 ]
 OWN = "gmm"  # the family that the model was trained on
-STEPS = 64
+STEPS = 256
 LONG = 4096  # N from which on a quarter of the draws is made
 
 

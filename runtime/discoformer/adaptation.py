@@ -1,9 +1,9 @@
 """Adaptation to one data set: gradient steps on losses without labels, as many as held-out points bear.
 
-The context is cut at random into ``PARTS`` parts. The network reads all but one part, with components fitted
-to those points alone, and is asked at the points of that part; so for each part in turn. What moves is the
-last linear map of the heads, in which the loss is quadratic (``descent`` has the formulas): the rest is
-computed once, and steps cost next to nothing.
+The context is cut at random into ``PARTS`` parts. The network reads all but one part, with the frame and the
+components of those points alone, and is asked at the points of that part; so for each part in turn. What
+moves is the last linear map of the heads, in which the loss is quadratic (``descent`` has the formulas): the
+rest is computed once, and steps cost next to nothing.
 
 To stop in time, the descent is run without each part in turn, and measured there. With ``d_i(t)`` the change
 of the loss of point i from step 0 to step t, learnt from the other parts, and weights ``w`` of sum 1::
@@ -27,14 +27,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from discoformer.components import Components, evaluate, fit_components
+from discoformer.components import Components, evaluate
 from discoformer.descent import Part, Quadratic, changes, descend, make_part, probes, quadratic, units_of
 from discoformer.errors import InputError, ModelError, ModelNotFoundError, require
 from discoformer.frame import Frame
 from discoformer.graphs import Encoded, Graphs
 from discoformer.inputs import Floats
 from discoformer.normalization import broadened, draw
-from discoformer.samples import graph_inputs
+from discoformer.samples import components_of, graph_inputs, read_sample
 from discoformer.weights import FILE, read_weights_file, replaced
 
 if TYPE_CHECKING:
@@ -185,17 +185,17 @@ def _parts(
         raise InputError(f"adaptation needs {FEWEST} points or more, to hold some out, got {n}")
     for held in np.array_split(rng.permutation(n), PARTS):
         others = np.setdiff1d(np.arange(n), held)
-        given, components = _given(frame, points[others], weights[others])
+        given, components, own = _read(frame, points[others], weights[others])
         given |= graphs.encode(given)
-        asked, proposal = held[:ASKED], broadened(components)
+        asked, proposal = own.to_frame(points[held[:ASKED]]), broadened(components)
         drawn = draw(proposal, DRAWS, rng)
-        directions = np.linalg.qr(rng.normal(size=(len(asked), dim, min(dim, DIRECTIONS))))[0].transpose(
-            2, 0, 1
-        )
+        directions = np.linalg.qr(rng.normal(size=(len(asked), dim, min(dim, DIRECTIONS))))[0]
+        directions = directions.transpose(2, 0, 1)
+        w = weights[held[:ASKED]]
         yield make_part(
-            asked=read(network, given, probes(points[asked], directions)),
+            asked=read(network, given, probes(asked, directions)),
             drawn=read(network, given, drawn),
-            weights=weights[asked] * weights[held].sum() / weights[asked].sum(),
+            weights=w * weights[held].sum() / w.sum(),
             directions=directions,
             log_proposal=evaluate(proposal, drawn[None]).log_density[0],
         )
@@ -207,12 +207,16 @@ def _context(encoded: Encoded) -> tuple[Floats, Floats]:
     return encoded.arrays["context"][0].astype(float), weights / weights.sum()
 
 
-def _given(frame: Frame, points: Floats, weights: Floats) -> tuple[dict[str, Any], Components]:
-    """What the encode graph is given for some of the points, and their components."""
-    share = float(weights.sum())
-    own = replace(frame, effective_size=max(1.0, share * frame.effective_size))
-    components = fit_components(points[None], weights[None] / share, np.array([own.effective_size]))
-    return dict(graph_inputs([own], components, [(points, weights)])), components
+def _read(frame: Frame, points: Floats, weights: Floats) -> tuple[dict[str, Any], Components, Frame]:
+    """What the encode graph is given for some of the points; their components and a frame of their own.
+
+    The frame of all would tell of the points that are held out.
+    """
+    size = max(1.0, float(weights.sum()) * frame.effective_size)
+    sample = read_sample(points, weights, size)
+    components = components_of([sample])
+    given = graph_inputs([sample.frame], components, [(sample.z, sample.w)])
+    return dict(given), components, sample.frame
 
 
 def _course(parts: list[Part], steps: int) -> Course:

@@ -179,7 +179,7 @@ class Estimate:
         components = Components(*(arrays[f"component_{name}"].astype(float) for name in Components._fields))
         return normalization_of(self._log_density_in_frame, components, samples, seed)
 
-    def adapt(self, steps: int = 64, seed: int = 0, say: Callable[[int], None] | None = None) -> "Estimate":
+    def adapt(self, steps: int = 256, seed: int = 0, say: Callable[[int], None] | None = None) -> "Estimate":
         """Adapts the network to this context: gradient steps on losses that need no labels.
 
         For data unlike anything in training. Points are held out to tell how many steps do good: where none

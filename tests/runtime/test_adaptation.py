@@ -12,11 +12,13 @@ import pytest
 from click.testing import CliRunner
 
 import discoformer
-from discoformer.adaptation import CAUTION, PARTS, chosen_step
+from discoformer.adaptation import CAUTION, PARTS, _read, chosen_step
 from discoformer.cli import main
+from discoformer.frame import fit_frame
 from discoformer.inputs import Floats
 
 N = 400
+STEPS = 48
 
 
 def plateau(rng: np.random.Generator, n: int) -> Floats:
@@ -36,7 +38,7 @@ def before(model: discoformer.Model) -> discoformer.Estimate:
 
 @pytest.fixture(scope="module")
 def after(before: discoformer.Estimate) -> discoformer.Estimate:
-    return before.adapt(seed=3)
+    return before.adapt(steps=STEPS, seed=3)
 
 
 def adaptation_of(estimate: discoformer.Estimate) -> discoformer.Adaptation:
@@ -51,8 +53,8 @@ def same(one: discoformer.Estimate, other: discoformer.Estimate, at: Floats) -> 
 
 def test_steps_are_kept_that_help_held_out_points(after: discoformer.Estimate) -> None:
     done = adaptation_of(after)
-    assert 0 < done.steps <= 64
-    assert len(done.loss) == len(done.held_out) == len(done.held_out_error) == 65
+    assert 0 < done.steps <= STEPS
+    assert len(done.loss) == len(done.held_out) == len(done.held_out_error) == STEPS + 1
     assert done.loss[0] == done.held_out[0] == done.held_out_error[0] == 0
     assert np.all(np.diff(done.loss) <= 1e-12)  # of a convex quadratic, in steps that are short enough
     assert done.held_out[done.steps] + CAUTION * done.held_out_error[done.steps] < 0
@@ -84,7 +86,7 @@ def test_the_same_seed_gives_the_same_whatever_the_order_of_rows(
 ) -> None:
     told: list[int] = []
     shuffled = rng.permutation(plateau(np.random.default_rng(1), N))
-    again = model.estimate(shuffled).adapt(seed=3, say=told.append)
+    again = model.estimate(shuffled).adapt(steps=STEPS, seed=3, say=told.append)
     assert same(after, again, plateau(rng, 50))
     assert again.adaptation == after.adaptation
     assert told == [*range(1, PARTS + 1)]
@@ -121,6 +123,20 @@ def test_every_file_of_the_folder_agrees(after: discoformer.Estimate, tmp_path: 
     np.testing.assert_allclose(log_density[0], after.log_density(y), atol=2e-3)
     np.testing.assert_allclose(score[0], after.score(y), atol=2e-2)
     assert json.loads((tmp_path / "config.json").read_text())["files"].keys() >= {"query.onnx", raw.name}
+
+
+def test_what_is_read_of_the_others_does_not_tell_of_those_held_out(rng: np.random.Generator) -> None:
+    others, weights = rng.gamma(2, size=(40, 2)), np.full(40, 1 / 50)
+    found = []
+    for held in (rng.normal(size=(10, 2)), 100 * rng.normal(size=(10, 2))):
+        frame = fit_frame(np.concatenate([others, held]))
+        given, components, own = _read(frame, frame.to_frame(others), weights)
+        z = own.to_frame(frame.to_frame(others))
+        found.append(
+            (np.square(z).sum(1), given["log_det_precision"], given["effective_size"], components[3])
+        )
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
 def test_weights_of_rows_count(model: discoformer.Model) -> None:
@@ -205,7 +221,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_command_line_adapts_and_serves_without_torch(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "adapted"
     result = CliRunner().invoke(
-        main, ["adapt", str(data), "--out", str(out), "--threads", "1", "--seed", "3"]
+        main, ["adapt", str(data), "--out", str(out), "--threads", "1", "--steps", str(STEPS)]
     )
     assert result.exit_code == 0, result.output
     assert "steps kept" in result.stderr

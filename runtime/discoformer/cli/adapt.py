@@ -36,7 +36,7 @@ from discoformer.model import load
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
-    default=64,
+    default=256,
     show_default=True,
     help="Gradient steps that are tried.",
 )

@@ -25,7 +25,7 @@ import discoformer
 from discoformer.adaptation import chosen_step, course_of, network_of_graphs
 from discoformer_training.baselines import kde_best
 from discoformer_training.benchmark import Cell, Draw, draw
-from discoformer_training.metrics import ErrorSums, Values, sum_errors
+from discoformer_training.metrics import ErrorSums, Values, pooled_ratio, sum_errors
 from discoformer_training.readout import read
 
 CELLS = [
@@ -36,6 +36,7 @@ CELLS = [
 ]
 OWN = "gmm"  # the family that the model was trained on
 STEPS = 256
+KEPT = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)  # steps whose errors are written
 LONG = 4096  # N from which on a quarter of the draws is made
 
 
@@ -119,30 +120,43 @@ def by_cell(results: Sequence[Result]) -> dict[tuple[str, int, int], list[Result
 
 
 def table(results: Sequence[Result]) -> str:
-    """Markdown: a line for each cell, and the mean over those of other families."""
+    """Markdown: a line for each cell, and the means over those of other families and of the model's own."""
     lines = [
-        "| family, D, N | draws | before | best KDE | score | log-density | best step: score | adapted "
-        "| steps | worst draw | s |",
-        "|---" * 11 + "|",
+        "| family, D, N | draws | before | best KDE | score, pooled | score | log-density | best: score "
+        "| adapted | steps | worst draw | s |",
+        "|---" * 12 + "|",
     ]
     for key, found in by_cell(results).items():
-        steps = [result.chosen for result in found]
+        steps = np.array([result.chosen for result in found])
         score, density = (at_chosen(found, field) for field in ("score", "log_density"))
         lines.append(
             f"| {', '.join(map(str, key))} | {len(found)} | {_before(found)} | {_kde(found)} "
-            f"| {_mean(score)} | {_mean(density)} | {_mean(ratios(found, 'score').min(1))} "
-            f"| {np.mean(np.array(steps) > 0):.0%} | {np.median(steps):.0f} | {score.max():.2f} "
-            f"| {np.median([result.seconds for result in found]):.1f} |"
+            f"| {_pooled_ratio(found)} | {_mean(score)} | {_mean(density)} "
+            f"| {_mean(ratios(found, 'score').min(1))} | {np.mean(steps > 0):.0%} | {np.median(steps):.0f} "
+            f"| {score.max():.2f} | {np.median([result.seconds for result in found]):.1f} |"
         )
-    for name, chosen in (("mean of the others", False), (f"mean of {OWN}", True)):
-        cells = [found for key, found in by_cell(results).items() if (key[0] == OWN) == chosen]
-        if cells:
-            means = [[at_chosen(c, f).mean() for c in cells] for f in ("score", "log_density")]
-            best = np.mean([ratios(c, "score").min(1).mean() for c in cells])
-            lines.append(
-                f"| {name} | | | | {np.mean(means[0]):.3f} | {np.mean(means[1]):.3f} | {best:.3f} | | | | |"
-            )
+    others = [found for key, found in by_cell(results).items() if key[0] != OWN]
+    own = [found for key, found in by_cell(results).items() if key[0] == OWN]
+    lines += [
+        _mean_line(name, cells) for name, cells in (("others, mean", others), ("own, mean", own)) if cells
+    ]
     return "\n".join(lines)
+
+
+def _mean_line(name: str, cells: Sequence[Sequence[Result]]) -> str:
+    pooled = np.mean([pooled_ratio(*_chosen_and_first(found)).value for found in cells])
+    score, density = (np.mean([at_chosen(c, f).mean() for c in cells]) for f in ("score", "log_density"))
+    best = np.mean([ratios(found, "score").min(1).mean() for found in cells])
+    return f"| {name} | | | | {pooled:.3f} | {score:.3f} | {density:.3f} | {best:.3f} | | | | |"
+
+
+def _pooled_ratio(found: Sequence[Result]) -> str:
+    measured = pooled_ratio(*_chosen_and_first(found))
+    return f"{measured.value:.3f} ± {measured.error:.3f}"
+
+
+def _chosen_and_first(found: Sequence[Result]) -> tuple[list[float], list[float]]:
+    return [result.score[result.chosen] for result in found], [result.score[0] for result in found]
 
 
 def _mean(values: Floats) -> str:
@@ -169,10 +183,12 @@ def report(model: discoformer.Model, results: Sequence[Result], seed: int, comma
     return f"""\
 Adaptation of the model `{about.name}` {about.version} to one data set at a time, seed {seed} (`{command}`).
 `score` and `log-density` are the squared errors on fresh queries after adaptation, relative to those before:
-mean over draws ± standard error, below 1 where adaptation helps. `best step` is the same for the step that is
-best in truth, of {STEPS}; `adapted` the share of draws in which a step was taken, `steps` their median number
-over all draws, `s` the median CPU time. `before` and `best KDE` are relative score error / squared error of
-the log-density in nats^2, pooled.
+mean over draws ± standard error, below 1 where adaptation helps; `score, pooled` the ratio of the sums over
+draws, in which hard draws count more. `best: score` is `score` at the step of each draw that is best in
+truth, of {STEPS}; `adapted` the share of draws in which a step was taken, `steps` their median number over
+all draws, `s` the median CPU time. `before` and `best KDE` are relative score error / squared error of the
+log-density in nats^2, pooled. The last lines are means over the families that the model was not trained on,
+and over its own.
 
 {table(results)}
 """
@@ -205,11 +221,18 @@ def _panel(ax: Any, key: tuple[str, int, int], found: Sequence[Result]) -> None:
         ax.plot(ratios(found, field).mean(0), colour, label=field.replace("_", "-"))
         ax.axhline(at_chosen(found, field).mean(), color=colour, ls=":", lw=1)
     for result in found:
-        ax.plot(result.chosen, 0.62, "k|", ms=6, alpha=0.5)
+        ax.plot(result.chosen, 0.57, "k|", ms=6, alpha=0.5)
     ax.axhline(1, color="0.7", lw=0.8)
     ax.set_xscale("symlog", linthresh=1)
-    ax.set_ylim(0.6, 1.25)
+    ax.set_ylim(0.55, 1.25)
     ax.set_title("{}, D = {}, N = {}".format(*key), fontsize=9)
+
+
+def _rounded(result: Result) -> dict[str, Any]:
+    """A result as it is written: errors at some steps only."""
+    errors = {name: [round(getattr(result, name)[t], 4) for t in KEPT] for name in ("score", "log_density")}
+    chosen = {f"chosen_{name}": round(getattr(result, name)[result.chosen], 4) for name in errors}
+    return asdict(result) | errors | chosen
 
 
 def everything(model: discoformer.Model, draws: int, seed: int) -> Iterator[Result]:
@@ -238,10 +261,7 @@ def main(folder: Path, draws: int, seed: int, out: Path | None) -> None:
         results.append(result)
         click.echo(f"{result.family}, D = {result.dim}, N = {result.n}, draw {result.draw}", err=True)
         if out is not None and result.family == CELLS[-1].family and result.dim == CELLS[-1].dim:
-            found = [
-                asdict(r) | {k: np.round(asdict(r)[k], 4).tolist() for k in ("score", "log_density")}
-                for r in results
-            ]
+            found = [_rounded(result) for result in results]
             write(out, folder.resolve().name, model, seed, report(model, results, seed, command), found)
             draw_picture(out / f"{folder.resolve().name}.png", results)
     click.echo(report(model, results, seed, command))

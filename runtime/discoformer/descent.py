@@ -103,13 +103,11 @@ def quadratic(part: Part, scale: float) -> Quadratic:
     """The loss L of a part, times the sum of its weights; ``scale`` is c_S."""
     w, share = part.weights, part.weights.sum()
     rate = part.dim / len(part.own) / scale
-    form = sum(_weighted(rows, w) for rows in part.along) + 2 * sum(
-        _weighted(rows, w) for rows in part.mismatch
-    )
-    slope = np.einsum("pmn,pm->n", part.along, w * part.own)
-    slope += 2 * np.einsum("pmn,pm->n", part.mismatch, w * part.own_mismatch)
+    form = _gram(part.along, w) + 2 * _gram(part.mismatch, w)
+    slope = np.tensordot(w * part.own, part.along, 2)
+    slope += 2 * np.tensordot(w * part.own_mismatch, part.mismatch, 2)
     return Quadratic(
-        rate * form + share / part.dim * _weighted(part.drawn, part.ratios),
+        rate * form + share / part.dim * _gram(part.drawn, part.ratios),
         rate * slope
         + w @ part.divergence / scale
         + (share * part.ratios @ part.drawn - w @ part.log_density) / part.dim,
@@ -141,7 +139,7 @@ def units_of(loss: Quadratic) -> tuple[Floats, float]:
 
 def changes(part: Part, path: Floats, scale: float) -> Floats:
     """By how much L_ism + L_lik differs from that at 0, for each x (steps, n) and point: (steps, m)."""
-    added = np.einsum("pmn,tn->tpm", part.along, path)
+    added = np.moveaxis(part.along @ path.T, -1, 0)  # (steps, P, m)
     rate = part.dim / len(part.own) / scale
     implicit = path @ part.divergence.T / scale + rate * (added * part.own + 0.5 * added**2).sum(1)
     rise = np.minimum(path @ part.drawn.T, MOST_NATS)
@@ -157,9 +155,7 @@ def _part_of(read: "Read", m: int, which: int, p: int) -> "Read":
 
 def _along(scalars: Floats, vectors: Floats, directions: Floats) -> Floats:
     """Derivative (P, m, (E + 1)(C + 1)) of u . S by the map."""
-    projected = np.einsum(
-        "pmdc,pmd->pmc", np.broadcast_to(vectors, (*directions.shape, vectors.shape[-1])), directions
-    )
+    projected = (directions[..., None, :] @ vectors)[..., 0, :]  # (P, m, C + 1)
     product = scalars[..., :, None] * projected[..., None, :]
     return product.reshape(*product.shape[:2], -1)
 
@@ -173,5 +169,7 @@ def _difference(ahead: Floats, behind: Floats) -> Floats:
     return (ahead - behind) / (2 * HALF_LENGTH)
 
 
-def _weighted(rows: Floats, weights: Floats) -> Floats:
-    return (rows * weights[:, None]).T @ rows
+def _gram(rows: Floats, weights: Floats) -> Floats:
+    """Sum (n, n) of the squares of rows (..., m, n), weighted by (m,)."""
+    n = rows.shape[-1]
+    return (rows * weights[:, None]).reshape(-1, n).T @ rows.reshape(-1, n)

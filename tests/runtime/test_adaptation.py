@@ -145,6 +145,13 @@ def test_weights_of_rows_count(model: discoformer.Model) -> None:
     assert np.isfinite(p.log_density_and_score(x)[1]).all()
 
 
+@pytest.mark.filterwarnings("ignore::discoformer.RangeWarning")
+def test_awkward_data(model: discoformer.Model, rng: np.random.Generator) -> None:
+    """Few rows and many columns, a lattice, tails without a mean: finite answers, or none moved."""
+    for x in (rng.normal(size=(24, 30)), rng.integers(0, 4, (60, 2)), rng.standard_t(1, (60, 2))):
+        assert np.isfinite(model.estimate(x).adapt(steps=16).score(x)).all()
+
+
 @pytest.mark.parametrize("dim", [1, 7])
 def test_other_dimensions(model: discoformer.Model, dim: int, rng: np.random.Generator) -> None:
     p = model.estimate(rng.laplace(size=(90, dim))).adapt(steps=8)

@@ -10,6 +10,7 @@ density ``f`` and queries ``Y (M, D)``, by a transformer trained once, on many d
 
 from typing import Any as _Any
 
+from discoformer.adaptation import Adaptation
 from discoformer.conditionals import Conditional
 from discoformer.diagnosis import Diagnosis
 from discoformer.errors import (
@@ -34,6 +35,7 @@ from discoformer.posterior import Posterior
 from discoformer.sampling import Sampling
 
 __all__ = [
+    "Adaptation",
     "Conditional",
     "Context",
     "DegenerateDataError",

@@ -19,7 +19,13 @@ from typing import Any
 
 import numpy as np
 
-EXTRA_OF = {"onnxruntime": "cpu", "pyarrow": "io", "matplotlib": "plot", "sklearn": "sklearn"}
+EXTRA_OF = {
+    "onnxruntime": "cpu",
+    "pyarrow": "io",
+    "matplotlib": "plot",
+    "sklearn": "sklearn",
+    "torch": "adapt",
+}
 
 
 class DiscoformerError(Exception):

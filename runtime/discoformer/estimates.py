@@ -8,7 +8,7 @@ Queries never see each other, so they are answered in chunks, and memory does no
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,6 +26,7 @@ from discoformer.outputs import like
 from discoformer.saved import Saved, save_estimate
 
 if TYPE_CHECKING:
+    from discoformer.adaptation import Adaptation
     from discoformer.conditionals import Conditional
     from discoformer.diagnosis import Diagnosis
     from discoformer.model import Model
@@ -70,6 +71,7 @@ class Estimate:
         diagnostics: What is worth knowing about the context.
         frame: The affine map in which the network sees the data.
         columns: Names of the context's columns, where it had any.
+        adaptation: What ``adapt`` did to it; None for other estimates, and for those read from a file.
     """
 
     def __init__(
@@ -79,7 +81,9 @@ class Estimate:
         encoded: Encoded,
         diagnostics: Diagnostics,
         columns: tuple[str, ...] | None,
+        adaptation: "Adaptation | None" = None,
     ) -> None:
+        self.adaptation = adaptation
         self.diagnostics = diagnostics
         self.frame = frame
         self.columns = columns
@@ -334,6 +338,34 @@ class Estimate:
         from discoformer.imputation import impute
 
         return impute(self, Y, draws, samples, seed)
+
+    def adapt(self, steps: int = 256, seed: int = 0, say: Callable[[int], None] | None = None) -> "Estimate":
+        """Adapts the network to this context: gradient steps on losses that need no labels.
+
+        For data unlike anything in training. Points are held out to tell how many steps do good: where none
+        does beyond doubt, the answers stay as they are. ``adaptation`` of the result says what was done.
+        This estimate and its model do not change; ``model.save`` of the result writes the adapted model.
+
+        Args:
+            steps: How many are tried. They take little time: what comes before takes most of it.
+            seed: Of the random cut into parts. The same seed gives the same answer on the same machine.
+            say: Called with the number of parts that are done, of 5.
+
+        Returns:
+            An estimate of its own, from the same context.
+
+        Raises:
+            InputError: ``steps`` is no whole number of 1 or more, ``seed`` none of 0 or more, or the context
+                has less than 20 points.
+            MissingExtraError: PyTorch is not installed.
+            ModelError: The weights beside the model's files are not theirs.
+            ModelNotFoundError: There are none.
+        """
+        from discoformer.adaptation import adapt, say_nothing
+
+        graphs, adaptation = adapt(self._graphs, self._encoded, self.frame, steps, seed, say or say_nothing)
+        encoded = Encoded(self._encoded.arrays)
+        return Estimate(graphs, self.frame, encoded, self.diagnostics, self.columns, adaptation)
 
     def answer_in_frame(self, z: Floats) -> tuple[Floats, Floats]:
         """Log-density (M,) and score (M, D) in frame coordinates, at points (M, D) there."""

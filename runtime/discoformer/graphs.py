@@ -29,6 +29,7 @@ from discoformer.inputs import Floats
 from discoformer.metadata import Metadata
 from discoformer.safety import check_files
 from discoformer.sessions import Device, Float32s, device_of, on_device, open_pair, run
+from discoformer.weights import with_weights
 
 FILES = ("encode.onnx", "query.onnx")
 STATES = {"scalars", "vectors", "sample"}
@@ -75,20 +76,31 @@ class Graphs:
         metadata: What they say about themselves.
         device: Where they run, ``"cpu"`` or ``"cuda"``.
         threads: CPU threads, or None for onnxruntime's choice.
-        sha256: Hash of both files.
+        weights: A safetensors file whose weights take the place of those in the files, or None.
+        sha256: Hash of both files, with these weights in them.
     """
 
     def __init__(
-        self, folder: Path, device: Device, threads: int | None, options: Mapping[str, str] | None
+        self,
+        folder: Path,
+        device: Device,
+        threads: int | None,
+        options: Mapping[str, str] | None,
+        weights: bytes | None = None,
     ) -> None:
         self.folder = folder
         self.threads = threads
+        self.weights = weights
         self._options = options
         self._opened: _Opened | None = self._open(device)
         self.metadata = self._opened.metadata
         self.sha256 = self._opened.sha256
         self.device = device_of(self._opened.encode)
         _ALL.add(self)
+
+    def with_weights(self, weights: bytes) -> "Graphs":
+        """The same graphs with the weights in a safetensors file."""
+        return Graphs(self.folder, self.device, self.threads, self._options, weights)
 
     def encode(self, given: Mapping[str, Float32s]) -> dict[str, Float32s]:
         """Encodes contexts: the inputs of the encode graph (see the head of this module) to its outputs."""
@@ -153,6 +165,8 @@ class Graphs:
         _Process.has_opened = True
         files = {encode_path: encode_file, query_path: query_file}
         check_files(files)
+        if self.weights is not None:
+            files = {path: with_weights(content, self.weights, path) for path, content in files.items()}
         encode, query = open_pair(files, device, self.threads, self._options)
         _check_names(encode_path, encode, GIVEN, STATES)
         _check_names(query_path, query, GIVEN | STATES | {"queries"}, {"log_density", "score"})
@@ -165,7 +179,7 @@ class Graphs:
                 f"encode.onnx and query.onnx in {self.folder} were made from different weights "
                 f"({first.weights_sha256[:12]}, {second.weights_sha256[:12]}): export both again"
             )
-        return _Opened(encode, query, second, hashlib.sha256(encode_file + query_file).hexdigest())
+        return _Opened(encode, query, second, hashlib.sha256(b"".join(files.values())).hexdigest())
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": None}

@@ -215,6 +215,20 @@ class Model:
             estimates |= zip(group, self._encode(alike, components_of(alike), landmarks), strict=True)
         return [estimates[i] for i in range(len(samples))]
 
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the model into a folder, which ``load`` reads: an adapted one, above all.
+
+        Args:
+            folder: Made if absent; files of the same names are replaced.
+
+        Raises:
+            InputError: It is the folder that the model was loaded from.
+            OSError: A file cannot be written.
+        """
+        from discoformer.model_folder import save_model
+
+        save_model(self.graphs, Path(folder), {})
+
     def _encode(
         self,
         samples: list[Sample],

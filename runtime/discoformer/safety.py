@@ -107,7 +107,7 @@ def _check_content(content: bytes) -> None:
     while waiting:
         kind, start, end, depth = waiting.pop()
         held_by = _BY_TAG[kind]
-        for tag, first, last in _fields(content, start, end):
+        for tag, first, last in walk(content, start, end):
             fields += 1
             if fields > MOST_FIELDS:
                 raise _RefusalError(f"has more than {MOST_FIELDS} fields")
@@ -126,7 +126,7 @@ def _check_content(content: bytes) -> None:
                 raise _RefusalError("has a tensor that lies in another file, needed all of them within")
 
 
-def _fields(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+def walk(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Tags of the fields of the message between two positions, and where their values begin and end."""
     position = start
     try:

@@ -2,6 +2,7 @@
 
 import click
 
+from discoformer.cli.adapt import adapt
 from discoformer.cli.diagnose import diagnose
 from discoformer.cli.estimate import estimate
 from discoformer.cli.impute import impute
@@ -16,5 +17,5 @@ def main() -> None:
     """Density and score of the distribution behind a sample."""
 
 
-for _command in (estimate, sample, modes, impute, diagnose, bench, doctor, play):
+for _command in (estimate, sample, modes, impute, diagnose, adapt, bench, doctor, play):
     main.add_command(_command)

@@ -1,0 +1,281 @@
+"""Adaptation to one data set: gradient steps on losses without labels, as many as held-out points bear.
+
+The context is cut at random into ``PARTS`` parts. The network reads all but one part, with the frame and the
+components of those points alone, and is asked at the points of that part; so for each part in turn. What
+moves is the last linear map of the heads, in which the loss is quadratic (``descent`` has the formulas): the
+rest is computed once, and steps cost next to nothing.
+
+To stop in time, the descent is run without each part in turn, and measured there. With ``d_i(t)`` the change
+of the loss of point i from step 0 to step t, learnt from the other parts, and weights ``w`` of sum 1::
+
+    held out (t) = sum_i w_i d_i(t)        its error (t)^2 = sum_i w_i^2 (d_i(t) - held out (t))^2
+    t* = argmin held out (t) + CAUTION error (t),        0 where that is nowhere negative
+
+The answer is step ``t*`` of the descent on all parts; with ``t* = 0``, the model as it was. What moves takes
+no part in encoding, so the context stays as it was encoded.
+
+The tokens come from PyTorch (``pip install 'discoformer[adapt]'``); an adapted model is served without it.
+Time and memory grow as points read times points asked, and stay bounded: the network reads landmarks of a
+long context, and is asked at ``ASKED`` points of each part at most.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from discoformer.components import Components, evaluate
+from discoformer.descent import Part, Quadratic, changes, descend, make_part, probes, quadratic, units_of
+from discoformer.errors import InputError, ModelError, ModelNotFoundError, require
+from discoformer.frame import Frame
+from discoformer.graphs import Encoded, Graphs
+from discoformer.inputs import Floats, whole_number
+from discoformer.normalization import broadened, draw
+from discoformer.samples import components_of, graph_inputs, read_sample
+from discoformer.weights import FILE, read_weights_file, replaced
+
+if TYPE_CHECKING:
+    from discoformer_training.network import DiScoFormer
+
+PARTS = 5
+ASKED = 512  # points of a part, at most
+DRAWS = 512  # for the integral, in each part
+DIRECTIONS = 8  # along which derivatives are taken at a point, or all D
+CAUTION = 1.5  # standard errors by which held-out points must be the better
+FEWEST = 20  # points of a context that is cut into parts
+MAP = "heads.linear"  # the parameters that move: its .weight and .bias
+_SCORE_ROWS = 2  # of the map, from here on; the first is the log-density's
+_TOLERANCE = 1e-4  # by which adapted answers may differ from PyTorch's, beside rounding
+
+Say = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What adaptation did; losses are relative, and 0 before the first step."""
+
+    steps: int  # that were kept; 0: the model is as it was
+    loss: tuple[float, ...]  # change after each step, from 0 on, at the points learnt from
+    held_out: tuple[float, ...]  # likewise at points that were not learnt from
+    held_out_error: tuple[float, ...]  # standard error of that
+    log_density_change: float  # root mean square over the context, nats
+    score_change: float  # likewise, relative to the score
+
+
+class Course(NamedTuple):
+    """A descent, by steps from 0 on."""
+
+    path: Floats  # (steps + 1, n) changes of the map
+    loss: Floats  # (steps + 1,) change of the loss
+    held_out: Floats  # (steps + 1,) likewise at held-out points
+    held_out_error: Floats  # (steps + 1,) standard error of that
+
+
+def say_nothing(done: int) -> None:
+    """Leaves progress unsaid."""
+
+
+def adapt(
+    graphs: Graphs, encoded: Encoded, frame: Frame, steps: int, seed: int, say: Say
+) -> tuple[Graphs, Adaptation]:
+    """Adapts a model to the context that it has encoded.
+
+    Args:
+        graphs: The model.
+        encoded: The context.
+        frame: Its frame.
+        steps: How many are tried.
+        seed: Of the cut into parts, of directions and draws.
+        say: Called with the number of parts that are done, after each of ``PARTS``.
+
+    Returns:
+        The adapted model, the same where nothing was better, and what was done.
+
+    Raises:
+        InputError: An argument is malformed, or the context has too few points.
+        ModelError: The weights are not those of the graphs, or adapted graphs differ from PyTorch.
+        ModelNotFoundError: The model's folder holds no weights.
+        MissingExtraError: PyTorch is not installed.
+    """
+    steps, seed = whole_number("steps", steps, 1), whole_number("seed", seed, 0)
+    course = course_of(graphs, encoded, frame, steps, seed, say)
+    chosen = chosen_step(course.held_out, course.held_out_error)
+    loss, held_out, error = (tuple(map(float, values)) for values in course[1:])
+    done = Adaptation(chosen, loss, held_out, error, log_density_change=0.0, score_change=0.0)
+    if chosen == 0:
+        return graphs, done
+    weights = moved(weights_of(graphs), course.path[chosen])
+    adapted = graphs.with_weights(weights)
+    before, after = (_answers(which, encoded) for which in (graphs, adapted))
+    _check_parity(_distance(graphs, before, encoded), _distance(adapted, after, encoded))
+    log_density_change, score_change = _differences(before, after)
+    return adapted, replace(done, log_density_change=log_density_change, score_change=score_change)
+
+
+def course_of(
+    graphs: Graphs, encoded: Encoded, frame: Frame, steps: int, seed: int, say: Say = say_nothing
+) -> Course:
+    """The descent on a context, and how it fares on held-out points; arguments and errors of ``adapt``."""
+    require("torch")
+    network, rng, parts = network_of_graphs(graphs), np.random.default_rng(seed), []
+    for part in _parts(graphs, network, encoded, frame, rng):
+        parts.append(part)
+        say(len(parts))
+    return _course(parts, steps)
+
+
+def chosen_step(held_out: Floats, error: Floats) -> int:
+    """The step at which the held-out loss is lowest, with ``CAUTION`` for what chance may have to do with it.
+
+    >>> chosen_step(np.array([0.0, -0.5, -0.6]), np.array([0.0, 0.1, 0.4]))
+    1
+    """
+    return int(np.argmin(np.nan_to_num(held_out + CAUTION * error, nan=np.inf)))
+
+
+def weights_of(graphs: Graphs) -> bytes:
+    """The safetensors file with the weights of a model.
+
+    Raises:
+        ModelError: The file beside the graphs has other weights than they.
+        ModelNotFoundError: There is none.
+    """
+    if graphs.weights is not None:
+        return graphs.weights
+    try:
+        weights = (graphs.folder / FILE).read_bytes()
+    except FileNotFoundError as error:
+        raise ModelNotFoundError(
+            f"no {FILE} in {graphs.folder}, which adaptation needs: take the whole folder from its source"
+        ) from error
+    found, wanted = hashlib.sha256(weights).hexdigest(), graphs.metadata.weights_sha256
+    if found != wanted:
+        raise ModelError(
+            f"the weights in {graphs.folder / FILE} (SHA-256 {found[:12]}) are not those of the graphs "
+            f"beside it ({wanted[:12]}): take the whole folder from its source again"
+        )
+    return weights
+
+
+def network_of_graphs(graphs: Graphs) -> "DiScoFormer":
+    """The network of a model in PyTorch; errors as for ``adapt``."""
+    from discoformer_training.readout import network_of
+
+    path, weights = graphs.folder / FILE, weights_of(graphs)
+    try:
+        return network_of(read_weights_file(weights, path), graphs.metadata.config)
+    except (RuntimeError, TypeError) as error:
+        raise ModelError(f"{path} does not fit the graphs beside it: {error}") from error
+
+
+def _parts(
+    graphs: Graphs, network: "DiScoFormer", encoded: Encoded, frame: Frame, rng: np.random.Generator
+) -> Iterator[Part]:
+    """Cuts the context, and asks the network at each part, given the others."""
+    from discoformer_training.readout import read
+
+    points, weights = _context(encoded)
+    n, dim = points.shape
+    if n < FEWEST:
+        raise InputError(f"adaptation needs {FEWEST} points or more, to hold some out, got {n}")
+    for held in np.array_split(rng.permutation(n), PARTS):
+        others = np.setdiff1d(np.arange(n), held)
+        given, components, own = _read(frame, points[others], weights[others])
+        given |= graphs.encode(given)
+        asked, proposal = own.to_frame(points[held[:ASKED]]), broadened(components)
+        drawn = draw(proposal, DRAWS, rng)
+        directions = np.linalg.qr(rng.normal(size=(len(asked), dim, min(dim, DIRECTIONS))))[0]
+        directions = directions.transpose(2, 0, 1)
+        w = weights[held[:ASKED]]
+        yield make_part(
+            asked=read(network, given, probes(asked, directions)),
+            drawn=read(network, given, drawn),
+            weights=w * weights[held].sum() / w.sum(),
+            directions=directions,
+            log_proposal=evaluate(proposal, drawn[None]).log_density[0],
+        )
+
+
+def _context(encoded: Encoded) -> tuple[Floats, Floats]:
+    """The points (n, D) that the network reads, in the frame, and their weights (n,) of sum 1."""
+    weights = np.exp(encoded.arrays["log_weights"][0].astype(float))
+    return encoded.arrays["context"][0].astype(float), weights / weights.sum()
+
+
+def _read(frame: Frame, points: Floats, weights: Floats) -> tuple[dict[str, Any], Components, Frame]:
+    """What the encode graph is given for some of the points; their components and a frame of their own.
+
+    The frame of all would tell of the points that are held out.
+    """
+    size = max(1.0, float(weights.sum()) * frame.effective_size)
+    sample = read_sample(points, weights, size)
+    components = components_of([sample])
+    given = graph_inputs([sample.frame], components, [(sample.z, sample.w)])
+    return dict(given), components, sample.frame
+
+
+def _course(parts: list[Part], steps: int) -> Course:
+    """The descent on all parts, and the descents without each of them, measured there."""
+    scale = sum(float(part.weights @ np.square(part.own).mean(0)) * part.dim for part in parts)
+    losses = [quadratic(part, scale) for part in parts]
+    whole = Quadratic(*(sum(field) for field in zip(*losses, strict=True)))
+    units, size = units_of(whole)
+    path = descend(whole, steps, units, size)
+    found = [
+        changes(part, descend(whole.without(loss), steps, units, size / (1 - part.weights.sum())), scale)
+        for part, loss in zip(parts, losses, strict=True)
+    ]
+    change, w = np.concatenate(found, 1), np.concatenate([part.weights for part in parts])
+    held_out = change @ w
+    error = np.sqrt(np.square(change - held_out[:, None]) @ np.square(w))
+    loss = path @ whole.slope + 0.5 * (path @ whole.form * path).sum(1)
+    return Course(path, loss, held_out, error)
+
+
+def moved(weights: bytes, change: Floats) -> bytes:
+    """The weights in a safetensors file, with a change (n,) of the map."""
+    old = read_weights_file(weights)
+    matrix, bias = (np.array(old[f"{MAP}.{name}"], float) for name in ("weight", "bias"))
+    channels = len(bias) - _SCORE_ROWS
+    score, log_density = np.split(change, [channels * (matrix.shape[1] + 1)])
+    added = np.zeros((len(bias), matrix.shape[1] + 1))
+    added[0], added[_SCORE_ROWS:] = log_density, score.reshape(-1, channels).T
+    return replaced(weights, {f"{MAP}.weight": matrix + added[:, :-1], f"{MAP}.bias": bias + added[:, -1]})
+
+
+def _answers(graphs: Graphs, encoded: Encoded) -> tuple[Floats, Floats]:
+    """Log-density (n,) and score (n, D) at the context, in the frame."""
+    z, _ = _context(encoded)
+    found = [graphs.query(z[part], encoded) for part in graphs.chunks(len(z), encoded)]
+    log_density, score = (np.concatenate(answers) for answers in zip(*found, strict=True))
+    return log_density, score
+
+
+def _check_parity(rounding: float, error: float) -> None:
+    """Refuses an adapted model that is further from PyTorch than the model was, beyond rounding."""
+    allowed = _TOLERANCE + 10 * rounding
+    if not error <= allowed:
+        raise ModelError(
+            f"the adapted model differs from PyTorch by {error:.1e} of its greatest answer, needed "
+            f"{allowed:.0e} at most: try fewer steps, or go on without adaptation"
+        )
+
+
+def _distance(graphs: Graphs, answers: tuple[Floats, Floats], encoded: Encoded) -> float:
+    """Greatest difference of answers from PyTorch's, relative to 1 + the greatest of those."""
+    from discoformer_training.readout import read
+
+    wanted = read(network_of_graphs(graphs), encoded.arrays, _context(encoded)[0][:ASKED])
+    return max(
+        float(np.abs(ours[:ASKED] - theirs).max() / (1 + np.abs(theirs).max()))
+        for ours, theirs in zip(answers, wanted[:2], strict=True)
+    )
+
+
+def _differences(before: tuple[Floats, Floats], after: tuple[Floats, Floats]) -> tuple[float, float]:
+    log_density, score = (new - old for new, old in zip(after, before, strict=True))
+    relative = math.sqrt(np.square(score).sum() / np.square(before[1]).sum())
+    return math.sqrt(np.square(log_density).mean()), relative

@@ -1,0 +1,175 @@
+"""Losses without labels that are quadratic in the last linear map of the heads, and their descent.
+
+The network answers ``T_0`` and ``S_0``; a change x (n,) of that map adds to them linearly (see
+``discoformer_training.readout``). At a held-out point of weight w, with orthonormal directions u, draws q
+from a proposal of density c, and ``c_S`` the mean of |S_0|^2::
+
+    L_ism = D / P sum_p (u_p . grad (u_p . S) + (u_p . S)^2 / 2) / c_S      implicit score matching
+    L_con = D / P sum_p (u_p . S - u_p . grad T)^2 / c_S                    consistency of the heads
+    L_lik = (mean_q exp T(q) / c(q) - T) / D                 likelihood of a density not normalised
+    L     = mean_w (L_ism + L_con + L_lik) = L(0) + b . x + x . A x / 2
+
+(exp to second order in A). In expectation L_ism is half the squared error of the score, up to a constant
+(Hyvarinen, *JMLR* 6, 2005; along random directions Song et al., *UAI* 2019), and L_lik is least where exp T
+is the density. L_con lets each head learn from the other. By itself it has little to say, since heads that
+agree may both be wrong: it is left out of what is measured at held-out points.
+
+Derivatives are central differences of half-length h. Gradient steps are taken in coordinates in which A has a
+unit diagonal, and have the size 1 / its greatest eigenvalue there: no step raises the loss.
+
+Shapes: m points, P directions, Q draws, D dimensions; n entries of the map, (E + 1)(C + 1) of the score's
+part and then E + 1 of the log-density's.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from discoformer.inputs import Floats
+
+if TYPE_CHECKING:
+    from discoformer_training.readout import Read
+
+HALF_LENGTH = 0.02  # h, frame units
+DAMPING = 1e-3  # of the diagonal of A, relative to its mean, where it is small
+MOST_NATS = 20.0  # by which a log-density may rise at a draw: exp would overflow
+
+
+class Part(NamedTuple):
+    """What the losses are made of, at m points of one part of the context."""
+
+    weights: Floats  # (m,) w
+    along: Floats  # (P, m, n) derivative of u . S by x
+    own: Floats  # (P, m) u . S_0
+    mismatch: Floats  # (P, m, n) derivative of u . (S - grad T)
+    own_mismatch: Floats  # (P, m) u . (S_0 - grad T_0)
+    divergence: Floats  # (m, n) derivative of D / P sum_p u_p . grad (u_p . S)
+    log_density: Floats  # (m, n) derivative of T
+    drawn: Floats  # (Q, n) derivative of T at the draws
+    ratios: Floats  # (Q,) exp T_0 / c / Q there
+    dim: int  # D
+
+
+class Quadratic(NamedTuple):
+    """``b . x + x . A x / 2``."""
+
+    form: Floats  # (n, n) A
+    slope: Floats  # (n,) b
+
+    def without(self, other: "Quadratic") -> "Quadratic":
+        """The difference."""
+        return Quadratic(self.form - other.form, self.slope - other.slope)
+
+
+def probes(points: Floats, directions: Floats) -> Floats:
+    """The points (m, D), and before and behind them along directions (P, m, D): ((1 + 2 P) m, D)."""
+    steps = HALF_LENGTH * directions
+    return np.concatenate([points, *(points + steps), *(points - steps)])
+
+
+def make_part(
+    asked: "Read", drawn: "Read", weights: Floats, directions: Floats, log_proposal: Floats
+) -> Part:
+    """Puts together what the losses are made of.
+
+    Args:
+        asked: What is read at the ``probes`` of m points.
+        drawn: What is read at draws from the proposal.
+        weights: (m,).
+        directions: (P, m, D), orthonormal at each point.
+        log_proposal: (Q,) nats.
+    """
+    p, m, dim = directions.shape
+    own, ahead, behind = (_part_of(asked, m, which, p) for which in range(3))
+    features = [_along(read.scalars, read.vectors, directions) for read in (own, ahead, behind)]
+    zeros = np.zeros((*features[0].shape[:2], own.scalars.shape[-1]))
+    slope = _difference(ahead.scalars, behind.scalars) * dim**0.5
+    own_along = (own.score * directions).sum(-1)
+    return Part(
+        weights=weights,
+        along=np.concatenate([features[0], zeros], -1),
+        own=own_along,
+        mismatch=np.concatenate([features[0], -slope], -1),
+        own_mismatch=own_along - _difference(ahead.log_density, behind.log_density),
+        divergence=np.concatenate([dim / p * _difference(features[1], features[2]).sum(0), zeros[0]], -1),
+        log_density=_of_log_density(own.scalars[0], features[0].shape[-1], dim),
+        drawn=_of_log_density(drawn.scalars, features[0].shape[-1], dim),
+        ratios=np.exp(np.minimum(drawn.log_density - log_proposal, MOST_NATS)) / len(log_proposal),
+        dim=dim,
+    )
+
+
+def quadratic(part: Part, scale: float) -> Quadratic:
+    """The loss L of a part, times the sum of its weights; ``scale`` is c_S."""
+    w, share = part.weights, part.weights.sum()
+    rate = part.dim / len(part.own) / scale
+    form = _gram(part.along, w) + 2 * _gram(part.mismatch, w)
+    slope = np.tensordot(w * part.own, part.along, 2)
+    slope += 2 * np.tensordot(w * part.own_mismatch, part.mismatch, 2)
+    return Quadratic(
+        rate * form + share / part.dim * _gram(part.drawn, part.ratios),
+        rate * slope
+        + w @ part.divergence / scale
+        + (share * part.ratios @ part.drawn - w @ part.log_density) / part.dim,
+    )
+
+
+def descend(loss: Quadratic, steps: int, units: Floats, size: float) -> Floats:
+    """Gradient steps from 0: x (steps + 1, n).
+
+    Args:
+        loss: What is descended.
+        steps: How many.
+        units: (n,) of the coordinates in which they are taken, as ``units_of`` gives them.
+        size: Of a step, in these.
+    """
+    path = [np.zeros(len(units))]
+    for _ in range(steps):
+        path.append(path[-1] - size * units**2 * (loss.form @ path[-1] + loss.slope))
+    return np.array(path)
+
+
+def units_of(loss: Quadratic) -> tuple[Floats, float]:
+    """Units (n,) in which the form has a unit diagonal, and the size of a step there."""
+    diagonal = np.diag(loss.form)
+    units = 1 / np.sqrt(diagonal + DAMPING * diagonal.mean())
+    greatest = np.linalg.eigvalsh(loss.form * units[:, None] * units)[-1]
+    return units, 1 / float(greatest)
+
+
+def changes(part: Part, path: Floats, scale: float) -> Floats:
+    """By how much L_ism + L_lik differs from that at 0, for each x (steps, n) and point: (steps, m)."""
+    added = np.moveaxis(part.along @ path.T, -1, 0)  # (steps, P, m)
+    rate = part.dim / len(part.own) / scale
+    implicit = path @ part.divergence.T / scale + rate * (added * part.own + 0.5 * added**2).sum(1)
+    rise = np.minimum(path @ part.drawn.T, MOST_NATS)
+    integral = np.expm1(rise) @ part.ratios
+    return implicit + (integral[:, None] - path @ part.log_density.T) / part.dim
+
+
+def _part_of(read: "Read", m: int, which: int, p: int) -> "Read":
+    """What was read at the points (0), ahead (1) or behind (2) of them, (1 or P, m, ...)."""
+    rows = slice(0, m) if which == 0 else slice((1 + (which - 1) * p) * m, (1 + which * p) * m)
+    return type(read)(*(field[rows].reshape(-1, m, *field.shape[1:]) for field in read))
+
+
+def _along(scalars: Floats, vectors: Floats, directions: Floats) -> Floats:
+    """Derivative (P, m, (E + 1)(C + 1)) of u . S by the map."""
+    projected = (directions[..., None, :] @ vectors)[..., 0, :]  # (P, m, C + 1)
+    product = scalars[..., :, None] * projected[..., None, :]
+    return product.reshape(*product.shape[:2], -1)
+
+
+def _of_log_density(scalars: Floats, before: int, dim: int) -> Floats:
+    """Derivative (..., n) of T by the map, from scalars (..., E + 1)."""
+    return np.concatenate([np.zeros((len(scalars), before)), dim**0.5 * scalars], -1)
+
+
+def _difference(ahead: Floats, behind: Floats) -> Floats:
+    return (ahead - behind) / (2 * HALF_LENGTH)
+
+
+def _gram(rows: Floats, weights: Floats) -> Floats:
+    """Sum (n, n) of the squares of rows (..., m, n), weighted by (m,)."""
+    n = rows.shape[-1]
+    return (rows * weights[:, None]).reshape(-1, n).T @ rows.reshape(-1, n)

@@ -1,0 +1,103 @@
+"""The loss is the quadratic it is said to be, and its minimum the truth where that is within reach."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from discoformer.descent import Part, Quadratic, changes, descend, make_part, probes, quadratic, units_of
+from discoformer.inputs import Floats
+from discoformer_training.readout import Read
+
+SIGMA = 1.1  # of the truth, where the network believes in 1
+
+
+def believed(z: Floats) -> Read:
+    """A network that believes in a standard normal, with scalars (|z|^2 / 2, 1) and the vector z."""
+    half = 0.5 * np.square(z).sum(1)
+    log_density = -half - 0.5 * z.shape[1] * np.log(2 * np.pi)
+    return Read(log_density, -z, np.stack([half, np.ones(len(z))], 1), z[:, :, None])
+
+
+def part(rng: np.random.Generator, m: int, dim: int, directions: int, sigma: float = SIGMA) -> Part:
+    points = sigma * rng.normal(size=(m, dim))
+    u = np.linalg.qr(rng.normal(size=(m, dim, directions)))[0].transpose(2, 0, 1)
+    draws = 1.3 * rng.normal(size=(4 * m, dim))
+    log_c = -0.5 * np.square(draws / 1.3).sum(1) - dim * np.log(1.3 * np.sqrt(2 * np.pi))
+    return make_part(believed(probes(points, u)), believed(draws), np.full(m, 1 / m), u, log_c)
+
+
+@pytest.mark.parametrize(("dim", "directions"), [(1, 1), (3, 3), (3, 2)])
+def test_the_minimum_is_the_truth(rng: np.random.Generator, dim: int, directions: int) -> None:
+    found = quadratic(part(rng, 8000, dim, directions), float(dim))
+    x = np.linalg.solve(found.form + 1e-9 * np.eye(len(found.slope)), -found.slope)
+    z = rng.normal(size=(500, dim))
+    score = -z + x[0] * z * believed(z).scalars[:, :1] + x[1] * z
+    assert np.square(score + z / SIGMA**2).sum() < 0.1 * np.square(z / SIGMA**2 - z).sum()
+    slope_of_log_density = dim**0.5 * x[2] - 1  # times z
+    assert slope_of_log_density == pytest.approx(-(SIGMA**-2), abs=0.05)
+
+
+def test_changes_are_those_of_the_losses(rng: np.random.Generator) -> None:
+    """Without the consistency, the mean change is the quadratic, up to the third order of exp."""
+    one = part(rng, 300, 2, 2)
+    x = 1e-3 * rng.normal(size=(5, one.along.shape[-1]))
+    whole = quadratic(one, 2.0)
+    agreement = quadratic(
+        one._replace(
+            along=0 * one.along,
+            divergence=0 * one.divergence,
+            ratios=0 * one.ratios,
+            log_density=0 * one.log_density,
+        ),
+        2.0,
+    )
+    rest = whole.without(agreement)
+    expected = x @ rest.slope + 0.5 * np.einsum("tn,nk,tk->t", x, rest.form, x)
+    np.testing.assert_allclose(changes(one, x, 2.0) @ one.weights, expected, rtol=1e-3, atol=1e-9)
+
+
+def test_consistent_heads_have_no_mismatch(rng: np.random.Generator) -> None:
+    one = part(rng, 50, 3, 3)
+    np.testing.assert_allclose(one.own_mismatch, 0, atol=1e-10)
+    x = np.array([0, 0.7, 0.7 / 3**0.5, 0.2])  # S + 0.7 z, T + 0.7 |z|^2 / 2 + constant
+    np.testing.assert_allclose(one.mismatch @ x, 0, atol=1e-10)
+
+
+@settings(deadline=None, max_examples=25)
+@given(n=st.integers(1, 12), seed=st.integers(0, 1000))
+def test_no_step_raises_the_loss(n: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(n + 3, n)) * 10.0 ** rng.uniform(-3, 3, n)
+    loss = Quadratic(root.T @ root, rng.normal(size=n))
+    path = descend(loss, 30, *units_of(loss))
+    values = path @ loss.slope + 0.5 * np.einsum("tn,nk,tk->t", path, loss.form, path)
+    assert np.all(np.diff(values) <= 1e-9 * np.abs(values).max())
+    assert values[0] == 0
+
+
+def test_the_map_is_linear_in_the_network(rng: np.random.Generator) -> None:
+    """A change of the parameters changes the network's answers as the features say."""
+    import torch
+
+    import discoformer
+    from discoformer.adaptation import moved, network_of_graphs, weights_of
+    from discoformer_training.readout import read
+
+    torch.manual_seed(0)
+    estimate: Any = discoformer.load(device="cpu", threads=1).estimate(rng.gamma(2, size=(60, 3)))
+    graphs, encoded = estimate.model.graphs, SimpleNamespace(arrays=estimate._encoded.arrays)
+    at = rng.normal(size=(15, 3))
+    before = read(network_of_graphs(graphs), encoded.arrays, at)
+    n, channels = before.scalars.shape[1], before.vectors.shape[2]
+    x = 0.01 * rng.normal(size=n * (channels + 1))
+    after = read(network_of_graphs(graphs.with_weights(moved(weights_of(graphs), x))), encoded.arrays, at)
+    theta, eta = x[: n * channels].reshape(n, channels), x[n * channels :]
+    added = np.einsum("ij,jc,idc->id", before.scalars, theta, before.vectors)
+    np.testing.assert_allclose(after.score, before.score + added, atol=2e-4)
+    np.testing.assert_allclose(
+        after.log_density, before.log_density + 3**0.5 * before.scalars @ eta, atol=2e-4
+    )

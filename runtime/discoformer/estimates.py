@@ -9,8 +9,9 @@ Queries never see each other, so they are answered in chunks, and memory does no
 
 import os
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -25,6 +26,9 @@ from discoformer.saved import Saved, save_estimate
 
 if TYPE_CHECKING:
     from discoformer.model import Model
+    from discoformer.sd_kde import SdKde
+
+Method: TypeAlias = Literal["network", "sd_kde"]
 
 _FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
 
@@ -95,34 +99,37 @@ class Estimate:
         weights = np.exp(arrays["log_weights"][0].astype(float))
         return Context(points, weights / weights.sum())
 
-    def log_density(self, Y: Any) -> Any:
+    def log_density(self, Y: Any, method: Method = "network") -> Any:
         """Log-density at the queries, in nats.
 
         Args:
             Y: Array-like or data frame (M, D), data units.
+            method: ``"network"``, or ``"sd_kde"`` for kernels at the points of ``context`` moved by their
+                scores: less accurate, but the density integrates to 1 by construction (see ``sd_kde``).
 
         Returns:
             Array or series (M,).
 
         Raises:
-            InputError: Y is no matrix of finite numbers with the context's columns.
+            InputError: Y is no matrix of finite numbers with the context's columns, or no such method.
         """
-        return like(Y, "log_density", self._answer(Y)[0])
+        return like(Y, "log_density", self._log_density(Y, method))
 
-    def density(self, Y: Any) -> Any:
+    def density(self, Y: Any, method: Method = "network") -> Any:
         """Density at the queries, in 1 / data units to the power D; inf where the float width cannot hold it.
 
         Args:
             Y: Array-like or data frame (M, D), data units.
+            method: As in ``log_density``.
 
         Returns:
             Array or series (M,).
 
         Raises:
-            InputError: Y is no matrix of finite numbers with the context's columns.
+            InputError: Y is no matrix of finite numbers with the context's columns, or no such method.
         """
         with np.errstate(over="ignore", under="ignore"):
-            return like(Y, "density", np.exp(self._answer(Y)[0]))
+            return like(Y, "density", np.exp(self._log_density(Y, method)))
 
     def score(self, Y: Any) -> Any:
         """Score at the queries: the gradient of the log-density with respect to the query, in 1 / data units.
@@ -173,6 +180,21 @@ class Estimate:
         arrays = self._encoded.arrays
         components = Components(*(arrays[f"component_{name}"].astype(float) for name in Components._fields))
         return normalization_of(self._log_density_in_frame, components, samples, seed)
+
+    def _log_density(self, Y: Any, method: Method) -> AnyFloats:
+        if method == "network":
+            return self._answer(Y)[0]
+        if method != "sd_kde":
+            raise InputError(f"method must be 'network' or 'sd_kde', got {method!r}")
+        queries = read_matrix("Y", Y)
+        self._check_columns(queries)
+        return self._sd_kde.log_density(queries.values).astype(queries.width)
+
+    @cached_property
+    def _sd_kde(self) -> "SdKde":
+        from discoformer.sd_kde import sd_kde
+
+        return sd_kde(self)
 
     def _log_density_in_frame(self, z: Floats) -> Floats:
         parts = self._graphs.chunks(len(z), self._encoded)

@@ -177,9 +177,13 @@ class Estimate:
         Raises:
             InputError: ``samples`` is no whole number of 2 or more, ``seed`` none of 0 or more.
         """
+        return normalization_of(self._log_density_in_frame, self.components, samples, seed)
+
+    @property
+    def components(self) -> Components:
+        """The mixture of Student-t distributions, in the frame, that the network refines."""
         arrays = self._encoded.arrays
-        components = Components(*(arrays[f"component_{name}"].astype(float) for name in Components._fields))
-        return normalization_of(self._log_density_in_frame, components, samples, seed)
+        return Components(*(arrays[f"component_{name}"].astype(float) for name in Components._fields))
 
     def _log_density(self, Y: Any, method: Method) -> AnyFloats:
         if method == "network":

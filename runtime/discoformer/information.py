@@ -44,10 +44,10 @@ import numpy as np
 
 from discoformer.errors import InputError
 from discoformer.estimates import Estimate
-from discoformer.inputs import Floats, Matrix, read_matrix
+from discoformer.folds import FOLDS, deal, read_rows
+from discoformer.inputs import Floats, Matrix
 from discoformer.model import Model, default_model
 
-FOLDS = 5
 STEP = 0.02  # of central differences, in the frame
 DIRECTIONS = 2**10  # rows times directions of the divergence, at most; one direction at least
 
@@ -104,7 +104,7 @@ def entropy(X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int
         InputError: X is no matrix of finite numbers, has too few rows, or an option is malformed.
         DegenerateDataError: X has a constant column, or collinear columns.
     """
-    rows = _read("X", X, folds, seed)
+    rows = read_rows("X", X, folds)
     crossed = _cross(model or default_model(), rows.values, log_rule, folds, seed)
     return _summary(*(-values for values in crossed))
 
@@ -141,7 +141,7 @@ def fisher(X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int 
         InputError: As in ``entropy``.
         DegenerateDataError: As in ``entropy``.
     """
-    rows = _read("X", X, folds, seed)
+    rows = read_rows("X", X, folds)
     return _summary(*_cross(model or default_model(), rows.values, score_rule(seed), folds, seed))
 
 
@@ -180,7 +180,7 @@ def mutual_information(
         InputError: As in ``entropy``, or X and Y differ in their number of rows.
         DegenerateDataError: X and Y together have a constant column, or collinear columns.
     """
-    x, y = _read("X", X, folds, seed).values, _read("Y", Y, folds, seed).values
+    x, y = read_rows("X", X, folds).values, read_rows("Y", Y, folds).values
     if len(x) != len(y):
         raise InputError(f"X and Y must have as many rows, drawn in pairs, got {len(x)} and {len(y)}")
     model = model or default_model()
@@ -223,11 +223,11 @@ def divergence(p: Estimate, points: Floats, seed: int = 0) -> Floats:
 
 def _between(X: Any, Y: Any, rule: Rule, model: Model | None, folds: int, seed: int) -> Information:
     """The mean over rows of X of what a rule says by estimates of X, less by estimates of Y."""
-    first, second = _read("X", X, folds, seed), _read("Y", Y, folds, seed)
+    first, second = read_rows("X", X, folds), read_rows("Y", Y, folds)
     _check_alike(first, second)
     model = model or default_model()
     mine = _cross(model, first.values, rule, folds, seed)
-    fold = _deal(len(second.values), folds, seed)
+    fold = deal(len(second.values), folds, seed)
     others = model.estimate_batch([second.values[fold != k] for k in range(folds)])
     theirs = np.array([rule(p, first.values) for p in others])  # (K, N)
     means = theirs.mean(axis=1)
@@ -237,17 +237,12 @@ def _between(X: Any, Y: Any, rule: Rule, model: Model | None, folds: int, seed: 
 
 def _cross(model: Model, points: Floats, rule: Rule, folds: int, seed: int) -> _Crossed:
     """Asks each row once of an estimate that has not seen it, and once of one that has."""
-    fold = _deal(len(points), folds, seed)
+    fold = deal(len(points), folds, seed)
     crossed = _Crossed(np.empty(len(points)), np.empty(len(points)))
     for k, p in enumerate(model.estimate_batch([points[fold != k] for k in range(folds)])):
         for values, rows in zip(crossed, (fold == k, fold == (k + 1) % folds), strict=True):
             values[rows] = rule(p, points[rows])
     return crossed
-
-
-def _deal(rows: int, folds: int, seed: int) -> Any:
-    """Deals rows into folds of like size: the fold (rows,) of each."""
-    return np.random.default_rng(seed).permutation(rows) % folds
 
 
 def _summary(held_out: Floats, in_sample: Floats, other_variance: float = 0.0) -> Information:
@@ -259,18 +254,6 @@ def _summary(held_out: Floats, in_sample: Floats, other_variance: float = 0.0) -
         float(held_out.mean()),
         float(in_sample.mean()),
     )
-
-
-def _read(name: str, data: Any, folds: int, seed: int) -> Matrix:
-    for option, value, least in (("folds", folds, 2), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise InputError(f"{option} must be a whole number, {least} or more, got {value!r}")
-    matrix = read_matrix(name, data)
-    if len(matrix.values) < 2 * folds:
-        raise InputError(
-            f"{name} must have 2 rows or more for each of the {folds} folds, got {len(matrix.values)} rows"
-        )
-    return matrix
 
 
 def _check_alike(first: Matrix, second: Matrix) -> None:

@@ -73,6 +73,17 @@ def read_weights(weights: Any, rows: int) -> Floats:
     return array
 
 
+def whole_number(name: str, value: Any, least: int) -> int:
+    """Reads a whole number of ``least`` or more.
+
+    Raises:
+        InputError: It is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise InputError(f"{name} must be a whole number, {least} or more, got {value!r}")
+    return int(value)
+
+
 def column_names(data: Any) -> tuple[str, ...] | None:
     """The column names of a data frame or an Arrow table, if it has names that are all strings."""
     for attribute in ("column_names", "columns"):

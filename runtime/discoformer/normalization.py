@@ -19,8 +19,7 @@ import numpy as np
 
 from discoformer.arrays import log_diagonal, log_gamma
 from discoformer.components import Components, evaluate
-from discoformer.errors import InputError
-from discoformer.inputs import Floats
+from discoformer.inputs import Floats, whole_number
 
 WIDE_SHARE = 0.3  # of the proposal
 WIDE_FREEDOM = 8.0  # its degrees of freedom, at most
@@ -50,12 +49,10 @@ def normalization_of(
     Raises:
         InputError: ``samples`` or ``seed`` is no whole number, or too low.
     """
-    for name, value, least in (("samples", samples, 2), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise InputError(f"{name} must be a whole number, {least} or more, got {value!r}")
+    count, rng = whole_number("samples", samples, 2), np.random.default_rng(whole_number("seed", seed, 0))
     proposal = broadened(components)
-    points = draw(proposal, int(samples), np.random.default_rng(seed))
-    log_weights = log_density(points) - _log_density(proposal, points)
+    points = draw(proposal, count, rng)
+    log_weights = log_density(points) - mixture_log_density(proposal, points)
     greatest = float(log_weights.max())
     weights = np.exp(log_weights - greatest)
     mean, square = float(weights.mean()), float(np.square(weights).mean())
@@ -99,8 +96,8 @@ def _log_peak(factors: Floats, freedom: Floats) -> Floats:
     return peak - 0.5 * dim * np.log(math.pi * freedom)
 
 
-def _log_density(components: Components, points: Floats) -> Floats:
-    """Log-density (n,) of the mixture of one data set."""
+def mixture_log_density(components: Components, points: Floats) -> Floats:
+    """Log-density (n,) of the mixture of one data set, at points (n, D)."""
     rows = max(1, _CHUNK // components.means.size)
     parts = (points[None, start : start + rows] for start in range(0, len(points), rows))
     return np.concatenate([evaluate(components, part).log_density[0] for part in parts])

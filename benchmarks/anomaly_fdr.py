@@ -10,9 +10,9 @@ forest and the local outlier factor, which have no rate to control and are told 
 **Why**: on rows of a correlated mixture in which one column was moved, how often that column is blamed most.
 
 Mixtures: three Gaussians, mapped by a random affine map of condition about 5; an anomaly has one column moved
-by 3 to 6 of its spreads, in the last table also of those that the other columns leave open, ``(E s_j^2)^(-1/2)``
-with the exact score. breast_cancer: benign rows, malignant ones as anomalies; digits: ten principal components,
-zeros against the rest (noise as in ``data_sets``), of both three in ten.
+by 3 to 6 of its spreads, in the last table also of those that the other columns leave open,
+``(E s_j^2)^(-1/2)`` with the exact score. breast_cancer: benign rows, malignant ones as anomalies; digits:
+ten principal components, zeros against the rest (noise as in ``data_sets``), of both three in ten.
 
     python benchmarks/anomaly_fdr.py --out docs/anomalies
 """
@@ -251,8 +251,8 @@ def report(model: discoformer.Model, results: Sequence[Result], said: str) -> st
     about, seeds = model.metadata, 1 + max(r.seed for r in results)
     tables = "\n\n".join(table(results, setting) for setting in SETTINGS)
     return f"""\
-Model `{about.name}` {about.version}; in per cent, mean of {seeds} seeds from 0 on ± its standard error. In the
-first two tables: share of false ones among those found (asked for: {FDR:.0%} at most) / share of the
+Model `{about.name}` {about.version}; in per cent, mean of {seeds} seeds from 0 on ± its standard error. In
+the first two tables: share of false ones among those found (asked for: {FDR:.0%} at most) / share of the
 anomalies that are found; where there are none, share of runs that find any. In the last: how often the column
 that was moved is blamed most.
 

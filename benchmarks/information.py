@@ -338,7 +338,7 @@ def measure(
 
 
 def table(results: Sequence[Result]) -> str:
-    """Markdown: for each quantity a table of root mean squared errors, their standard errors, and coverage."""
+    """Markdown: for each quantity a table of errors, and of what ours says of itself."""
     parts = []
     for name in dict.fromkeys(r.quantity for r in results):
         here = [r for r in results if r.quantity == name]
@@ -383,9 +383,9 @@ def report(model: discoformer.Model, results: Sequence[Result], seed: int, said:
     about, draws, n = model.metadata, 1 + max(r.draw for r in results), results[0].n
     return f"""\
 Model `{about.name}` {about.version}, N = {n} rows in D columns, {FOLDS} folds: root mean squared error over
-{draws} draws ± its standard error, and the mean error (in brackets); in nats, for Fisher informations relative to
-the truth. Seed {seed}. *Value* is the mean of the held-out and the in-sample figure; what it *says of itself*
-is its mean standard error.
+{draws} draws ± its standard error, and the mean error (in brackets); in nats, for Fisher informations
+relative to the truth. Seed {seed}. *Value* is the mean of the held-out and the in-sample figure; what it
+*says of itself* is its mean standard error.
 
 {table(results)}
 

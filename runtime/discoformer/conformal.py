@@ -47,6 +47,7 @@ from discoformer.folds import FOLDS, deal, read_rows
 from discoformer.inputs import Floats, read_matrix
 from discoformer.model import Model, default_model
 from discoformer.normalization import broadened, draw, mixture_log_density
+from discoformer.tables import Table
 
 Method: TypeAlias = Literal["cross", "split"]
 Say: TypeAlias = Callable[[str], None]
@@ -101,9 +102,10 @@ class Reference:
         fold = deal(len(rows.values), folds if method == "cross" else 2, seed)
         held = range(folds) if method == "cross" else [0]
         self.estimate = model.estimate(X)
-        self._folds = model.estimate_batch([rows.values[fold != k] for k in held])
+        self._folds = model.estimate_batch([Table(rows.values[fold != k], rows.columns) for k in held])
         self._calibration = [
-            np.sort(p.log_density(rows.values[fold == k])) for k, p in zip(held, self._folds, strict=True)
+            np.sort(np.asarray(p.log_density(rows.values[fold == k])))
+            for k, p in zip(held, self._folds, strict=True)
         ]
 
     def p_values(self, Y: Any) -> Floats:

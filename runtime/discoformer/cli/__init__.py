@@ -2,6 +2,8 @@
 
 import click
 
+from discoformer.cli.anomalies import anomalies
+from discoformer.cli.entropy import entropy
 from discoformer.cli.estimate import estimate
 from discoformer.cli.tools import bench, doctor, play
 
@@ -12,5 +14,5 @@ def main() -> None:
     """Density and score of the distribution behind a sample."""
 
 
-for _command in (estimate, bench, doctor, play):
+for _command in (estimate, anomalies, entropy, bench, doctor, play):
     main.add_command(_command)

@@ -111,7 +111,8 @@ def cost(model: discoformer.Model, seed: int) -> str:
     lay, answer = np.diff(seconds)
     return (
         f"N = {n:,}, D = {dim}, CPU time of one thread: {lay:.1f} s to lay the {len(kernels.centers):,} "
-        f"kernels (scores and bandwidth), {answer:.1f} s to answer {n:,} queries, {peak:.0f} MiB of arrays at most."
+        f"kernels (scores and bandwidth), {answer:.1f} s to answer {n:,} queries; {peak:.0f} MiB of arrays "
+        "at most."
     )
 
 

@@ -19,9 +19,9 @@ and control is only as good as that::
 
     p(x_i) = P(T_k(z) <= T_k(x_i)), z drawn from estimates that have not seen x_i
 
-by importance sampling. Rows found are left out, the rest estimated again, until no more are found, so that
-anomalies do not hide each other; a first round leaves out twice as readily as asked. A clump of anomalies is
-a mode: it is not found.
+by importance sampling. So that anomalies do not hide each other, the tenth of the rows that is least dense is
+left out at first; then the rows found are, and the rest is estimated again, until they stay the same. A clump
+of anomalies is a mode: it is not found.
 
 **Which of M rows.** Benjamini and Hochberg (*JRSS B* 57, 1995): with sorted p-values ``p_(j)``, all up to the
 greatest j with ``p_(j) <= fdr j / M``: the mean share of false ones among those found is at most ``fdr``.
@@ -53,7 +53,8 @@ Method: TypeAlias = Literal["cross", "split"]
 Say: TypeAlias = Callable[[str], None]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
-ROUNDS = 5  # of leaving out what was found in a sample, at most
+ROUNDS = 6  # of leaving out what was found in a sample, at most
+SUSPECT = 0.1  # share of a sample, the least dense, that is left out before anything is found
 FEWEST_DRAWS, MOST_DRAWS = 2**12, 2**16  # from the estimates that a sample is held against
 
 
@@ -117,10 +118,11 @@ class Reference:
         Raises:
             InputError: Y is no matrix of finite numbers with the columns of X.
         """
-        below = 0
+        below = np.zeros(len(read_matrix("Y", Y).values))
         for p, calibration in zip(self._folds, self._calibration, strict=True):
-            below = below + np.searchsorted(calibration, np.asarray(p.log_density(Y), float), side="right")
-        return (1 + below) / (1 + sum(map(len, self._calibration)))
+            below += np.searchsorted(calibration, np.asarray(p.log_density(Y), float), side="right")
+        found: Floats = (1 + below) / (1 + sum(map(len, self._calibration)))
+        return found
 
     def find(self, Y: Any, fdr: float = 0.1) -> Anomalies:
         """Finds the anomalies among rows.
@@ -163,16 +165,19 @@ def find_anomalies(
     benjamini_hochberg(np.ones(1), fdr)  # checks it
     rows, model = read_rows("X", X, folds).values, model or default_model()
     fold, found = deal(len(rows), folds, seed), np.zeros(len(rows), bool)
+    draws = int(np.clip(len(rows) / fdr, FEWEST_DRAWS, MOST_DRAWS))
     for turn in range(ROUNDS):
         say(f"round {turn + 1}: {found.sum()} of {len(rows)} rows left out")
         fits = model.estimate_batch([rows[(fold != k) & ~found] for k in range(folds)])
         log_density, push = np.empty(len(rows)), np.empty(rows.shape)
         for k, p in enumerate(fits):
             log_density[fold == k], push[fold == k] = _explained(p, rows[fold == k])
-        draws = int(np.clip(len(rows) / fdr, FEWEST_DRAWS, MOST_DRAWS))
+        if turn == 0:
+            found = log_density < np.quantile(log_density, SUSPECT)
+            continue
         p_values = mass_below(fits, log_density, draws, seed)
-        before, found = found, benjamini_hochberg(p_values, fdr if turn else min(0.5, 2 * fdr))
-        if turn and (before == found).all():
+        before, found = found, benjamini_hochberg(p_values, fdr)
+        if (before == found).all():
             break
     return Anomalies(p_values, found, log_density, push)
 

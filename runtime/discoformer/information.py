@@ -108,7 +108,7 @@ def entropy(X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int
     """
     rows = read_rows("X", X, folds)
     crossed = _cross(model or default_model(), rows.values, log_rule, folds, seed)
-    return _summary(*(-values for values in crossed))
+    return _summary(-crossed.held_out, -crossed.in_sample)
 
 
 def kl(X: Any, Y: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0) -> Information:
@@ -187,7 +187,10 @@ def mutual_information(
         raise InputError(f"X and Y must have as many rows, drawn in pairs, got {len(x)} and {len(y)}")
     model = model or default_model()
     joint, first, second = (_cross(model, z, log_rule, folds, seed) for z in (np.hstack([x, y]), x, y))
-    return _summary(*(xy - x - y for xy, x, y in zip(joint, first, second, strict=True)))
+    return _summary(
+        joint.held_out - first.held_out - second.held_out,
+        joint.in_sample - first.in_sample - second.in_sample,
+    )
 
 
 def log_rule(p: Estimate, points: Floats) -> Floats:
@@ -234,7 +237,8 @@ def _between(X: Any, Y: Any, rule: Rule, model: Model | None, folds: int, seed: 
     theirs = np.array([rule(p, first.values) for p in others])  # (K, N)
     means = theirs.mean(axis=1)
     spread = (folds - 1) / folds * float(np.square(means - means.mean()).sum())
-    return _summary(*(values - theirs.mean(axis=0) for values in mine), spread)
+    other = theirs.mean(axis=0)
+    return _summary(mine.held_out - other, mine.in_sample - other, spread)
 
 
 def _cross(model: Model, points: Floats, rule: Rule, folds: int, seed: int) -> _Crossed:

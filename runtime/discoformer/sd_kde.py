@@ -83,7 +83,7 @@ def sd_kde(estimate: "Estimate", bandwidth: float | None = None) -> SdKde:
     points, weights = estimate.context
     size = min(1 / float(weights @ weights), estimate.diagnostics.effective_size)
     score = np.linalg.solve(estimate.frame.linear, np.asarray(estimate.score(points)).T).T  # in the frame
-    axes = np.linalg.cholesky(_information(score, weights, size))
+    axes = np.asarray(np.linalg.cholesky(_information(score, weights, size)), float)
     u = estimate.frame.to_frame(points) @ axes
     pull = np.linalg.solve(axes, score.T).T  # the score in these coordinates
     if bandwidth is None:

@@ -80,9 +80,9 @@ def anomalies(
     """Rows of low density: which, how surely, and because of which columns.
 
     With --query, DATA is a clean sample, and new rows are held against it: their p-values are conformal,
-    which assumes nothing of the distribution. Without, DATA may hold anomalies itself: each row is held against the
-    density estimated from others, and control is as good as that estimate. Both are CSV, NPY or Parquet
-    files, or - for CSV on stdin, and are held in memory.
+    which assumes nothing of the distribution. Without, DATA may hold anomalies itself: each row is held
+    against the density estimated from others, and control is as good as that estimate. Both are CSV, NPY or
+    Parquet files, or - for CSV on stdin, and are held in memory.
 
     The output, on stdout or in --out, has one row for each row judged, in their order: its columns, then
     p_value, anomaly (1 or 0), log_density (nats), and for each column push_COLUMN, its share in what is

@@ -10,6 +10,7 @@ density ``f`` and queries ``Y (M, D)``, by a transformer trained once, on many d
 
 from typing import Any as _Any
 
+from discoformer.conformal import Anomalies, Reference
 from discoformer.errors import (
     DegenerateDataError,
     DeviceError,
@@ -22,11 +23,14 @@ from discoformer.errors import (
     RangeWarning,
 )
 from discoformer.estimates import Context, Diagnostics, Estimate
+from discoformer.information import Information
 from discoformer.metadata import Metadata
 from discoformer.model import Model, estimate, load, load_estimate
 from discoformer.normalization import Normalization
+from discoformer.sd_kde import SdKde
 
 __all__ = [
+    "Anomalies",
     "Context",
     "DegenerateDataError",
     "DeviceError",
@@ -34,6 +38,7 @@ __all__ = [
     "Diagnostics",
     "DiscoformerError",
     "Estimate",
+    "Information",
     "InputError",
     "Metadata",
     "MissingExtraError",
@@ -42,6 +47,8 @@ __all__ = [
     "ModelNotFoundError",
     "Normalization",
     "RangeWarning",
+    "Reference",
+    "SdKde",
     "__version__",
     "estimate",
     "load",

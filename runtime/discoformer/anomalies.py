@@ -124,7 +124,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     def p_values(self, X: Any) -> Floats:
         """Cross-conformal p-values (M,), for new rows and a clean sample; see ``conformal``.
 
-        The first call takes five more encodings. Arguments and errors are those of ``score_samples``.
+        The first call takes six encodings. Arguments and errors are those of ``score_samples``.
         """
         X = self._check(X)
         return self._reference.p_values(X)

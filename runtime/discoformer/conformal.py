@@ -34,7 +34,6 @@ Shapes: N rows, M queries, D columns, K folds.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -47,10 +46,10 @@ from discoformer.folds import FOLDS, deal, read_rows
 from discoformer.inputs import Floats, read_matrix
 from discoformer.model import Model, default_model
 from discoformer.normalization import broadened, draw, mixture_log_density
+from discoformer.samples import Say, say_nothing
 from discoformer.tables import Table
 
 Method: TypeAlias = Literal["cross", "split"]
-Say: TypeAlias = Callable[[str], None]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
 ROUNDS = 6  # of leaving out what was found in a sample, at most
@@ -146,7 +145,7 @@ def find_anomalies(
     model: Model | None = None,
     folds: int = FOLDS,
     seed: int = 0,
-    say: Say = lambda stage: None,
+    say: Say = say_nothing,
 ) -> Anomalies:
     """Finds the anomalies in a sample that may hold some; of new rows, ask ``Reference``.
 
@@ -154,7 +153,7 @@ def find_anomalies(
         X: Array-like (N, D), data units.
         fdr: False discovery rate aimed at.
         model: What estimates densities; the default model, if None.
-        folds: Into how many the rows are dealt; each takes an encoding, in each of up to 5 rounds.
+        folds: Into how many the rows are dealt; each takes an encoding, in each of up to 6 rounds.
         seed: Of the deal and of the draws.
         say: Called with a few words at the start of each round.
 

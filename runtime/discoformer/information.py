@@ -64,7 +64,7 @@ class Information:
         value: The estimate; nats, or 1 / data units^2 for Fisher information.
         standard_error: Of ``value``, from the spread of rows and folds; it knows nothing of a bias.
         held_out: The same from estimates that have not seen the rows they are asked.
-        in_sample: The same from estimates that have. The truth is more likely between the two than outside.
+        in_sample: The same from estimates that have.
     """
 
     value: float

@@ -12,7 +12,7 @@ estimated without fold k (cross-conformal: Vovk, *Annals of Mathematics and Arti
 With ``method="split"`` one half of X is read and the other calibrates: the same formula with that half alone.
 Split p-values are super-uniform where y comes from f, and the procedure below keeps its promise with them
 exactly (Bates, Candes, Lei, Romano and Sesia, *Annals of Statistics* 51, 2023); the cross-conformal ones use
-every row twice, find more, and are measured to keep it too (benchmarks/anomaly_fdr).
+every row twice, find more in small samples, and are measured to keep it too (benchmarks/anomaly_fdr).
 
 **A sample against itself.** Then ranks say nothing: p-values come from the estimate's own density instead,
 and control is only as good as that::

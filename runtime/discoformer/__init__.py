@@ -12,6 +12,7 @@ from typing import Any as _Any
 
 from discoformer.adaptation import Adaptation
 from discoformer.conditionals import Conditional
+from discoformer.conformal import Anomalies, Reference
 from discoformer.diagnosis import Diagnosis
 from discoformer.errors import (
     DegenerateDataError,
@@ -26,6 +27,7 @@ from discoformer.errors import (
 )
 from discoformer.estimates import Context, Diagnostics, Estimate
 from discoformer.findings import Finding
+from discoformer.information import Information
 from discoformer.metadata import Metadata
 from discoformer.model import Model, estimate, load, load_estimate
 from discoformer.modes import Modes
@@ -33,9 +35,11 @@ from discoformer.normalization import Normalization
 from discoformer.particles import Particles
 from discoformer.posterior import Posterior
 from discoformer.sampling import Sampling
+from discoformer.sd_kde import SdKde
 
 __all__ = [
     "Adaptation",
+    "Anomalies",
     "Conditional",
     "Context",
     "DegenerateDataError",
@@ -46,6 +50,7 @@ __all__ = [
     "DiscoformerError",
     "Estimate",
     "Finding",
+    "Information",
     "InputError",
     "Metadata",
     "MissingExtraError",
@@ -57,7 +62,9 @@ __all__ = [
     "Particles",
     "Posterior",
     "RangeWarning",
+    "Reference",
     "Sampling",
+    "SdKde",
     "__version__",
     "estimate",
     "load",

@@ -10,8 +10,9 @@ Queries never see each other, so they are answered in chunks, and memory does no
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from discoformer.diagnosis import Diagnosis
     from discoformer.model import Model
     from discoformer.modes import Modes
-    from discoformer.sampling import Method
+    from discoformer.sampling import Method as SamplingMethod
+    from discoformer.sd_kde import SdKde
+
+Method: TypeAlias = Literal["network", "normalized", "sd_kde"]
 
 _FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
 
@@ -111,34 +115,38 @@ class Estimate:
         arrays = self._encoded.arrays
         return Components(*(arrays[f"component_{name}"].astype(float) for name in Components._fields))
 
-    def log_density(self, Y: Any) -> Any:
+    def log_density(self, Y: Any, method: Method = "network") -> Any:
         """Log-density at the queries, in nats.
 
         Args:
             Y: Array-like or data frame (M, D), data units.
+            method: ``"network"``; ``"normalized"`` for that less the log of its integral, which
+                ``normalization`` finds; or ``"sd_kde"`` for kernels at the points of ``context`` moved by their scores, less
+                accurate, but the density integrates to 1 by construction (see ``sd_kde``).
 
         Returns:
             Array or series (M,).
 
         Raises:
-            InputError: Y is no matrix of finite numbers with the context's columns.
+            InputError: Y is no matrix of finite numbers with the context's columns, or no such method.
         """
-        return like(Y, "log_density", self._answer(Y)[0])
+        return like(Y, "log_density", self._log_density(Y, method))
 
-    def density(self, Y: Any) -> Any:
+    def density(self, Y: Any, method: Method = "network") -> Any:
         """Density at the queries, in 1 / data units to the power D; inf where the float width cannot hold it.
 
         Args:
             Y: Array-like or data frame (M, D), data units.
+            method: As in ``log_density``.
 
         Returns:
             Array or series (M,).
 
         Raises:
-            InputError: Y is no matrix of finite numbers with the context's columns.
+            InputError: Y is no matrix of finite numbers with the context's columns, or no such method.
         """
         with np.errstate(over="ignore", under="ignore"):
-            return like(Y, "density", np.exp(self._answer(Y)[0]))
+            return like(Y, "density", np.exp(self._log_density(Y, method)))
 
     def score(self, Y: Any) -> Any:
         """Score at the queries: the gradient of the log-density with respect to the query, in 1 / data units.
@@ -188,7 +196,7 @@ class Estimate:
         """
         return normalization_of(lambda z: self.answer_in_frame(z)[0], self.components, samples, seed)
 
-    def sample(self, n: int, method: "Method" = "langevin", seed: int = 0, steps: int = 16) -> Floats:
+    def sample(self, n: int, method: "SamplingMethod" = "langevin", seed: int = 0, steps: int = 16) -> Floats:
         """Draws new points from the estimated density.
 
         By Langevin chains with Metropolis correction, which is exact in the limit of many steps, or by
@@ -383,6 +391,27 @@ class Estimate:
         queries = read_matrix("Y", Y)
         self.check_columns(queries)
         return self._to_frame(queries.values, 0), queries
+
+    def _log_density(self, Y: Any, method: Method) -> AnyFloats:
+        if method == "network":
+            return self._answer(Y)[0]
+        if method == "normalized":
+            return self._answer(Y)[0] - self._log_integral
+        if method != "sd_kde":
+            raise InputError(f"method must be 'network', 'normalized' or 'sd_kde', got {method!r}")
+        queries = read_matrix("Y", Y)
+        self.check_columns(queries)
+        return self._sd_kde.log_density(queries.values).astype(queries.width)
+
+    @cached_property
+    def _log_integral(self) -> float:
+        return self.normalization().log_integral
+
+    @cached_property
+    def _sd_kde(self) -> "SdKde":
+        from discoformer.sd_kde import sd_kde
+
+        return sd_kde(self)
 
     def _answer(self, Y: Any) -> tuple[AnyFloats, AnyFloats]:
         queries = read_matrix("Y", Y)

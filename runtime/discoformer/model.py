@@ -85,7 +85,7 @@ def estimate(
         sample = read_sample(X, weights, effective_size)
         return sample, components_of([sample])
 
-    (sample, components), model = both(look, _default_model)  # which takes a while the first time
+    (sample, components), model = both(look, default_model)  # which takes a while the first time
     model._warn_of_range([sample])
     return model._encode([sample], components, landmarks)[0]
 
@@ -108,7 +108,7 @@ def load_estimate(path: str | os.PathLike[str], model: "Model | None" = None) ->
     """
     saved = read_estimate(Path(path))
     if model is None:
-        model = _default_model() if saved.model == DEFAULT_NAME else load(saved.model)
+        model = default_model() if saved.model == DEFAULT_NAME else load(saved.model)
     if model.graphs.sha256 != saved.sha256:
         raise ModelError(
             f"{path} was made by the model {saved.model!r} {saved.version} (SHA-256 of its files "
@@ -280,7 +280,8 @@ class Model:
 
 
 @cache
-def _default_model() -> Model:
+def default_model() -> Model:
+    """The default model, loaded once and kept."""
     return load()
 
 

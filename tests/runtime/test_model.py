@@ -114,14 +114,14 @@ def test_the_default_model_is_loaded_once(
 ) -> None:
     calls = []
     monkeypatch.setattr(model_module, "load", lambda: calls.append(1) or gaussian)
-    model_module._default_model.cache_clear()
+    model_module.default_model.cache_clear()
     x, w = rng.normal(size=(60, 2)), rng.random(60)
     for arguments in ((x,), (x, w), (x, w, 30.0, 20)):
         ours, theirs = discoformer.estimate(*arguments), gaussian.estimate(*arguments)
         assert ours.diagnostics == theirs.diagnostics
         np.testing.assert_array_equal(ours.score(x), theirs.score(x))
     assert len(calls) == 1
-    model_module._default_model.cache_clear()
+    model_module.default_model.cache_clear()
 
 
 def test_estimating_with_the_default_model_fails_as_with_any(rng: np.random.Generator) -> None:

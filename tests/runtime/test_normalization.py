@@ -96,6 +96,18 @@ def test_the_integral_of_the_released_model_is_that_of_a_grid(rng: np.random.Gen
     assert found.standard_error < 0.02
 
 
+def test_the_normalized_density_has_integral_one(rng: np.random.Generator) -> None:
+    p = discoformer.load("gmm", device="cpu", threads=1).estimate(rng.exponential(size=(300, 1)))
+    grid = np.linspace(-20, 60, 8001)[:, None]
+    integral = p.density(grid, method="normalized").sum() * 0.01
+    assert integral == pytest.approx(1, abs=4 * p.normalization().standard_error + 1e-3)
+    log_density, y = p.log_density(grid[:9].astype(np.float32), method="normalized"), grid[:9]
+    assert log_density.dtype == np.float32
+    np.testing.assert_allclose(
+        log_density, p.log_density(y) - p.normalization().log_integral, atol=1e-3, rtol=1e-5
+    )
+
+
 def test_order_units_and_seeds(kde: discoformer.Model, rng: np.random.Generator) -> None:
     x = rng.standard_t(5, size=(200, 3))
     p = kde.estimate(x)

@@ -3,7 +3,9 @@
 import click
 
 from discoformer.cli.adapt import adapt
+from discoformer.cli.anomalies import anomalies
 from discoformer.cli.diagnose import diagnose
+from discoformer.cli.entropy import entropy
 from discoformer.cli.estimate import estimate
 from discoformer.cli.impute import impute
 from discoformer.cli.modes import modes
@@ -17,5 +19,17 @@ def main() -> None:
     """Density and score of the distribution behind a sample."""
 
 
-for _command in (estimate, sample, modes, impute, diagnose, adapt, bench, doctor, play):
+for _command in (
+    estimate,
+    sample,
+    modes,
+    anomalies,
+    impute,
+    entropy,
+    diagnose,
+    adapt,
+    bench,
+    doctor,
+    play,
+):
     main.add_command(_command)

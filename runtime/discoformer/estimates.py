@@ -121,8 +121,8 @@ class Estimate:
         Args:
             Y: Array-like or data frame (M, D), data units.
             method: ``"network"``; ``"normalized"`` for that less the log of its integral, which
-                ``normalization`` finds; or ``"sd_kde"`` for kernels at the points of ``context`` moved by their scores, less
-                accurate, but the density integrates to 1 by construction (see ``sd_kde``).
+                ``normalization`` finds; or ``"sd_kde"`` for kernels at the points of ``context`` moved by
+                their scores, less accurate, but the density integrates to 1 by construction (see ``sd_kde``).
 
         Returns:
             Array or series (M,).

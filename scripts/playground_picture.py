@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="gmm", help="name of a model, or its folder")
+    parser.add_argument("--model", default="base", help="name of a model, or its folder")
     parser.add_argument("--example", default="spiral", help="mixture, ring, moons, spiral, blades or tails")
     parser.add_argument("--again", type=int, default=0, help="how often to draw the example again")
     parser.add_argument("--cursor", type=float, nargs=2, default=[0.4, -1.35], help="where the crosshair is")

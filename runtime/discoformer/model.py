@@ -40,7 +40,7 @@ from discoformer.samples import (
 from discoformer.saved import read_estimate
 from discoformer.sessions import Device, two_builds
 
-DEFAULT_NAME = "gmm"
+DEFAULT_NAME = "base"
 
 
 def load(

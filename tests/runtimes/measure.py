@@ -31,7 +31,7 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-MODEL = ROOT / "models" / "gmm"
+MODEL = ROOT / "models" / "base"
 RECORD = ROOT / "docs" / "runtimes.json"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- runtimes: begin -->\n", "<!-- runtimes: end -->"

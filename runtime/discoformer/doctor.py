@@ -80,7 +80,11 @@ def _model(model: Model) -> Iterator[Finding]:
     yield Finding("weights", f"SHA-256 {about.weights_sha256}")
     yield Finding("trained", f"step {about.training_step}, commit {about.training_commit}")
     yield Finding("exported", f"{about.exporter}, opset {about.opset}")
-    spans = (("rows", about.trained_context), ("columns", about.trained_dim), ("modes", about.trained_modes))
+    spans = (
+        ("rows", about.trained_context),
+        ("columns", about.trained_dim),
+        ("Gaussian modes", about.trained_modes),
+    )
     yield Finding("trained on", ", ".join(f"{low} to {high} {what}" for what, (low, high) in spans))
     yield Finding("device", model.device)
 

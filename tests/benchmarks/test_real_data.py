@@ -111,7 +111,9 @@ def test_the_command_on_anomalies(tmp_path: Path) -> None:
     assert min(r["area"] for r in results if r["detector"] == "DiScoFormer") > 0.9
 
 
-@pytest.mark.parametrize(("script", "name"), [(real_data, "gmm"), (anomalies, "gmm_anomalies")])
-def test_the_tables_are_those_of_the_results(script: object, name: str) -> None:
+@pytest.mark.parametrize("model", ["base", "gmm"])
+@pytest.mark.parametrize(("script", "suffix"), [(real_data, ""), (anomalies, "_anomalies")])
+def test_the_tables_are_those_of_the_results(script: object, suffix: str, model: str) -> None:
+    name = f"{model}{suffix}"
     results = [script.Result(**result) for result in data_sets.read(WRITTEN / f"{name}.json")]
     assert script.table(results) in (WRITTEN / f"{name}.md").read_text(encoding="utf-8")

@@ -22,7 +22,7 @@ def test_all_is_well_with_the_released_model() -> None:
     for said in (
         "onnxruntime",
         "CPUExecutionProvider",
-        "gmm ",
+        "base ",
         "SHA-256",
         "1 to 100 columns",
         "device",

@@ -136,7 +136,7 @@ def flow(
     >>> import numpy as np
     >>> from discoformer.particles import flow, heat
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
-    >>> float(flow(X, heat(), duration=0.5, steps=4).points.var().round(1)) # 1 + 2 t
+    >>> float(flow(X, heat(), duration=0.5, steps=4).points.var().round())  # 1 + 2 t
     2.0
 
     Args:

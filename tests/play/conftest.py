@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from discoformer.model import find_folder
+from discoformer.model import DEFAULT_NAME, find_folder
 from discoformer.play.onnxruntime_web import cached
 from discoformer.play.server import Server
 from discoformer.play.site import checked_model, site_files
@@ -40,7 +40,7 @@ def site() -> Iterator[str]:
         web = cached()
     except ConnectionError as error:
         cannot(str(error))
-    with Server("127.0.0.1", 0, site_files(checked_model(find_folder("gmm")), web)) as server:
+    with Server("127.0.0.1", 0, site_files(checked_model(find_folder(DEFAULT_NAME)), web)) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server.url

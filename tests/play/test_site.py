@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from discoformer.cli import main
 from discoformer.errors import InputError, ModelNotFoundError
-from discoformer.model import find_folder
+from discoformer.model import DEFAULT_NAME, find_folder
 from discoformer.play import onnxruntime_web
 from discoformer.play.server import TYPES
 from discoformer.play.site import MODEL_FILES, PAGE, checked_model
@@ -109,7 +109,7 @@ def test_the_site_is_written_with_all_its_files(tmp_path: Path, web: Path) -> No
     arguments = ["play", "--onnxruntime-web", str(web), "--out", str(out)]
     assert CliRunner().invoke(main, arguments).exit_code == 0
     written = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    model = find_folder("gmm")
+    model = find_folder(DEFAULT_NAME)
     assert written == (
         {path.name: path.read_bytes() for path in PAGE.iterdir()}
         | {f"ort/{name}": content for name, content in CONTENT.items()}

@@ -192,7 +192,7 @@ def _draw_densities(
     condition = config.affine_condition
     if family == PUBLISHED:
         return draw_mixtures(batch, dim, modes=config.modes, affine_condition=condition, generator=generator)
-    parts = [name for name in LAWS if config.families.get(name, 0)] or None
+    parts = [name for name in LAWS if config.families.get(name, 0)] or [*LAWS]
     return draw_density(family, batch, dim, affine_condition=condition, parts=parts, generator=generator)
 
 

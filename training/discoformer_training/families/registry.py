@@ -33,54 +33,6 @@ FREEDOM_RANGE = (2.0, 30.0)  # degrees of freedom of Student-t distributions
 LOCATION = 3.0  # standard deviation of the centre of a density
 WIDTH = 6.0  # of supports that are intervals
 
-
-@dataclass(frozen=True)
-class Family:
-    """How the densities of a family are drawn."""
-
-    draw: Callable[
-        ..., Density
-    ]  # from B, D and the source of randomness; and the laws of its parts, if it has any
-    has_parts: bool = False
-    least_dim: int = 1
-
-
-def draw_density(
-    name: str,
-    batch: int,
-    dim: int,
-    *,
-    affine_condition: float = 1.0,
-    parts: Sequence[str] | None = None,
-    generator: torch.Generator,
-) -> Affine:
-    """Draw densities of a family, on the generator's device.
-
-    Args:
-        name: of the family, in FAMILIES.
-        batch: number of densities B.
-        dim: dimension D, not below the family's least.
-        affine_condition: as in `draw_mixtures`.
-        parts: names in LAWS that parts of the densities may have; all by default.
-        generator: source of randomness.
-    """
-    family = FAMILIES[name]
-    own = (
-        family.draw(batch, dim, generator, [*LAWS] if parts is None else parts)
-        if family.has_parts
-        else family.draw(batch, dim, generator)
-    )
-    return placed(own, batch, dim, affine_condition, generator)
-
-
-def placed(own: Density, batch: int, dim: int, affine_condition: float, generator: torch.Generator) -> Affine:
-    """Bring B densities in D dimensions to the data by random affine maps."""
-    linear = draw_linear(batch, dim, affine_condition, generator)
-    return Affine(own, linear, LOCATION * normal(batch, dim, generator=generator))
-
-
-# Independent coordinates
-
 Range = Callable[[float, float], Tensor]  # draws a parameter of each coordinate, uniform, (B, 1, D)
 
 LAWS: dict[str, Callable[[Range], laws.Law]] = {
@@ -98,6 +50,51 @@ LAWS: dict[str, Callable[[Range], laws.Law]] = {
     "plateau": lambda among: laws.Plateau(among(0.03, 0.3)),
     "generalised_normal": lambda among: laws.GeneralisedNormal(among(4, 8)),
 }
+ANY = tuple(LAWS)
+"""The laws that parts of a density may have."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the densities of a family are drawn: from B, D, the source of randomness, and the laws of parts."""
+
+    draw: Callable[..., Density]
+    has_parts: bool = False
+    least_dim: int = 1
+
+
+def draw_density(
+    name: str,
+    batch: int,
+    dim: int,
+    *,
+    affine_condition: float = 1.0,
+    parts: Sequence[str] = ANY,
+    generator: torch.Generator,
+) -> Affine:
+    """Draw densities of a family, on the generator's device.
+
+    Args:
+        name: of the family, in FAMILIES.
+        batch: number of densities B.
+        dim: dimension D, not below the family's least.
+        affine_condition: as in `draw_mixtures`.
+        parts: names in LAWS of which parts of the densities are drawn.
+        generator: source of randomness.
+    """
+    family = FAMILIES[name]
+    asked = (batch, dim, generator, parts) if family.has_parts else (batch, dim, generator)
+    own = family.draw(*asked)
+    return placed(own, batch, dim, affine_condition, generator)
+
+
+def placed(own: Density, batch: int, dim: int, affine_condition: float, generator: torch.Generator) -> Affine:
+    """Bring B densities in D dimensions to the data by random affine maps."""
+    linear = draw_linear(batch, dim, affine_condition, generator)
+    return Affine(own, linear, LOCATION * normal(batch, dim, generator=generator))
+
+
+# Independent coordinates
 
 
 def _draw_product(name: str, batch: int, dim: int, generator: torch.Generator) -> Density:
@@ -111,11 +108,13 @@ def _draw_product(name: str, batch: int, dim: int, generator: torch.Generator) -
     return product
 
 
-def _draw_any_product(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str]) -> Density:
+def _draw_any_product(
+    batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY
+) -> Density:
     return _draw_product(parts[choice(len(parts), generator)], batch, dim, generator)
 
 
-def _draw_groups(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str]) -> Density:
+def _draw_groups(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY) -> Density:
     """Groups of coordinates, two or three, each of a law of its own."""
     count = min(dim, 2 + choice(2, generator))
     dims = tuple(dim // count + (group < dim % count) for group in range(count))
@@ -151,7 +150,7 @@ def draw_students(
     )
 
 
-def _draw_clusters(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str]) -> Density:
+def _draw_clusters(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY) -> Density:
     """Two to five clusters, each of a law of its own."""
     count = 2 + choice(4, generator)
 
@@ -164,7 +163,7 @@ def _draw_clusters(batch: int, dim: int, generator: torch.Generator, parts: Sequ
     return Mixed(_log_weights(batch, count, generator), tuple(cluster() for _ in range(count)))
 
 
-def _draw_outliers(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str]) -> Density:
+def _draw_outliers(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY) -> Density:
     """A mixture, or independent coordinates, and 1 to 10 % of the points from a broad Gaussian."""
     share = log_uniform(0.01, 0.1, batch, 1, generator=generator)
     clean: Density = (
@@ -200,7 +199,7 @@ def _draw_thin(batch: int, dim: int, generator: torch.Generator) -> Density:
 
 
 def _with_others(
-    plane: Density, batch: int, dim: int, generator: torch.Generator, parts: Sequence[str]
+    plane: Density, batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY
 ) -> Density:
     """A density in the plane, the other coordinates independent, Gaussian or of another law."""
     if dim == 2:
@@ -213,11 +212,11 @@ def _with_others(
     return Joint((plane, others), (2, dim - 2))
 
 
-def _draw_rings(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str]) -> Density:
+def _draw_rings(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY) -> Density:
     return _with_others(draw_rings(batch, generator), batch, dim, generator, parts)
 
 
-def _draw_spirals(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str]) -> Density:
+def _draw_spirals(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY) -> Density:
     return _with_others(draw_spirals(batch, generator), batch, dim, generator, parts)
 
 

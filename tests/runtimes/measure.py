@@ -9,6 +9,7 @@ needed and not there is said, and the exit code is 3. Kept between runs, beside 
 node_modules, and the releases of onnxruntime that are not the installed one.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -184,10 +185,12 @@ def npm_ci() -> None:
     if None in (shutil.which("node"), shutil.which("npm")):
         raise MissingError("node and npm are needed: install Node 20 or later")
     installed = HERE / "node_modules" / "wanted-lock.json"
-    wanted = (HERE / "package-lock.json").read_bytes()
-    if not installed.is_file() or installed.read_bytes() != wanted:
-        _install(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"])
-        installed.write_bytes(wanted)
+    with (HERE / "package-lock.json").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # tests run in several processes, and npm begins by deleting
+        wanted = file.read()
+        if not installed.is_file() or installed.read_bytes() != wanted:
+            _install(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"])
+            installed.write_bytes(wanted)
 
 
 def _install(command: list[str | Path]) -> None:

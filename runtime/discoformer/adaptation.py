@@ -34,7 +34,7 @@ from discoformer.frame import Frame
 from discoformer.graphs import Encoded, Graphs
 from discoformer.inputs import Floats, whole_number
 from discoformer.normalization import broadened, draw
-from discoformer.samples import components_of, graph_inputs, read_sample
+from discoformer.samples import components_of, graph_inputs, read_sample, say_nothing
 from discoformer.weights import FILE, read_weights_file, replaced
 
 if TYPE_CHECKING:
@@ -74,10 +74,6 @@ class Course(NamedTuple):
     held_out_error: Floats  # (steps + 1,) standard error of that
 
 
-def say_nothing(done: int) -> None:
-    """Leaves progress unsaid."""
-
-
 def adapt(
     graphs: Graphs, encoded: Encoded, frame: Frame, steps: int, seed: int, say: Say
 ) -> tuple[Graphs, Adaptation]:
@@ -109,7 +105,8 @@ def adapt(
         return graphs, done
     weights = moved(weights_of(graphs), course.path[chosen])
     adapted = graphs.with_weights(weights)
-    before, after = (_answers(which, encoded) for which in (graphs, adapted))
+    z, _ = _context(encoded)
+    before, after = (which.answer(z, encoded) for which in (graphs, adapted))
     _check_parity(_distance(graphs, before, encoded), _distance(adapted, after, encoded))
     log_density_change, score_change = _differences(before, after)
     return adapted, replace(done, log_density_change=log_density_change, score_change=score_change)
@@ -244,14 +241,6 @@ def moved(weights: bytes, change: Floats) -> bytes:
     added = np.zeros((len(bias), matrix.shape[1] + 1))
     added[0], added[_SCORE_ROWS:] = log_density, score.reshape(-1, channels).T
     return replaced(weights, {f"{MAP}.weight": matrix + added[:, :-1], f"{MAP}.bias": bias + added[:, -1]})
-
-
-def _answers(graphs: Graphs, encoded: Encoded) -> tuple[Floats, Floats]:
-    """Log-density (n,) and score (n, D) at the context, in the frame."""
-    z, _ = _context(encoded)
-    found = [graphs.query(z[part], encoded) for part in graphs.chunks(len(z), encoded)]
-    log_density, score = (np.concatenate(answers) for answers in zip(*found, strict=True))
-    return log_density, score
 
 
 def _check_parity(rounding: float, error: float) -> None:

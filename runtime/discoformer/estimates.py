@@ -369,7 +369,8 @@ class Estimate:
             ModelError: The weights beside the model's files are not theirs.
             ModelNotFoundError: There are none.
         """
-        from discoformer.adaptation import adapt, say_nothing
+        from discoformer.adaptation import adapt
+        from discoformer.samples import say_nothing
 
         graphs, adaptation = adapt(self._graphs, self._encoded, self.frame, steps, seed, say or say_nothing)
         encoded = Encoded(self._encoded.arrays)
@@ -377,10 +378,7 @@ class Estimate:
 
     def answer_in_frame(self, z: Floats) -> tuple[Floats, Floats]:
         """Log-density (M,) and score (M, D) in frame coordinates, at points (M, D) there."""
-        log_density, score = np.empty(len(z)), np.empty(z.shape)
-        for part in self._graphs.chunks(len(z), self._encoded):
-            log_density[part], score[part] = self._graphs.query(z[part], self._encoded)
-        return log_density, score
+        return self._graphs.answer(z, self._encoded)
 
     def read_in_frame(self, Y: Any) -> tuple[Floats, Matrix]:
         """Reads queries; gives them in frame coordinates (M, D), and as they are.

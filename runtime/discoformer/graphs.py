@@ -112,6 +112,13 @@ class Graphs:
         size = min(_CHUNK, max(1, _PAIRS // encoded.arrays["log_weights"].shape[1]))
         return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
+    def answer(self, queries: Floats, encoded: Encoded) -> tuple[Floats, Floats]:
+        """Answers any number of queries, chunk by chunk; arguments and answers are those of ``query``."""
+        log_density, score = np.empty(len(queries)), np.empty(queries.shape)
+        for part in self.chunks(len(queries), encoded):
+            log_density[part], score[part] = self.query(queries[part], encoded)
+        return log_density, score
+
     def query(self, queries: Floats, encoded: Encoded) -> tuple[Floats, Floats]:
         """Answers one chunk of queries.
 

@@ -26,13 +26,12 @@ import numpy as np
 import numpy.typing as npt
 
 from discoformer.errors import RangeWarning
+from discoformer.folds import FOLDS, deal
 from discoformer.inputs import Floats
+from discoformer.kernels import log_sums
 
 if TYPE_CHECKING:
     from discoformer.estimates import Estimate
-
-FOLDS = 5
-_CHUNK = 2**22  # numbers held at a time in the kernel estimate
 
 
 class HeldOut(NamedTuple):
@@ -82,7 +81,7 @@ def fit_folds(estimate: "Estimate", seed: int) -> list[Fold]:
         DegenerateDataError: What is left has no density.
     """
     points, weights = estimate.context
-    number = np.random.default_rng(seed).permutation(len(points)) % min(FOLDS, len(points))
+    number = deal(len(points), min(FOLDS, len(points)), seed)
     folds = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RangeWarning)
@@ -143,14 +142,9 @@ def kernel_log_density(points: Floats, w: Floats, size: float, queries: Floats) 
     """Log-density (M,) of the Gaussian KDE of points (n, D) with Scott's bandwidth."""
     dim = points.shape[1]
     bandwidth = np.sqrt(w @ np.square(points - w @ points)) * size ** (-1 / (dim + 4))
-    scaled, at = points / bandwidth, queries / bandwidth
-    rows = max(1, _CHUNK // points.size)
-    parts = []
-    for start in range(0, len(at), rows):
-        square = np.square(at[start : start + rows, None] - scaled).sum(-1)
-        parts.append(np.logaddexp.reduce(np.log(w) - 0.5 * square, axis=1))
-    found: Floats = np.concatenate(parts) - np.log(bandwidth).sum() - 0.5 * dim * np.log(2 * np.pi)
-    return found
+    center = w @ points  # differences of large numbers are not
+    scaled, at = (points - center) / bandwidth, (queries - center) / bandwidth
+    return log_sums(at, scaled, w, 1.0) - float(np.log(bandwidth).sum())
 
 
 def gaussian_log_density(points: Floats, w: Floats, size: float, queries: Floats) -> Floats:

@@ -31,6 +31,7 @@ import numpy as np
 from discoformer.errors import InputError
 from discoformer.inputs import Floats, read_matrix, whole_number
 from discoformer.model import Model, estimate
+from discoformer.samples import say_nothing
 
 Velocity: TypeAlias = Callable[[Floats, Floats], Floats]  # of points (N, D) and scores (N, D): (N, D)
 Density: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]  # of points: log-density and score at them
@@ -51,10 +52,6 @@ class Particles(NamedTuple):
 
 
 Callback: TypeAlias = Callable[[Particles], object]
-
-
-def say_nothing(particles: Particles) -> None:
-    """Leaves progress unsaid."""
 
 
 def own_density(model: Model | None = None) -> Density:

@@ -31,6 +31,7 @@ import numpy as np
 from discoformer.errors import InputError
 from discoformer.inputs import Floats, read_matrix, whole_number
 from discoformer.particles import Density, own_density
+from discoformer.samples import say_nothing
 
 Score: TypeAlias = Callable[[Floats], Floats]  # from points (N, D) to the score there (N, D)
 
@@ -55,10 +56,6 @@ class Posterior(NamedTuple):
 
 
 Callback: TypeAlias = Callable[[Posterior], object]
-
-
-def say_nothing(posterior: Posterior) -> None:
-    """Leaves progress unsaid."""
 
 
 class _Cloud(NamedTuple):

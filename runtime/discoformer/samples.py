@@ -23,8 +23,8 @@ _BATCH_FILL = 0.7  # share of them that is not padding, at least
 _BATCH_DIM = 16  # columns from which on data sets are quicker one by one
 
 
-def say_nothing(stage: str) -> None:
-    """Leaves a stage unsaid."""
+def say_nothing(*_said: object) -> None:
+    """Leaves it unsaid."""
 
 
 class Sample(NamedTuple):

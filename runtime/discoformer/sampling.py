@@ -39,6 +39,7 @@ from discoformer.components import Components
 from discoformer.errors import InputError, RangeWarning
 from discoformer.inputs import Floats, whole_number
 from discoformer.normalization import broadened, draw, mixture_log_density
+from discoformer.samples import say_nothing
 
 if TYPE_CHECKING:
     from discoformer.estimates import Estimate
@@ -73,10 +74,6 @@ class State(NamedTuple):
     points: Floats  # (n, D)
     log_density: Floats  # (n,)
     score: Floats  # (n, D)
-
-
-def say_nothing(done: int, steps: int) -> None:
-    """Leaves progress unsaid."""
 
 
 def sample(

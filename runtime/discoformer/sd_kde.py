@@ -29,23 +29,21 @@ Shapes: N points, M queries, D dimensions. Float64.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from discoformer.errors import InputError
 from discoformer.frame import Frame
 from discoformer.inputs import Floats
+from discoformer.kernels import log_sums
 
 if TYPE_CHECKING:
     from discoformer.estimates import Estimate
 
 FACTORS = tuple(np.geomspace(0.5, 4.0, 13).tolist())  # of the rule's bandwidth, tried in turn
 TRIED_ON = 1024  # points that are left out in turn, where there are more
-_CHUNK = 2**20  # distances held at a time
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class SdKde:
     def log_density(self, queries: Floats) -> Floats:
         """Log-density (M,) at queries (M, D) in data units, nats."""
         u = self.frame.to_frame(queries) @ self.axes
-        found = _log_sums(u, self.centers, self.weights, self.bandwidth)
+        found = log_sums(u, self.centers, self.weights, self.bandwidth)
         return self.frame.log_density_to_data(found + float(np.linalg.slogdet(self.axes)[1]))
 
 
@@ -112,30 +110,5 @@ def normal_bandwidth(size: float, dim: int) -> float:
 def _likelihood(u: Floats, weights: Floats, pull: Floats, h: float) -> float:
     """Mean log-density of the points, each without its own kernel; of some of them, if there are many."""
     picked = np.unique(np.linspace(0, len(u) - 1, TRIED_ON).round().astype(int))
-    found = _log_sums(u[picked], u + 0.5 * h**2 * pull, weights, h, picked) - np.log1p(-weights[picked])
+    found = log_sums(u[picked], u + 0.5 * h**2 * pull, weights, h, picked) - np.log1p(-weights[picked])
     return float(np.average(found, weights=weights[picked]))
-
-
-def _log_sums(
-    queries: Floats, centers: Floats, weights: Floats, h: float, own: npt.NDArray[np.int64] | None = None
-) -> Floats:
-    """Log-density (M,) of a mixture of round Gaussians; query i without the kernel ``own[i]``, if given."""
-    log_weights = np.log(weights)
-    found = np.empty(len(queries))
-    for part in _parts(len(queries), len(centers)):
-        logits = log_weights - _squared_distances(queries[part], centers) / (2 * h**2)
-        if own is not None:
-            logits[np.arange(len(logits)), own[part]] = -math.inf
-        greatest = logits.max(axis=1)
-        found[part] = greatest + np.log(np.exp(logits - greatest[:, None]).sum(axis=1))
-    return found - 0.5 * queries.shape[1] * math.log(2 * math.pi * h**2)
-
-
-def _parts(queries: int, points: int) -> Iterator[slice]:
-    rows = max(1, _CHUNK // points)
-    return (slice(start, start + rows) for start in range(0, queries, rows))
-
-
-def _squared_distances(queries: Floats, points: Floats) -> Floats:
-    square: Floats = np.square(queries).sum(axis=1)[:, None] + np.square(points).sum(axis=1)
-    return np.maximum(square - 2 * queries @ points.T, 0)

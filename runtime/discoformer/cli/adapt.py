@@ -1,7 +1,6 @@
 """``discoformer adapt``: a model adapted to the rows of a file."""
 
 import sys
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,15 @@ import click
 from discoformer.cli.shared import (
     INPUT,
     columns_option,
-    device_option,
     errors_as_messages,
-    model_option,
+    model_options,
     read_context,
-    stages,
+    read_estimate,
     tell,
-    threads_option,
     weights_option,
 )
-from discoformer.errors import RangeWarning, require
+from discoformer.errors import require
 from discoformer.estimates import Estimate
-from discoformer.model import load
 
 
 @click.command()
@@ -45,9 +41,7 @@ from discoformer.model import load
 )
 @columns_option
 @weights_option
-@model_option
-@device_option
-@threads_option
+@model_options
 def adapt(
     data: Path,
     *,
@@ -75,10 +69,7 @@ def adapt(
         if threads is not None:
             torch.set_num_threads(threads)
         context, row_weights = read_context(data, columns, weights)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RangeWarning)  # said below, with the other doubts
-            with stages() as say:
-                found = load(model, device, threads).estimate(context, row_weights, None, None, say)
+        found = read_estimate(context, row_weights, model, device, threads)
         tell(found.diagnostics)
         adapted = _adapt(found, steps, seed)
         save_model(adapted.model.graphs, out, {"adaptation": asdict(adapted.adaptation)})  # type: ignore[arg-type]

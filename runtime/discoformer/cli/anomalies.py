@@ -13,23 +13,22 @@ from discoformer.cli.shared import (
     INPUT,
     PICTURES,
     Output,
+    check_usage,
     columns_option,
-    device_option,
     errors_as_messages,
-    model_option,
+    model_options,
+    names_of,
     open_output,
+    output_options,
     read_context,
     require_extras,
     tell,
-    threads_option,
 )
 from discoformer.conformal import ROUNDS, Anomalies, Reference, find_anomalies
 from discoformer.errors import InputError, RangeWarning
 from discoformer.folds import FOLDS
 from discoformer.model import Model, load
-from discoformer.readers import STDIN
 from discoformer.tables import Table, read_table
-from discoformer.writers import STDOUT_FORMATS, WRITERS
 
 
 @click.command()
@@ -52,15 +51,10 @@ from discoformer.writers import STDOUT_FORMATS, WRITERS
 )
 @click.option("--folds", type=click.IntRange(min=2), default=FOLDS, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of folds and draws.")
-@click.option("--out", type=Output(*WRITERS), help="Output file, .csv, .jsonl, .npy or .parquet.")
-@click.option(
-    "--format", "form", type=click.Choice(STDOUT_FORMATS), help="Of the output on stdout; by default csv."
-)
+@output_options
 @click.option("--plot", type=Output(*PICTURES), help="Draw what was found into this file (.png, .svg, .pdf).")
 @columns_option
-@model_option
-@device_option
-@threads_option
+@model_options
 def anomalies(
     data: Path,
     *,
@@ -90,10 +84,7 @@ def anomalies(
 
     Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    if data == query == STDIN:
-        raise click.UsageError("DATA and --query cannot both be -, stdin: put one of them into a file")
-    if out and form and out.suffix != f".{form}":
-        raise click.UsageError(f"--format {form} does not fit --out {out}, whose suffix says the format")
+    check_usage(out, form, data, query)
     with errors_as_messages(), warnings.catch_warnings():
         warnings.simplefilter("ignore", RangeWarning)  # said with the other doubts
         require_extras(out, plot)
@@ -122,7 +113,7 @@ def output_columns(context: Table) -> tuple[str, ...]:
     Raises:
         InputError: Two would be called the same.
     """
-    names = context.columns or tuple(f"x{j + 1}" for j in range(context.values.shape[1]))
+    names = names_of(context)
     columns = (*names, "p_value", "anomaly", "log_density", *(f"push_{name}" for name in names))
     double = [name for name in columns if columns.count(name) > 1]
     if double:

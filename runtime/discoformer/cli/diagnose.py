@@ -1,7 +1,6 @@
 """``discoformer diagnose``: whether to trust the estimate of a file, and why."""
 
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,15 @@ import click
 from discoformer.cli.shared import (
     INPUT,
     Output,
+    check_usage,
     columns_option,
-    device_option,
     errors_as_messages,
-    model_option,
+    model_options,
     read_context,
-    stages,
-    threads_option,
+    read_estimate,
     weights_option,
 )
-from discoformer.errors import RangeWarning, require
-from discoformer.model import load
+from discoformer.errors import require
 from discoformer.report import REPORTS, save_report
 from discoformer.tables import read_table
 
@@ -33,9 +30,7 @@ from discoformer.tables import read_table
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of folds and draws.")
 @columns_option
 @weights_option
-@model_option
-@device_option
-@threads_option
+@model_options
 def diagnose(
     data: Path,
     *,
@@ -57,18 +52,14 @@ def diagnose(
 
     Exit codes: 0 whatever is found, 1 after an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    if data == query == Path("-"):
-        raise click.UsageError("DATA and --query cannot both be -, stdin: put one of them into a file")
+    check_usage(None, None, data, query)
     with errors_as_messages():
         if out:
             require("matplotlib")
         context, row_weights = read_context(data, columns, weights)
         queries = read_table(query, context.columns) if query else None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RangeWarning)  # among the findings
-            with stages() as say:
-                found = load(model, device, threads).estimate(context, row_weights, None, None, say)
-            diagnosis = found.diagnose(queries, seed)
+        found = read_estimate(context, row_weights, model, device, threads)
+        diagnosis = found.diagnose(queries, seed)
         click.echo(json.dumps(diagnosis.as_dict(), indent=2) if as_json else str(diagnosis))
         if out:
             save_report(out, diagnosis, f"Diagnosis of {data.name}")

@@ -8,15 +8,7 @@ from typing import Any
 
 import click
 
-from discoformer.cli.shared import (
-    INPUT,
-    columns_option,
-    device_option,
-    errors_as_messages,
-    model_option,
-    read_context,
-    threads_option,
-)
+from discoformer.cli.shared import INPUT, columns_option, errors_as_messages, model_options, read_context
 from discoformer.errors import RangeWarning
 from discoformer.folds import FOLDS
 from discoformer.information import Information
@@ -30,9 +22,7 @@ from discoformer.model import load
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the folds.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @columns_option
-@model_option
-@device_option
-@threads_option
+@model_options
 def entropy(
     data: Path,
     *,

@@ -1,7 +1,6 @@
 """``discoformer estimate``: density and score at the rows of a file."""
 
 import sys
-import warnings
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,25 +13,24 @@ from discoformer.cli.shared import (
     INPUT,
     PICTURES,
     Output,
+    check_usage,
     columns_option,
-    device_option,
     errors_as_messages,
-    model_option,
+    model_options,
+    names_of,
     open_output,
+    output_options,
     read_context,
+    read_estimate,
     require_extras,
-    stages,
     tell,
-    threads_option,
     weights_option,
 )
-from discoformer.errors import InputError, RangeWarning
+from discoformer.errors import InputError
 from discoformer.estimates import Estimate
-from discoformer.model import load
 from discoformer.plot import grid, save_figure
-from discoformer.readers import STDIN, Rows, rows_of
+from discoformer.readers import Rows, rows_of
 from discoformer.tables import Table, open_rows
-from discoformer.writers import STDOUT_FORMATS, WRITERS
 
 _GRID = {1: 512, 2: 128}  # points of --grid along each axis
 
@@ -43,10 +41,7 @@ _GRID = {1: 512, 2: 128}  # points of --grid along each axis
 @click.option(
     "--grid", "on_grid", is_flag=True, help="Answer on a regular grid around DATA (1 or 2 columns)."
 )
-@click.option("--out", type=Output(*WRITERS), help="Output file, .csv, .jsonl, .npy or .parquet.")
-@click.option(
-    "--format", "form", type=click.Choice(STDOUT_FORMATS), help="Of the output on stdout; by default csv."
-)
+@output_options
 @click.option("--plot", type=Output(*PICTURES), help="Draw the estimate into this file (.png, .svg, .pdf).")
 @columns_option
 @weights_option
@@ -56,9 +51,7 @@ _GRID = {1: 512, 2: 128}  # points of --grid along each axis
     help="Rows of DATA that the network reads at most (frame and components take all); by default as many as "
     "it was trained to read. Time grows with their square.",
 )
-@model_option
-@device_option
-@threads_option
+@model_options
 def estimate(
     data: Path,
     *,
@@ -88,29 +81,19 @@ def estimate(
 
     Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    _check_usage(data, query, on_grid, out, form)
+    if query and on_grid:
+        raise click.UsageError("--query and --grid exclude each other")
+    check_usage(out, form, data, query)
     with errors_as_messages():
         require_extras(out, plot)
         context, row_weights = read_context(data, columns, weights)
-        names = context.columns or tuple(f"x{j + 1}" for j in range(context.values.shape[1]))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RangeWarning)  # said below, with the other doubts
-            with stages() as say:
-                found = load(model, device, threads).estimate(context, row_weights, None, landmarks, say)
+        names = names_of(context)
+        found = read_estimate(context, row_weights, model, device, threads, landmarks)
         tell(found.diagnostics)
         with _open_queries(context, query, on_grid) as queries:
             _answer(found, queries, names, out, form)
         if plot:
             save_figure(plot, found, context.values.astype(np.float64), names, row_weights)
-
-
-def _check_usage(data: Path, query: Path | None, on_grid: bool, out: Path | None, form: str | None) -> None:
-    if query and on_grid:
-        raise click.UsageError("--query and --grid exclude each other")
-    if data == query == STDIN:
-        raise click.UsageError("DATA and --query cannot both be -, stdin: put one of them into a file")
-    if out and form and out.suffix != f".{form}":
-        raise click.UsageError(f"--format {form} does not fit --out {out}, whose suffix says the format")
 
 
 def _open_queries(context: Table, query: Path | None, on_grid: bool) -> AbstractContextManager[Rows]:

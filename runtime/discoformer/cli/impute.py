@@ -1,7 +1,6 @@
 """``discoformer impute``: the missing cells of a file, filled in."""
 
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,16 @@ from discoformer.cli.shared import (
     INPUT,
     Output,
     columns_option,
-    device_option,
     errors_as_messages,
-    model_option,
+    model_options,
+    read_estimate,
     require_extras,
-    stages,
     tell,
-    threads_option,
 )
-from discoformer.errors import InputError, RangeWarning
+from discoformer.errors import InputError
 from discoformer.gaps import Gaps, read_gaps
 from discoformer.imputation import SAMPLES, impute_rows, missing_rows
 from discoformer.inputs import AnyFloats
-from discoformer.model import load
 from discoformer.tables import SUFFIXES, Table
 
 
@@ -41,9 +37,7 @@ from discoformer.tables import SUFFIXES, Table
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of these points.")
 @columns_option
-@model_option
-@device_option
-@threads_option
+@model_options
 def impute(
     data: Path,
     *,
@@ -87,11 +81,8 @@ def _filled(
     if not cells:
         click.echo(f"Nothing is missing in {len(values)} rows.", err=True)
         return values
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RangeWarning)  # said below, with the other doubts
-        with stages() as say:
-            table = Table(complete, gaps.columns)
-            found = load(model, device, threads).estimate(table, None, None, None, say)
+    table = Table(complete, gaps.columns)
+    found = read_estimate(table, None, model, device, threads)
     tell(found.diagnostics)
     with click.progressbar(
         length=holed, label="imputing", file=sys.stderr, hidden=not sys.stderr.isatty()

@@ -1,7 +1,6 @@
 """``discoformer modes``: the modes of the density of a file, and the rows that belong to each."""
 
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +10,30 @@ import numpy as np
 from discoformer.cli.shared import (
     INPUT,
     Output,
+    check_usage,
     columns_option,
-    device_option,
     errors_as_messages,
-    model_option,
+    model_options,
+    names_of,
     open_output,
+    output_options,
     read_context,
+    read_estimate,
     require_extras,
-    stages,
     tell,
-    threads_option,
     weights_option,
 )
-from discoformer.errors import InputError, RangeWarning
+from discoformer.errors import InputError
 from discoformer.estimates import Estimate
 from discoformer.inputs import AnyFloats
-from discoformer.model import load
 from discoformer.modes import PROMINENCE, Modes, modes_of
 from discoformer.tables import Table
-from discoformer.writers import STDOUT_FORMATS, WRITERS
+from discoformer.writers import WRITERS
 
 
 @click.command()
 @click.argument("data", type=INPUT)
-@click.option("--out", type=Output(*WRITERS), help="Output file, .csv, .jsonl, .npy or .parquet.")
-@click.option(
-    "--format", "form", type=click.Choice(STDOUT_FORMATS), help="Of the output on stdout; by default csv."
-)
+@output_options
 @click.option("--modes", "modes_out", type=Output(*WRITERS), help="Write the modes into this file.")
 @click.option(
     "--prominence",
@@ -48,9 +44,7 @@ from discoformer.writers import STDOUT_FORMATS, WRITERS
 )
 @columns_option
 @weights_option
-@model_option
-@device_option
-@threads_option
+@model_options
 def modes(
     data: Path,
     *,
@@ -72,18 +66,14 @@ def modes(
 
     Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    if out and form and out.suffix != f".{form}":
-        raise click.UsageError(f"--format {form} does not fit --out {out}, whose suffix says the format")
+    check_usage(out, form)
     with errors_as_messages():
         require_extras(out, None)
         require_extras(modes_out, None)
         context, row_weights = read_context(data, columns, weights)
-        names = context.columns or tuple(f"x{j + 1}" for j in range(context.values.shape[1]))
+        names = names_of(context)
         _check_names(names)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RangeWarning)  # said below, with the other doubts
-            with stages() as say:
-                found = load(model, device, threads).estimate(context, row_weights, None, None, say)
+        found = read_estimate(context, row_weights, model, device, threads)
         tell(found.diagnostics)
         modes = _climb(found, context).merged(prominence)
         _write_labels(found, context, modes, names, out, form)

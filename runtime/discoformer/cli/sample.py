@@ -1,7 +1,6 @@
 """``discoformer sample``: new points from the distribution behind the rows of a file."""
 
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +8,22 @@ import click
 
 from discoformer.cli.shared import (
     INPUT,
-    Output,
+    check_usage,
     columns_option,
-    device_option,
     errors_as_messages,
-    model_option,
+    model_options,
+    names_of,
     open_output,
+    output_options,
     read_context,
+    read_estimate,
     require_extras,
-    stages,
     tell,
-    threads_option,
     weights_option,
 )
-from discoformer.errors import RangeWarning
 from discoformer.estimates import Estimate
-from discoformer.model import load
 from discoformer.sampling import METHODS, STEPS, Sampling
 from discoformer.sampling import sample as sample_of
-from discoformer.writers import STDOUT_FORMATS, WRITERS
 
 
 @click.command()
@@ -42,15 +38,10 @@ from discoformer.writers import STDOUT_FORMATS, WRITERS
     show_default=True,
     help="Of the Langevin chains, or levels of noise.",
 )
-@click.option("--out", type=Output(*WRITERS), help="Output file, .csv, .jsonl, .npy or .parquet.")
-@click.option(
-    "--format", "form", type=click.Choice(STDOUT_FORMATS), help="Of the output on stdout; by default csv."
-)
+@output_options
 @columns_option
 @weights_option
-@model_option
-@device_option
-@threads_option
+@model_options
 def sample(
     data: Path,
     *,
@@ -77,16 +68,12 @@ def sample(
 
     Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    if out and form and out.suffix != f".{form}":
-        raise click.UsageError(f"--format {form} does not fit --out {out}, whose suffix says the format")
+    check_usage(out, form)
     with errors_as_messages():
         require_extras(out, None)
         context, row_weights = read_context(data, columns, weights)
-        names = context.columns or tuple(f"x{j + 1}" for j in range(context.values.shape[1]))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RangeWarning)  # said below, with the other doubts
-            with stages() as say:
-                found = load(model, device, threads).estimate(context, row_weights, say=say)
+        names = names_of(context)
+        found = read_estimate(context, row_weights, model, device, threads)
         tell(found.diagnostics)
         drawn = _draw(found, count, method, seed, steps)
         if method == "langevin":

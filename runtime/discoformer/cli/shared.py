@@ -7,6 +7,7 @@ Results go to stdout or to files, what is said about them to stderr. Exit codes:
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Any
 
 import click
 
-from discoformer.errors import DiscoformerError, require
-from discoformer.estimates import Diagnostics
-from discoformer.model import DEFAULT_NAME
+from discoformer.errors import DiscoformerError, RangeWarning, require
+from discoformer.estimates import Diagnostics, Estimate
+from discoformer.model import DEFAULT_NAME, load
+from discoformer.readers import STDIN
 from discoformer.tables import Table, read_table
-from discoformer.writers import Writer, open_file, open_stdout
+from discoformer.writers import STDOUT_FORMATS, WRITERS, Writer, open_file, open_stdout
 
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -32,6 +34,13 @@ device_option = click.option(
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), help="CPU threads; by default as many as there are cores."
 )
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options ``--model``, ``--device`` and ``--threads`` of a command that reads DATA."""
+    return model_option(device_option(threads_option(command)))
+
+
 columns_option = click.option("--columns", help="Columns of DATA to use, comma-separated; by default all.")
 weights_option = click.option("--weights", metavar="COLUMN", help="Column of DATA that holds row weights.")
 
@@ -51,6 +60,23 @@ class Output(click.Path):
         if not path.parent.is_dir():
             self.fail(f"{path}: there is no folder {path.parent}; make it first", param, ctx)
         return path
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options ``--out`` and ``--format`` of a command that writes rows."""
+    form = click.option(
+        "--format", "form", type=click.Choice(STDOUT_FORMATS), help="Of the output on stdout; by default csv."
+    )
+    out = click.option("--out", type=Output(*WRITERS), help="Output file, .csv, .jsonl, .npy or .parquet.")
+    return out(form(command))
+
+
+def check_usage(out: Path | None, form: str | None, *inputs: Path | None) -> None:
+    """Fails where ``--out`` and ``--format`` do not fit, or two inputs are stdin."""
+    if inputs.count(STDIN) > 1:
+        raise click.UsageError("DATA and --query cannot both be -, stdin: put one of them into a file")
+    if out and form and out.suffix != f".{form}":
+        raise click.UsageError(f"--format {form} does not fit --out {out}, whose suffix says the format")
 
 
 class _Interrupted(click.ClickException):
@@ -83,8 +109,22 @@ def read_context(data: Path, columns: str | None, weights: str | None) -> tuple[
     return read_table(data, wanted).split_off(weights)
 
 
+def names_of(context: Table) -> tuple[str, ...]:
+    """What its columns are called, x1 and so on where they have no names."""
+    return context.columns or tuple(f"x{j + 1}" for j in range(context.values.shape[1]))
+
+
+def read_estimate(
+    context: Table, weights: Any, model: str, device: Any, threads: int | None, landmarks: int | None = None
+) -> Estimate:
+    """Loads the model and reads the context, saying how far it has come; doubts are left to ``tell``."""
+    with warnings.catch_warnings(), _stages() as say:
+        warnings.simplefilter("ignore", RangeWarning)
+        return load(model, device, threads).estimate(context, weights, None, landmarks, say)
+
+
 @contextmanager
-def stages() -> Iterator[Callable[[str], None]]:
+def _stages() -> Iterator[Callable[[str], None]]:
     """Gives what shows, where someone may be watching, how far the reading of the context has come."""
     with click.progressbar(
         length=3,
@@ -110,7 +150,7 @@ def tell(diagnostics: Diagnostics) -> None:
     if diagnostics.landmarks < diagnostics.n:
         click.echo(
             f"The network reads {diagnostics.landmarks} of the {diagnostics.n} points of DATA, frame and "
-            "components all (see --landmarks).",
+            "components all.",
             err=True,
         )
     for doubt in diagnostics.warnings:

@@ -1,7 +1,4 @@
-"""Anomalies by low density as a scikit-learn outlier detector. Needs the extra [sklearn].
-
-The formulas, and the same without scikit-learn, are in ``conformal``.
-"""
+"""Anomalies by low density, with scikit-learn's interface; see ``discoformer.conformal``."""
 
 import os
 from functools import cached_property
@@ -9,22 +6,16 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from discoformer.conformal import Anomalies, Reference
-from discoformer.errors import InputError, require
+from discoformer.errors import InputError
+from discoformer.estimates import Estimate
 from discoformer.inputs import AnyFloats, Floats
 from discoformer.model import DEFAULT_NAME
 from discoformer.sessions import Device
-from discoformer.sklearn import DensityEstimator
-
-try:
-    from sklearn.base import BaseEstimator, OutlierMixin
-    from sklearn.utils.validation import check_is_fitted, validate_data
-except ModuleNotFoundError:
-    require("sklearn")  # says which extra brings it
-    raise
-
-_WIDTHS = (np.float64, np.float32)  # answers have the width of what comes in
+from discoformer.sklearn.models import WIDTHS, load_once
 
 
 class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
@@ -34,7 +25,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     rows fitted. ``find`` controls the false discovery rate instead, and says which columns are to blame.
 
     >>> import numpy as np
-    >>> from discoformer.anomalies import AnomalyDetector
+    >>> from discoformer.sklearn import AnomalyDetector
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
     >>> detector = AnomalyDetector(device="cpu").fit(X)
     >>> detector.predict([[0.0, 0.0], [5.0, 0.0]])
@@ -91,8 +82,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if not 0 < self.contamination <= 0.5:
             raise InputError(f"contamination must be above 0 and up to 0.5, got {self.contamination}")
-        self._rows: AnyFloats = validate_data(self, X, dtype=_WIDTHS, ensure_min_samples=2)
-        self.estimate_ = DensityEstimator(self.model, self.device, self.threads).fit(self._rows).estimate_
+        self._rows: AnyFloats = validate_data(self, X, dtype=WIDTHS, ensure_min_samples=2)
+        self.estimate_: Estimate = load_once(self.model, self.device, self.threads).estimate(self._rows)
         self.offset_ = float(np.quantile(self.estimate_.log_density(self._rows), self.contamination))
         self.__dict__.pop("_reference", None)  # of an earlier fit
         return self
@@ -153,4 +144,4 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _check(self, X: Any) -> Any:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=_WIDTHS, reset=False)
+        return validate_data(self, X, dtype=WIDTHS, reset=False)

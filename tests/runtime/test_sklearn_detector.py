@@ -14,11 +14,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import discoformer
-from discoformer.anomalies import AnomalyDetector
 from discoformer.conformal import Reference
 from discoformer.errors import InputError, ModelNotFoundError
 from discoformer.inputs import Floats
 from discoformer.model import DEFAULT_NAME, find_folder
+from discoformer.sklearn import AnomalyDetector
 
 try:
     find_folder(DEFAULT_NAME)
@@ -99,7 +99,7 @@ def test_without_scikit_learn_the_extra_is_named() -> None:
         "sys.modules['sklearn'] = None\n"
         "import discoformer.conformal\n"
         "try:\n"
-        "    import discoformer.anomalies\n"
+        "    import discoformer.sklearn\n"
         "except ModuleNotFoundError as error:\n"
         "    print(type(error).__name__, error)"
     )

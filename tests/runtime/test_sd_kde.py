@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.stats import multivariate_normal, norm
 
 import discoformer
-from discoformer import sd_kde as module
+from discoformer import kernels
 from discoformer.errors import InputError
 from discoformer.inputs import Floats
 from discoformer.sd_kde import FACTORS, normal_bandwidth, sd_kde
@@ -109,7 +109,7 @@ def test_blocks_change_nothing(gaussian: discoformer.Model, n: int, dim: int, m:
     y = rng.normal(size=(m, dim)) * 10
     whole = found.log_density(y)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_CHUNK", 2 * n)
+        patch.setattr(kernels, "_CHUNK", 2 * n)
         np.testing.assert_allclose(found.log_density(y), whole, rtol=1e-12)
     assert np.isfinite(whole).all()
 

@@ -27,14 +27,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from discoformer.components import Components, evaluate
+from discoformer.base import Base
+from discoformer.components import evaluate
 from discoformer.descent import Part, Quadratic, changes, descend, make_part, probes, quadratic, units_of
 from discoformer.errors import InputError, ModelError, ModelNotFoundError, require
 from discoformer.frame import Frame
 from discoformer.graphs import Encoded, Graphs
 from discoformer.inputs import Floats, whole_number
 from discoformer.normalization import broadened, draw
-from discoformer.samples import components_of, graph_inputs, read_sample, say_nothing
+from discoformer.samples import base_of_samples, graph_inputs, read_sample, say_nothing
 from discoformer.weights import FILE, read_weights_file, replaced
 
 if TYPE_CHECKING:
@@ -180,9 +181,9 @@ def _parts(
         raise InputError(f"adaptation needs {FEWEST} points or more, to hold some out, got {n}")
     for held in np.array_split(rng.permutation(n), PARTS):
         others = np.setdiff1d(np.arange(n), held)
-        given, components, own = _read(frame, points[others], weights[others])
+        given, base, own = _read(frame, points[others], weights[others])
         given |= graphs.encode(given)
-        asked, proposal = own.to_frame(points[held[:ASKED]]), broadened(components)
+        asked, proposal = own.to_frame(points[held[:ASKED]]), broadened(base.components)
         drawn = draw(proposal, DRAWS, rng)
         directions = np.linalg.qr(rng.normal(size=(len(asked), dim, min(dim, DIRECTIONS))))[0]
         directions = directions.transpose(2, 0, 1)
@@ -202,16 +203,16 @@ def _context(encoded: Encoded) -> tuple[Floats, Floats]:
     return encoded.arrays["context"][0].astype(float), weights / weights.sum()
 
 
-def _read(frame: Frame, points: Floats, weights: Floats) -> tuple[dict[str, Any], Components, Frame]:
-    """What the encode graph is given for some of the points; their components and a frame of their own.
+def _read(frame: Frame, points: Floats, weights: Floats) -> tuple[dict[str, Any], Base, Frame]:
+    """What the encode graph is given for some of the points; their base and a frame of their own.
 
     The frame of all would tell of the points that are held out.
     """
     size = max(1.0, float(weights.sum()) * frame.effective_size)
     sample = read_sample(points, weights, size)
-    components = components_of([sample])
-    given = graph_inputs([sample.frame], components, [(sample.z, sample.w)])
-    return dict(given), components, sample.frame
+    base = base_of_samples([sample])
+    given = graph_inputs([sample.frame], base, [(sample.z, sample.w)])
+    return dict(given), base, sample.frame
 
 
 def _course(parts: list[Part], steps: int) -> Course:

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from discoformer.components import Components
+from discoformer.base import Base
 from discoformer.errors import require
 from discoformer.graphs import Encoded, Graphs
 from discoformer.inputs import Floats
@@ -250,16 +250,14 @@ class _EagerGraphs(Graphs):
                 states,
                 context.log_weights,
                 context.precision_root,
-                context.components,
+                context.base,
             )
         return log_density[0].double().numpy(), score[0].double().numpy()
 
     def _context(self, arrays: Mapping[str, Float32s]) -> Any:
         names = ("context", "log_weights", "precision_root", "log_det_precision", "effective_size")
-        components = (f"component_{name}" for name in Components._fields)
-        return self._training.Context(
-            *(self._torch.as_tensor(arrays[name]) for name in (*names, *components))
-        )
+        tensors = {name: self._torch.as_tensor(array) for name, array in arrays.items()}
+        return self._training.Context(*(tensors[name] for name in names), Base.from_inputs(tensors))
 
 
 def to_markdown(timings: Sequence[Timing]) -> str:

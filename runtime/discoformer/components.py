@@ -30,7 +30,6 @@ from discoformer.arrays import (
     identity_like,
     library,
     one_hot,
-    or_one,
     positive,
     take_rows,
     upper,
@@ -78,6 +77,13 @@ class Evaluated(NamedTuple):
     square: Array  # (B, K, n) |F_k (z - m_k)|^2
 
 
+class Found(NamedTuple):
+    """A mixture, and how likely it makes the points."""
+
+    components: Components
+    evidence: Array  # (B,) of the best stage, nats
+
+
 class _Sample:
     """Points (B, N, D) that count (B, N) each, with their monomials."""
 
@@ -94,6 +100,14 @@ class _Sample:
         self._kept = self._kept or list(self._computed())
         return self._kept
 
+    def part(self, own: Array) -> "_Sample":
+        """Those data sets of it that (B,) says."""
+        if own.all():
+            return self
+        part = _Sample(self.points[own], self.counts[own])
+        part._kept = [(rows, monomials[own]) for rows, monomials in self._kept]
+        return part
+
     def _computed(self) -> Iterator[tuple[slice, Array]]:
         xp = library(self.points)
         z = xp.concatenate([xp.ones_like(self.points[..., :1]), self.points], -1)
@@ -104,13 +118,17 @@ class _Sample:
             yield part, z[:, part, a] * z[:, part, b]
 
 
-def fit_components(points: Array, weights: Array, size: Array) -> Components:
+def fit_components(
+    points: Array, weights: Array, size: Array, most: int = MOST, seeds_among: int = SEEDS_AMONG
+) -> Found:
     """Fits the components of contexts in their frames.
 
     Args:
         points: (B, N, D), float64, of finite variance that is not zero.
         weights: (B, N), not negative, of sum 1; points of weight 0 count as absent.
         size: (B,) effective sizes, 1 or more.
+        most: Components to begin with,
+        seeds_among: around so many of the points at most.
 
     Returns:
         As many components as the data set that needs the most.
@@ -118,22 +136,25 @@ def fit_components(points: Array, weights: Array, size: Array) -> Components:
     xp = library(points)
     size = xp.clip(size, 1, MOST_POINTS)
     points, counts = _drawn_in(points), weights * size[:, None]
-    most = min(SUBSET, KEPT // len(upper(points.shape[-1] + 1)[0]))
-    few, few_counts = take_landmarks(points, weights, size, most)
-    stages, evidence = _merging(_Sample(few, few_counts))
+    subset = min(SUBSET, KEPT // len(upper(points.shape[-1] + 1)[0]))
+    few, few_counts = take_landmarks(points, weights, size, subset)
+    stages, evidence = _merging(_Sample(few, few_counts), most, seeds_among)
     share = shares_of(evidence)  # (B, S)
     scale = size / few_counts.sum(-1)
     sample, mixtures = _Sample(points, counts), []
     for moments, stage_share in zip(stages, share.mT, strict=True):
-        if not stage_share.any():
+        own = stage_share > 0  # the data sets that have this stage in their average
+        if not own.any():
             continue
-        hardness = likeliest_hardness(moments)
-        grown = Moments(*(moment * with_axes_of(scale, moment) for moment in moments))
-        _, grown = _climb(sample, grown, hardness, LAST_STEPS)
+        begun = Moments(*(moment[own] for moment in moments))
+        hardness = likeliest_hardness(begun)
+        grown = Moments(*(moment * with_axes_of(scale[own], moment) for moment in begun))
+        _, grown = _climb(sample.part(own), grown, hardness, LAST_STEPS)
         found = predictive(grown, prior_of(grown, hardness))
-        log_scale = found.log_scale + xp.log(or_one(stage_share))[:, None]  # ABSENT is too low to be moved
-        mixtures.append(found._replace(log_scale=xp.where((stage_share > 0)[:, None], log_scale, ABSENT)))
-    return _compact(Components(*(xp.concatenate(field, 1) for field in zip(*mixtures, strict=True))))
+        log_scale = found.log_scale + xp.log(stage_share[own])[:, None]  # ABSENT is too low to be moved
+        mixtures.append(_among(found._replace(log_scale=log_scale), own))
+    together = Components(*(xp.concatenate(field, 1) for field in zip(*mixtures, strict=True)))
+    return Found(_compact(together), scale * xp.amax(evidence, -1))
 
 
 def evaluate(components: Components, points: Array) -> Evaluated:
@@ -153,10 +174,10 @@ def evaluate(components: Components, points: Array) -> Evaluated:
     return Evaluated((greatest + xp.log(total))[:, 0], score, share, square)
 
 
-def _merging(sample: _Sample) -> tuple[list[Moments], Array]:
+def _merging(sample: _Sample, most: int, seeds_among: int) -> tuple[list[Moments], Array]:
     """Moments at each stage of merging, and the evidence (B, S) of the stages."""
     xp = library(sample.points)
-    r = _first(sample.points, sample.counts)
+    r = _first(sample.points, sample.counts, most, seeds_among)
     mass = r * sample.counts[:, None]
     totals = sum(mass[..., part] @ monomials for part, monomials in sample.monomials())
     moments = _unpacked(totals, sample.points.shape[-1])
@@ -185,6 +206,17 @@ def shares_of(evidence: Array) -> Array:
     return share / share.sum(-1)[:, None]
 
 
+def _among(components: Components, own: Array) -> Components:
+    """Components of some of the data sets, given by (B,), among those of all: absent from the others."""
+    xp = library(own)
+    fields = []
+    for field, absent in zip(components, (ABSENT, 0.0, 0.0, 1.0), strict=True):
+        everywhere = xp.full((len(own), *field.shape[1:]), absent, dtype=field.dtype, device=field.device)
+        everywhere[own] = field
+        fields.append(everywhere)
+    return Components(*fields)
+
+
 def _compact(components: Components) -> Components:
     """The same with those left out that are absent from every data set."""
     absent = components.log_scale <= ABSENT
@@ -192,12 +224,12 @@ def _compact(components: Components) -> Components:
     return Components(*(take_rows(field, order) for field in components))
 
 
-def _first(points: Array, counts: Array) -> Array:
+def _first(points: Array, counts: Array, most: int, seeds_among: int) -> Array:
     """Responsibilities (B, K, N) to begin with: around points that are far from each other."""
     size = counts.sum(-1)
-    few, few_counts = take_landmarks(points, counts / size[:, None], size, SEEDS_AMONG)
+    few, few_counts = take_landmarks(points, counts / size[:, None], size, seeds_among)
     allowed = most_components(size, points.shape[-1])
-    return around_spread_points(points, few, few_counts, allowed, min(MOST, int(allowed.max())))
+    return around_spread_points(points, few, few_counts, allowed, min(most, int(allowed.max())))
 
 
 def most_components(size: Array, dim: int) -> Array:

@@ -1,15 +1,17 @@
 """The two graphs of a model, run by onnxruntime: a context is encoded once, then queried in chunks.
 
-The graphs (float32; B data sets, N context points, M queries, D dimensions, K components, L layers,
-E scalars, C vectors)::
+The graphs (float32; B data sets, N context points, M queries, D dimensions, K components, J components of
+a coordinate, L layers, E scalars, C vectors)::
 
     encode:  context (B, N, D), log_weights (B, N), precision_root (B, D, D), log_det_precision (B,),
              effective_size (B,), component_log_scale (B, K), component_means (B, K, D),
-             component_factors (B, K, D, D), component_freedom (B, K)
+             component_factors (B, K, D, D), component_freedom (B, K), product_axes (B, D, D),
+             product_log_scale, product_means, product_factors, product_freedom (B, D, J),
+             product_log_odds (B,)
              ->  scalars (B, L, N, E), vectors (B, L, N, D, C), sample (B, G)
     query:   queries (B, M, D), what encode gave and was given  ->  log_density (B, M), score (B, M, D)
 
-all in frame coordinates (see ``frame`` and ``components``); each graph is fed the inputs that it names.
+all in frame coordinates (see ``frame`` and ``base``); each graph is fed the inputs that it names.
 """
 
 import ctypes
@@ -23,7 +25,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from discoformer.components import Components
+from discoformer.base import BASE
 from discoformer.errors import ModelError, ModelNotFoundError
 from discoformer.inputs import Floats
 from discoformer.metadata import Metadata
@@ -39,7 +41,7 @@ GIVEN = {
     "precision_root",
     "log_det_precision",
     "effective_size",
-    *(f"component_{field}" for field in Components._fields),
+    *BASE,
 }
 _CHUNK = 1024  # queries at a time, fewer where
 _PAIRS = 2**22  # queries times context points at a time would exceed this (64 MB in 4 heads)

@@ -1,7 +1,7 @@
 """Models: a folder with ``encode.onnx`` and ``query.onnx``, found by name or by path, never by network.
 
 What the model is, and the ranges it was trained on, stand in the metadata of both files. A sample becomes an
-estimate in four steps: its frame, its components, its landmarks (all of it, unless it is long), its encoding.
+estimate in four steps: its frame, its base, its landmarks (all of it, unless it is long), its encoding.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from discoformer.components import Components
+from discoformer.base import Base
 from discoformer.errors import (
     DeviceWarning,
     InputError,
@@ -29,7 +29,7 @@ from discoformer.parallel import both
 from discoformer.samples import (
     Sample,
     Say,
-    components_of,
+    base_of_samples,
     graph_inputs,
     groups,
     landmarks_of,
@@ -81,13 +81,13 @@ def estimate(
     """
     require("onnxruntime")  # before any work is done
 
-    def look() -> tuple[Sample, Components]:
+    def look() -> tuple[Sample, Base]:
         sample = read_sample(X, weights, effective_size)
-        return sample, components_of([sample])
+        return sample, base_of_samples([sample])
 
-    (sample, components), model = both(look, default_model)  # which takes a while the first time
+    (sample, base), model = both(look, default_model)  # which takes a while the first time
     model._warn_of_range([sample])
-    return model._encode([sample], components, landmarks)[0]
+    return model._encode([sample], base, landmarks)[0]
 
 
 def load_estimate(path: str | os.PathLike[str], model: "Model | None" = None) -> Estimate:
@@ -174,7 +174,7 @@ class Model:
         """
         sample = read_sample(X, weights, effective_size, say)
         self._warn_of_range([sample])
-        return self._encode([sample], components_of([sample], say), landmarks, say)[0]
+        return self._encode([sample], base_of_samples([sample], say), landmarks, say)[0]
 
     def estimate_batch(
         self, contexts: Iterable[Any], weights: Iterable[Any] | None = None, landmarks: int | None = None
@@ -212,7 +212,7 @@ class Model:
         estimates: dict[int, Estimate] = {}
         for group in groups(samples):
             alike = [samples[i] for i in group]
-            estimates |= zip(group, self._encode(alike, components_of(alike), landmarks), strict=True)
+            estimates |= zip(group, self._encode(alike, base_of_samples(alike), landmarks), strict=True)
         return [estimates[i] for i in range(len(samples))]
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -232,16 +232,16 @@ class Model:
     def _encode(
         self,
         samples: list[Sample],
-        components: Components,
+        base: Base,
         landmarks: int | None,
         say: Say = say_nothing,
     ) -> list[Estimate]:
-        """Estimates of samples that have one dimension, from their components."""
+        """Estimates of samples that have one dimension, from their bases."""
         most = self.metadata.landmarks if landmarks is None else landmarks
         if not isinstance(most, (int, np.integer)) or most < 1:
             raise InputError(f"landmarks must be 1 or more, or None for the model's own, got {landmarks}")
         read = [landmarks_of(sample, int(most)) for sample in samples]
-        given = graph_inputs([sample.frame for sample in samples], components, read)
+        given = graph_inputs([sample.frame for sample in samples], base, read)
         say(f"encoding {given['context'].shape[1]} points")
         states = self.graphs.encode(given)
         return [

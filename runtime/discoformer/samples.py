@@ -8,7 +8,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from discoformer.components import ABSENT, Components, fit_components
+from discoformer.base import Base, fit_base
+from discoformer.bayes import ABSENT
+from discoformer.components import Components
 from discoformer.errors import InputError
 from discoformer.frame import Frame, fit_frame, present_rows
 from discoformer.graphs import Encoded
@@ -67,12 +69,14 @@ def landmarks_of(sample: Sample, most: int) -> tuple[Floats, Floats]:
     return points, merged
 
 
-def components_of(samples: list[Sample], say: Say = say_nothing) -> Components:
-    """The components of samples that have one dimension."""
+def base_of_samples(samples: list[Sample], say: Say = say_nothing) -> Base:
+    """The base of samples that have one dimension."""
     sizes = np.array([sample.frame.effective_size for sample in samples])
     z, w = (_padded([getattr(sample, name) for sample in samples]) for name in ("z", "w"))
+    roots = np.stack([sample.frame.precision_root for sample in samples])
+    log_dets = np.array([sample.frame.log_det_precision for sample in samples])
     say(f"fitting components to {w.shape[1]} points")
-    return fit_components(z, w, sizes)
+    return fit_base(z, w, sizes, roots, log_dets)
 
 
 def groups(samples: list[Sample]) -> Iterator[list[int]]:
@@ -94,9 +98,9 @@ def groups(samples: list[Sample]) -> Iterator[list[int]]:
 
 
 def graph_inputs(
-    frames: list[Frame], components: Components, read: list[tuple[Floats, Floats]]
+    frames: list[Frame], base: Base, read: list[tuple[Floats, Floats]]
 ) -> dict[str, Float32s]:
-    """The inputs of the encode graph, for frames, components and landmarks of B data sets."""
+    """The inputs of the encode graph, for frames, base and landmarks of B data sets."""
     weights = _padded([counts / counts.sum() for _, counts in read])
     with np.errstate(divide="ignore"):
         log_weights = np.log(weights)
@@ -106,7 +110,7 @@ def graph_inputs(
         "precision_root": np.stack([frame.precision_root for frame in frames]),
         "log_det_precision": np.array([frame.log_det_precision for frame in frames]),
         "effective_size": np.array([frame.effective_size for frame in frames]),
-    } | {f"component_{name}": array for name, array in components._asdict().items()}
+    } | base.to_inputs()
     return {name: array.astype(np.float32) for name, array in given.items()}
 
 

@@ -16,7 +16,7 @@ Scott's rule is ``h = N^(-1 / (D + 4))`` in whitened axes, as in ``scipy.stats.g
 fitted by maximum likelihood (EM for the mixture), with K chosen by the Bayesian information criterion
 (Schwarz 1978).
 
-**Components**: the mixture that the network refines, by itself (`discoformer.components`).
+**Base**: what the network refines, by itself (`discoformer.base`).
 
 These are functions of ``(context, queries, truth)``; only the kernel densities called *best* look at the
 truth.
@@ -52,7 +52,7 @@ from scipy.spatial.distance import cdist
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from discoformer.components import evaluate, fit_components
+from discoformer.base import evaluate_base, fit_base
 from discoformer.frame import fit_frame
 from discoformer_training.metrics import FloatArray, Values, log_density_error, score_error
 
@@ -243,13 +243,14 @@ def _mixture_values(mixture: GaussianMixture, queries: FloatArray) -> Values:
     return Values(mixture.score_samples(queries), score)
 
 
-def components_alone(context: FloatArray, queries: FloatArray, _truth: Values) -> Values:
-    """The frame of the runtime and the components in it: the estimate without the network."""
+def base_alone(context: FloatArray, queries: FloatArray, _truth: Values) -> Values:
+    """The frame of the runtime and the base in it: the estimate without the network."""
     frame = fit_frame(context)
     points = frame.to_frame(context)[None]
     weights = np.full(points.shape[:2], 1 / len(context))
-    found = fit_components(points, weights, np.array([frame.effective_size]))
-    answer = evaluate(found, frame.to_frame(queries)[None])
+    size, log_det = np.array([frame.effective_size]), np.array([frame.log_det_precision])
+    base = fit_base(points, weights, size, frame.precision_root[None], log_det)
+    answer = evaluate_base(base, frame.to_frame(queries)[None])
     return Values(
         frame.log_density_to_data(answer.log_density[0]),
         frame.score_to_data(answer.score[0]),
@@ -324,7 +325,7 @@ BASELINES: dict[str, Baseline] = {
     "kde_best_whitened": partial(kde_best, coordinates=(whitened_axes,)),
     "gaussian": gaussian,
     "gmm_bic": gmm_bic,
-    "components": components_alone,
+    "base": base_alone,
 }
 
 FLOORS: dict[str, Floor] = {"floor": floor}

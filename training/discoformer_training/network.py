@@ -13,8 +13,8 @@ returns averages of scalars, mean shifts of vectors, sum_j a_ij V_j - V_i, and t
 log sum_j exp l_ij: a Gaussian KDE is one head of one block (`set_kde`). Queries attend to the context with
 the same weights as the context to itself, never to each other.
 
-The heads are residuals on a base b: the components of the context (discoformer.components), a Bayesian
-mixture of density c, and a Student-t read from the context. With r^2 = |y|^2 / D,
+The heads are residuals on a density b: the base of the context (discoformer.base), of density c, and a
+Student-t read from the context. With r^2 = |y|^2 / D,
 
     T = gamma log b + omega (sqrt(D) t_0 + D t_1), the second term within residual_bound sqrt(D)
     S = gamma grad log b + omega (sum_c g_c V_c + g grad log c)
@@ -38,7 +38,8 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, linear, logsigmoid, softplus
 
 from discoformer.components import ABSENT as ABSENT_COMPONENT
-from discoformer.components import Components, evaluate
+from discoformer.base import Base, evaluate_base
+from discoformer.components import Components
 from discoformer_training.attention import Attend, attend_plain
 
 LOG_TWO_PI = math.log(2 * math.pi)
@@ -105,15 +106,7 @@ class Context(NamedTuple):
     precision_root: Tensor  # (B, D, D) W, symmetric root of the inverse total covariance
     log_det_precision: Tensor  # (B,)
     effective_size: Tensor  # (B,) N, or Kish's (sum w)^2 / sum w^2
-    log_scale: Tensor  # (B, K) and so on: its Components
-    means: Tensor  # (B, K, D)
-    factors: Tensor  # (B, K, D, D)
-    freedom: Tensor  # (B, K)
-
-    @property
-    def components(self) -> Components:
-        """Its components."""
-        return Components(self.log_scale, self.means, self.factors, self.freedom)
+    base: Base  # of the points, see discoformer.base
 
 
 class Points(NamedTuple):
@@ -121,7 +114,7 @@ class Points(NamedTuple):
 
     vectors: Tensor  # (B, n, D, 4) y, W y, P y, and grad log c times the spread of a component
     invariants: Tensor  # (B, n, INVARIANTS) see `seen`
-    log_density: Tensor  # (B, n) log c
+    log_density: Tensor  # (B, n) log c, of the base
     score: Tensor  # (B, n, D) grad log c
 
     def part(self, start: int, stop: int | None) -> "Points":
@@ -143,14 +136,14 @@ class DiScoFormer(nn.Module):
         self.sample_embedding = SampleEmbedding(config)
         self.embedding = Embedding(config)
         self.blocks = nn.ModuleList(Block(config, attend) for _ in range(config.blocks))
-        self.base = Base(config)
+        self.base = Tail(config)
         self.heads = Heads(config)
 
     def forward(self, context: Context, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-density (B, M) and score (B, M, D) at queries (B, M, D)."""
         log_weights = normalised(context.log_weights)
         n = context.points.shape[1]
-        points = seen(torch.cat([context.points, queries], 1), context.precision_root, context.components)
+        points = seen(torch.cat([context.points, queries], 1), context.precision_root, context.base)
         sample = self.sample_embedding(points.part(0, n), log_weights, context)
         tokens = self.embedding(points, sample)
         for block in self.blocks[:-1]:
@@ -161,7 +154,7 @@ class DiScoFormer(nn.Module):
     def encode(self, context: Context) -> Encoded:
         """Compute once what any number of queries needs of the context."""
         log_weights = normalised(context.log_weights)
-        points = seen(context.points, context.precision_root, context.components)
+        points = seen(context.points, context.precision_root, context.base)
         sample = self.sample_embedding(points, log_weights, context)
         tokens = self.embedding(points, sample)
         states = [tokens]
@@ -178,11 +171,11 @@ class DiScoFormer(nn.Module):
         encoded: Encoded,
         log_weights: Tensor,
         precision_root: Tensor,
-        components: Components,
+        base: Base,
     ) -> tuple[Tensor, Tensor]:
         """Return log-density (B, M) and score (B, M, D) at queries (B, M, D), given the encoded context."""
         log_weights = normalised(log_weights)
-        points = seen(queries, precision_root, components)
+        points = seen(queries, precision_root, base)
         tokens = self.embedding(points, encoded.sample)
         for layer, block in enumerate(self.blocks):
             context = Tokens(encoded.scalars[:, layer], encoded.vectors[:, layer])
@@ -212,7 +205,7 @@ class SampleEmbedding(nn.Module):
         log_size = context.effective_size.clamp(max=self.greatest_size).log()[:, None]
         log_dim = torch.full_like(log_size, dim).log()
         log_det = context.log_det_precision[:, None] / dim
-        log_spread = spread(context.components).log()[:, None]
+        log_spread = spread(context.base.components).log()[:, None]
         summary = self.summary(torch.cat([pooled, log_size, log_dim, log_det, log_spread], -1))
         return torch.cat([summary, log_size, log_dim], -1)
 
@@ -357,8 +350,8 @@ class FeedForward(nn.Module):
         return Tokens(tokens.scalars + self.scalar_out(hidden), tokens.vectors + vectors)
 
 
-class Base(nn.Module):
-    """log b and its gradient: the components of the context, and a Student-t around the origin of the frame.
+class Tail(nn.Module):
+    """log b and its gradient: the base of the context, and a Student-t around the origin of the frame.
 
     Degrees of freedom nu > 1, squared scale and weight of the Student-t are read from the sample embedding.
     """
@@ -423,11 +416,11 @@ class Heads(nn.Module):
 
 
 VECTORS = 4
-INVARIANTS = 2 * 7 + 4
+INVARIANTS = 2 * 7 + 5
 
 
-def seen(points: Tensor, precision_root: Tensor, components: Components) -> Points:
-    """What the network first sees of points (B, n, D): two metrics, and what the components say of them.
+def seen(points: Tensor, precision_root: Tensor, base: Base) -> Points:
+    """What the network first sees of points (B, n, D): two metrics, and what the base says of them.
 
     The invariants are tame, and resolved at every D: in high dimension |y|^2 / D concentrates with spread
     1 / sqrt(D), so squares are given as a logarithm and as its distance from that of 1, magnified by sqrt(D).
@@ -435,8 +428,8 @@ def seen(points: Tensor, precision_root: Tensor, components: Components) -> Poin
     dim = points.shape[-1]
     white = points @ precision_root  # W y
     dual = white @ precision_root  # P y
-    log_density, score, share, square = evaluate(components, points)
-    standard = score * spread(components)[:, None, None]
+    log_density, score, share, square, product_share = evaluate_base(base, points)
+    standard = score * spread(base.components)[:, None, None]
 
     pairs = (
         (points, points),
@@ -454,7 +447,8 @@ def seen(points: Tensor, precision_root: Tensor, components: Components) -> Poin
         compressed(mean(points * standard), 10),
         compressed(log_density[..., None] / dim, 10),
         -(share * share.clamp(min=1e-12).log()).sum(1)[..., None],
-        (share * components.freedom.log()[..., None]).sum(1)[..., None],
+        (share * base.components.freedom.log()[..., None]).sum(1)[..., None],
+        product_share[..., None],
     ]
     return Points(
         vectors=torch.stack([points, white, dual, standard], -1),

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from discoformer.components import Components
+from discoformer.base import Base
 from discoformer_training.attention import attend_blocked
 from discoformer_training.network import (
     DiScoFormer,
@@ -73,7 +73,7 @@ def read(network: DiScoFormer, encoded: Mapping[str, Singles], queries: Doubles)
 def _read_chunk(
     network: DiScoFormer, given: Mapping[str, Tensor], queries: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    points = seen(queries, given["precision_root"], _components(given))
+    points = seen(queries, given["precision_root"], Base.from_inputs(given))
     tokens = _through_blocks(network, given, points)
     log_density, score = network.heads(tokens, points, *network.base(points, given["sample"]))
     trust = trusted(squared_radius(points) / network.heads.trust_radius**2)[..., None]
@@ -89,7 +89,3 @@ def _through_blocks(network: DiScoFormer, given: Mapping[str, Tensor], points: P
         context = Tokens(encoded.scalars[:, layer], encoded.vectors[:, layer])
         tokens = block(tokens, context, log_weights, encoded.sample)
     return tokens
-
-
-def _components(given: Mapping[str, Tensor]) -> Components:
-    return Components(*(given[f"component_{name}"] for name in Components._fields))

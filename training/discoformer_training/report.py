@@ -33,7 +33,7 @@ HEADER = (
 
 TITLES = {
     "discoformer": "**DiScoFormer**",
-    "components": "its components alone",
+    "base": "its base alone",
     "kde_best": "best KDE",
     "kde_scott": "KDE, Scott",
     "gaussian": "one Gaussian",

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from discoformer.components import ABSENT, Components, evaluate, fit_components
+from discoformer.base import base_of, fit_base
+from discoformer.components import ABSENT, Components, evaluate
 from discoformer.landmarks import take_landmarks
 from discoformer.normalization import draw
 from discoformer_training.families import FAMILIES, LAWS, Affine, draw_density
@@ -39,6 +40,7 @@ class StreamConfig:
     """What the stream draws."""
 
     dims: tuple[int, int] = (1, 100)  # least and greatest D
+    plane: float = 0.0  # so many of the tasks are in the plane, whatever dims says
     context_sizes: tuple[int, int] = (8, 4096)  # least and greatest N
     landmarks: int = 4096  # context points that the network reads at most
     modes: tuple[int, int] = (1, 10)
@@ -95,7 +97,7 @@ def draw_task(
     off_support = _moved_off(draws[:, n_fresh:], n_noised, densities, generator)
     frame = fit_frame(context)
     framed = context_in_frame(context, frame, config.landmarks)
-    imagined, imagined_floor = _imagined(framed.components, round(config.imagined * m), generator)
+    imagined, imagined_floor = _imagined(framed.base.components, round(config.imagined * m), generator)
     queries = torch.cat([draws[:, :n_fresh], context[:, :n_seen], off_support, frame.from_frame(imagined)], 1)
     floor = torch.full_like(queries[..., 0], -math.inf)
     floor[:, m:] = imagined_floor
@@ -141,7 +143,8 @@ def context_in_frame(context: Tensor, frame: Frame, landmarks: int = StreamConfi
     """Bring an unweighted context (B, N, D) to its frame, in float32, at most so many points of it."""
     points = frame.to_frame(context)
     weights = torch.full_like(points[..., 0], 1 / points.shape[1])
-    components = fit_components(*map(_quick, (points, weights, frame.effective_size)))
+    given = (points, weights, frame.effective_size, frame.precision_root, frame.log_det_precision)
+    base = fit_base(*map(_quick, given))
     points, counts = take_landmarks(points, weights, frame.effective_size, landmarks)
     return Context(
         points.float(),
@@ -149,7 +152,7 @@ def context_in_frame(context: Tensor, frame: Frame, landmarks: int = StreamConfi
         frame.precision_root.float(),
         frame.log_det_precision.float(),
         frame.effective_size.float(),
-        *(torch.as_tensor(field).float() for field in components),
+        base_of(*(torch.as_tensor(array).float() for array in base.to_inputs().values())),
     )
 
 
@@ -159,14 +162,15 @@ def _quick(tensor: Tensor) -> Any:
 
 
 def _draw_sizes(config: StreamConfig, seed: int, step: int) -> tuple[int, int]:
-    """Draw D and N, log-uniform over their ranges."""
+    """Draw D and N, log-uniform over their ranges; D is 2 for the share of tasks in the plane."""
     generator = _generator("cpu", seed, step, 0)
-    draws = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
+    draws = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
 
     def log_uniform(low: int, high: int, draw: float) -> int:
         return min(high, int(math.exp(math.log(low) + draw * math.log((high + 1) / low))))
 
-    return log_uniform(*config.dims, draws[0]), log_uniform(*config.context_sizes, draws[1])
+    dim = 2 if draws[2] < config.plane else log_uniform(*config.dims, draws[0])
+    return dim, log_uniform(*config.context_sizes, draws[1])
 
 
 def _shares(config: StreamConfig, dim: int) -> dict[str, float]:

@@ -1,0 +1,153 @@
+r"""The product: a density of independent coordinates, beside the components of a context.
+
+Along the independent axes of the context (see ``axes``) each coordinate has a mixture of its own, found as
+the components are::
+
+    p(z) = |det A| prod_d c_d(u_d),    u = z A
+
+Of a long context a coordinate is fitted to the means of its points in so many bins, finer toward the ends.
+Where the effective size is below 4 D there is no product, for the covariance itself is in doubt.
+
+The same code runs on NumPy arrays and, in training and export, on PyTorch tensors.
+Shapes: B data sets, N points, D dimensions, J components of a coordinate. Float64.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from discoformer.arrays import Array, choose, identity_like, library, take_rows
+from discoformer.axes import independent_axes
+from discoformer.components import SUBSET as MOST_COUNTED
+from discoformer.components import fit_components
+from discoformer.landmarks import take_landmarks
+
+MOST = 14  # components of a coordinate to begin with
+SEEDS_AMONG = 64  # points that they are put around
+BINS = 256  # of the points of a coordinate
+SUBSET = 2048  # points that the axes are sought with, where there are more
+EDGES = tuple((0.5 - 0.5 * np.cos(np.pi * np.arange(BINS + 1) / BINS)).tolist())  # of the bins, in mass
+
+
+class Product(NamedTuple):
+    """The product of a context, in frame coordinates."""
+
+    axes: Array  # (B, D, D) A
+    log_scale: Array  # (B, D, J) of the components of each coordinate, weights and a share of log|det A| included
+    means: Array  # (B, D, J)
+    factors: Array  # (B, D, J)
+    freedom: Array  # (B, D, J)
+
+
+class FoundProduct(NamedTuple):
+    """A product, and how likely it makes the points."""
+
+    product: Product
+    evidence: Array  # (B,) nats, that its axes were chosen not counted
+
+
+class EvaluatedProduct(NamedTuple):
+    """A product at n points, in frame coordinates."""
+
+    log_density: Array  # (B, n) log p, nats
+    score: Array  # (B, n, D) its gradient
+
+
+def fit_product(
+    points: Array, weights: Array, size: Array, precision_root: Array, log_det_precision: Array
+) -> FoundProduct:
+    """Fits the product of contexts in their frames.
+
+    Args:
+        points: (B, N, D), float64.
+        weights: (B, N), not negative, of sum 1.
+        size: (B,) effective sizes.
+        precision_root: (B, D, D) what makes the points white, and
+        log_det_precision: (B,) twice the logarithm of its determinant.
+    """
+    batch, _, dim = points.shape
+    if not (size >= enough(dim)).any():
+        return _nothing(precision_root)
+    few, counts = take_landmarks(points, weights, size, SUBSET)
+    turned = independent_axes(few @ precision_root, counts / counts.sum(-1)[:, None])
+    upright = identity_like(turned) + 0 * turned
+    axes = precision_root @ choose(size >= enough(dim), turned, upright)
+    u, shares = _few_of((points @ axes).mT, weights, size)  # (B, D, n)
+    counted = library(size).clip(size, None, MOST_COUNTED)
+    sizes = (counted[:, None] + 0 * axes[:, 0]).reshape(-1)
+    rows = (batch * dim, u.shape[2])
+    found = fit_components(u.reshape(*rows, 1), shares.reshape(rows), sizes, MOST, SEEDS_AMONG)
+    log_scale, centers, factors, freedom = (field.reshape(batch, dim, -1) for field in found.components)
+    log_det = 0.5 * log_det_precision
+    evidence = size / counted * found.evidence.reshape(batch, dim).sum(-1) + size * log_det
+    product = Product(axes, log_scale + log_det[:, None, None] / dim, centers, factors, freedom)
+    return FoundProduct(product, evidence)
+
+
+def enough(dim: int) -> int:
+    """The effective size from which on axes are sought: below, the covariance itself is in doubt."""
+    return 4 * dim
+
+
+def evaluate_product(product: Product, points: Array) -> EvaluatedProduct:
+    """Evaluates the product at points (B, n, D)."""
+    xp = library(points)
+    log_scale, means, factors, freedom = (field[:, None] for field in product[1:])
+    offset = factors * ((points @ product.axes)[..., None] - means)  # (B, n, D, J)
+    square = offset * offset
+    joint = log_scale - 0.5 * (freedom + 1) * xp.log1p(square / freedom)
+    greatest = xp.amax(joint, -1)[..., None]
+    share = xp.exp(joint - greatest)
+    total = share.sum(-1)[..., None]
+    slope = -(share / total * (freedom + 1) / (freedom + square) * offset * factors).sum(-1)
+    log_density = (greatest + xp.log(total))[..., 0].sum(-1)
+    return EvaluatedProduct(log_density, slope @ product.axes.mT)
+
+
+def _few_of(u: Array, weights: Array, size: Array) -> tuple[Array, Array]:
+    """Coordinates u (B, D, N) and weights (B, N), each (B, D, n): where the points are many, their bins."""
+    weights = weights[:, None] + 0 * u
+    many = size > BINS
+    if not many.any():
+        return u, weights
+    bins = binned(u, weights)
+    if many.all():
+        return bins
+    width = max(u.shape[2], BINS)
+    padded = zip((_padded(x, width) for x in bins), (_padded(x, width) for x in (u, weights)), strict=True)
+    found, found_weights = (choose(many, few, all_) for few, all_ in padded)
+    return found, found_weights
+
+
+def _padded(x: Array, width: int) -> Array:
+    """Zeros after the end of x (B, D, n)."""
+    shape = (*x.shape[:2], width - x.shape[2])
+    return library(x).concatenate([x, library(x).zeros(shape, dtype=x.dtype, device=x.device)], -1)
+
+
+def _nothing(precision_root: Array) -> FoundProduct:
+    """No product."""
+    one = library(precision_root).ones_like(precision_root[..., :1])  # (B, D, 1)
+    return FoundProduct(Product(precision_root, 0 * one, 0 * one, one, one), 0 * one[:, 0, 0] - math.inf)
+
+
+def binned(u: Array, weights: Array) -> tuple[Array, Array]:
+    """The means (B, D, BINS) of coordinates u (B, D, N), weights likewise, in bins, and the shares of the bins.
+
+    A point at an edge is in both bins, by parts.
+    """
+    xp = library(u)
+    edges = xp.asarray(EDGES, dtype=u.dtype, device=u.device)
+    moments = []
+    for coordinate in range(u.shape[1]):
+        order = xp.argsort(u[:, coordinate], stable=True)
+        values, w = (take_rows(x[:, coordinate], order) for x in (u, weights))
+        mass, moment = xp.cumsum(w, 1), xp.cumsum(w * values, 1)
+        last = xp.stack([xp.searchsorted(row, edges) for row in mass])
+        last = xp.clip(last, 0, values.shape[1] - 1)
+        mass, moment, values = (take_rows(x, last) for x in (mass, moment, values))
+        moments.append(moment - (mass - edges) * values)
+    within = xp.diff(xp.stack(moments, 1))
+    shares = xp.diff(edges) + 0 * within
+    return within / shares, shares

@@ -30,6 +30,7 @@ coordinates throughout.
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
@@ -107,6 +108,11 @@ class Context(NamedTuple):
     log_det_precision: Tensor  # (B,)
     effective_size: Tensor  # (B,) N, or Kish's (sum w)^2 / sum w^2
     base: Base  # of the points, see discoformer.base
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Context":
+        """The same with every tensor changed."""
+        *tensors, base = self
+        return Context(*map(change, tensors), base.each(change))
 
 
 class Points(NamedTuple):

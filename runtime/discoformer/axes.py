@@ -73,7 +73,7 @@ def uphill(x: Array, weights: Array, size: Array, axes: Array) -> Array:
 
 
 def rotated(axes: Array, turn: Array, largest: float) -> Array:
-    """Axes turned by a skew matrix (B, D, D), made so small that no axis turns by more: a Cayley transform."""
+    """Axes turned by a skew matrix (B, D, D), made so small that none turns by more: a Cayley transform."""
     xp = library(turn)
     greatest = xp.amax(xp.sqrt((turn * turn).sum(-1)), -1)[:, None, None]
     half = turn * (0.5 * largest / (greatest + largest))

@@ -30,9 +30,7 @@ class Product(NamedTuple):
     """The product of a context, in frame coordinates."""
 
     axes: Array  # (B, D, D) A
-    log_scale: (
-        Array  # (B, D, J) of the components of each coordinate, weights and a share of log|det A| included
-    )
+    log_scale: Array  # (B, D, J) with the weights, and 1 / D of log|det A|, included
     means: Array  # (B, D, J)
     factors: Array  # (B, D, J)
     freedom: Array  # (B, D, J)
@@ -156,7 +154,7 @@ def edge(rank: Array) -> Array:
 
 
 def binned(u: Array, weights: Array) -> tuple[Array, Array]:
-    """The means (B, D, BINS) of coordinates u (B, D, N), weights likewise, in bins, and the shares of the bins.
+    """The means (B, D, BINS) of coordinates u (B, D, N), weights likewise, in bins, and the bins' shares.
 
     A point at an edge is in both bins, by parts.
     """

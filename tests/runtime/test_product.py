@@ -1,4 +1,4 @@
-"""The product: a density of independent coordinates, found alike whatever the rotation, order and weighting."""
+"""The product: a density of independent coordinates, whatever the rotation, order and weighting."""
 
 import numpy as np
 import pytest

@@ -24,7 +24,7 @@ from discoformer_training.checkpoint import (
 )
 from discoformer_training.config import TrainConfig
 from discoformer_training.loss import LossConfig
-from discoformer_training.network import Context, DiScoFormer, NetworkConfig
+from discoformer_training.network import DiScoFormer, NetworkConfig
 from discoformer_training.stream import StreamConfig
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"

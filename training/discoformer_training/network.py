@@ -38,8 +38,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear, logsigmoid, softplus
 
-from discoformer.components import ABSENT as ABSENT_COMPONENT
 from discoformer.base import Base, evaluate_base
+from discoformer.components import ABSENT as ABSENT_COMPONENT
 from discoformer.components import Components
 from discoformer_training.attention import Attend, attend_plain
 
@@ -111,8 +111,14 @@ class Context(NamedTuple):
 
     def each(self, change: Callable[[Tensor], Tensor]) -> "Context":
         """The same with every tensor changed."""
-        *tensors, base = self
-        return Context(*map(change, tensors), base.each(change))
+        return Context(
+            change(self.points),
+            change(self.log_weights),
+            change(self.precision_root),
+            change(self.log_det_precision),
+            change(self.effective_size),
+            self.base.each(change),
+        )
 
 
 class Points(NamedTuple):

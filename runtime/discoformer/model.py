@@ -161,7 +161,7 @@ class Model:
             effective_size: How many independent points the rows are worth, where that is known better than
                 Kish's ``(sum w)^2 / sum w^2`` (correlated draws, say).
             landmarks: How many points of a long context the network reads at most; by default as many as it
-                was trained to read. The frame and the components always take all of it. Time grows with the
+                was trained to read. The frame and the base always take all of it. Time grows with the
                 square of this number.
             say: Called with a few words at the start of each stage: a long context takes a while.
 

@@ -76,7 +76,7 @@ def base_of_samples(samples: list[Sample], say: Say = say_nothing) -> Base:
     z, w = (_padded([getattr(sample, name) for sample in samples]) for name in ("z", "w"))
     roots = np.stack([sample.frame.precision_root for sample in samples])
     log_dets = np.array([sample.frame.log_det_precision for sample in samples])
-    say(f"fitting components to {w.shape[1]} points")
+    say(f"fitting the base to {w.shape[1]} points")
     return fit_base(z, w, sizes, roots, log_dets)
 
 

@@ -4,7 +4,7 @@ A task is drawn from (seed, step, rank) alone: the run can be stopped and contin
 a task share their family, D (log-uniform), N (log-uniform) and M; their number keeps the cost about constant.
 Queries are mostly fresh draws; some are context points, some noised or broadened draws, off the support, and
 some imagined, drawn from the components of the context: where these put mass that the density may not have.
-Of a long context the network reads landmarks; frame and components have all of it.
+Of a long context the network reads landmarks; frame and base have all of it.
 
 Shapes: B data sets, N context points, M queries, D dimensions.
 """

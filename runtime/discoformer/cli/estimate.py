@@ -48,7 +48,7 @@ _GRID = {1: 512, 2: 128}  # points of --grid along each axis
 @click.option(
     "--landmarks",
     type=click.IntRange(min=1),
-    help="Rows of DATA that the network reads at most (frame and components take all); by default as many as "
+    help="Rows of DATA that the network reads at most (frame and base take all); by default as many as "
     "it was trained to read. Time grows with their square.",
 )
 @model_options

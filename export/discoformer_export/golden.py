@@ -3,7 +3,7 @@
     python -m discoformer_export.golden models/gmm
 
 writes the folder `golden` of a model from its weights.safetensors and config.json. The answers are those of
-the network in PyTorch with the frame and the components of `discoformer`, all in float64: ONNX has no part in
+the network in PyTorch with the frame and the base of `discoformer`, all in float64: ONNX has no part in
 them. Two kinds of case (B data sets, N context points, M queries, D dimensions):
 
     raw    context (B, N, D), log_weights (B, N) and queries (B, M, D), float64, data units: what
@@ -30,9 +30,9 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 
-from discoformer.samples import Sample, components_of, graph_inputs, landmarks_of, read_sample
-from discoformer_export.graphs import CONTEXT
-from discoformer_training.network import Context, DiScoFormer, NetworkConfig
+from discoformer.samples import Sample, base_of_samples, graph_inputs, landmarks_of, read_sample
+from discoformer_export.graphs import context_of
+from discoformer_training.network import DiScoFormer, NetworkConfig
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -172,15 +172,15 @@ def _core_inputs(raw: Mapping[str, Floats]) -> Arrays:
     samples = _samples(raw)
     read = [landmarks_of(sample, len(sample.z)) for sample in samples]
     framed = [sample.frame.to_frame(y) for sample, y in zip(samples, raw["queries"], strict=True)]
-    given = graph_inputs([sample.frame for sample in samples], components_of(samples), read)
+    given = graph_inputs([sample.frame for sample in samples], base_of_samples(samples), read)
     return {"context": given.pop("context"), "queries": np.stack(framed).astype(np.float32), **given}
 
 
 def answer_raw(network: DiScoFormer, raw: Mapping[str, Floats]) -> Arrays:
-    """Answer each data set alone, with the frame and the components of the runtime."""
+    """Answer each data set alone, with the frame and the base of the runtime."""
     answers = []
     for sample, queries in zip(_samples(raw), raw["queries"], strict=True):
-        frame, components = sample.frame, components_of([sample])
+        frame = sample.frame
         given = {
             "context": sample.z[None],
             "queries": frame.to_frame(queries)[None],
@@ -188,7 +188,7 @@ def answer_raw(network: DiScoFormer, raw: Mapping[str, Floats]) -> Arrays:
             "precision_root": frame.precision_root[None],
             "log_det_precision": np.array([frame.log_det_precision]),
             "effective_size": np.array([frame.effective_size]),
-            **{f"component_{field}": array for field, array in components._asdict().items()},
+            **base_of_samples([sample]).to_inputs(),
         }
         answer = _answer(network, given)
         answers.append(
@@ -201,7 +201,7 @@ def answer_raw(network: DiScoFormer, raw: Mapping[str, Floats]) -> Arrays:
 def _answer(network: DiScoFormer, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
     """Answer in the frame, in the type of the network."""
     given = {name: torch.from_numpy(array).to(network.heads.gamma) for name, array in inputs.items()}
-    log_density, score = network(Context(*(given[name] for name in CONTEXT)), given["queries"])
+    log_density, score = network(context_of(given), given["queries"])
     return {"log_density": log_density.numpy(), "score": score.numpy()}
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from discoformer.arrays import Array, choose, identity_like, library, take_rows
 from discoformer.axes import independent_axes
 from discoformer.components import SUBSET as MOST_COUNTED
-from discoformer.components import fit_components
+from discoformer.components import Found, fit_components
 from discoformer.landmarks import take_landmarks
 
 MOST = 14  # components of a coordinate to begin with
@@ -74,13 +74,23 @@ def fit_product(
     upright = identity_like(turned) + 0 * turned
     axes = precision_root @ choose(size >= enough(dim), turned, upright)
     u, shares = _few_of((points @ axes).mT, weights, size)  # (B, D, n)
-    counted = library(size).clip(size, None, MOST_COUNTED)
-    sizes = (counted[:, None] + 0 * axes[:, 0]).reshape(-1)
+    sizes = (counted(size)[:, None] + 0 * axes[:, 0]).reshape(-1)
     rows = (batch * dim, u.shape[2])
     found = fit_components(u.reshape(*rows, 1), shares.reshape(rows), sizes, MOST, SEEDS_AMONG)
+    return product_of(found, axes, size, log_det_precision)
+
+
+def counted(size: Array) -> Array:
+    """The effective sizes (B,) that the coordinates are fitted with."""
+    return library(size).clip(size, None, MOST_COUNTED)
+
+
+def product_of(found: Found, axes: Array, size: Array, log_det_precision: Array) -> FoundProduct:
+    """The product of coordinates along axes (B, D, D), found as so many data sets: all of the first, and so on."""
+    batch, _, dim = axes.shape
     log_scale, centers, factors, freedom = (field.reshape(batch, dim, -1) for field in found.components)
     log_det = 0.5 * log_det_precision
-    evidence = size / counted * found.evidence.reshape(batch, dim).sum(-1) + size * log_det
+    evidence = size / counted(size) * found.evidence.reshape(batch, dim).sum(-1) + size * log_det
     product = Product(axes, log_scale + log_det[:, None, None] / dim, centers, factors, freedom)
     return FoundProduct(product, evidence)
 
@@ -146,8 +156,18 @@ def binned(u: Array, weights: Array) -> tuple[Array, Array]:
         mass, moment = xp.cumsum(w, 1), xp.cumsum(w * values, 1)
         last = xp.stack([xp.searchsorted(row, edges) for row in mass])
         last = xp.clip(last, 0, values.shape[1] - 1)
-        mass, moment, values = (take_rows(x, last) for x in (mass, moment, values))
-        moments.append(moment - (mass - edges) * values)
-    within = xp.diff(xp.stack(moments, 1))
+        moments.append(moment_below(edges, *(take_rows(x, last) for x in (mass, moment, values))))
+    return between(edges, xp.stack(moments, 1))
+
+
+def moment_below(edges: Array, mass: Array, moment: Array, values: Array) -> Array:
+    """The moment below each edge (k,), from mass, moment and value (..., k) of the point that reaches it."""
+    return moment - (mass - edges) * values
+
+
+def between(edges: Array, moments: Array) -> tuple[Array, Array]:
+    """Means and shares (..., k - 1) of the bins between edges (k,), from the moments (..., k) below these."""
+    xp = library(moments)
+    within = xp.diff(moments)
     shares = xp.diff(edges) + 0 * within
     return within / shares, shares

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import click
 import numpy as np
 from data_sets import Floats, load, write
-from estimators import Estimator, components, gaussian, gmm_bic, kde
+from estimators import Estimator, base, gaussian, gmm_bic, kde
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
@@ -79,7 +79,7 @@ def detectors(model: discoformer.Model) -> dict[str, Estimator]:
     """Functions of training rows, test rows and seed, to what is high at normal rows."""
     return {
         "DiScoFormer": lambda train, test, _: model.estimate(train).log_density(test),
-        "its components alone": components,
+        "its base alone": base,
         "KDE": kde,
         "EM, BIC": gmm_bic,
         "one Gaussian": gaussian,

@@ -16,7 +16,7 @@ from torch import Tensor
 from discoformer_training.benchmark import Cell, draw
 from discoformer_training.checkpoint import load_network
 from discoformer_training.frame import fit_frame
-from discoformer_training.network import Context, DiScoFormer
+from discoformer_training.network import DiScoFormer
 from discoformer_training.stream import context_in_frame
 
 CELLS = [
@@ -30,7 +30,7 @@ def score_and_slope(network: DiScoFormer, context: Tensor, queries: Tensor) -> t
     """Return S and grad T, (M, D) each in 1 / data units, at queries (M, D) given a context (N, D)."""
     frame = fit_frame(context[None])
     framed = frame.to_frame(queries[None]).requires_grad_()
-    in_frame = Context(*(part.double() for part in context_in_frame(context[None], frame)))
+    in_frame = context_in_frame(context[None], frame).each(Tensor.double)
     log_density, score = network(in_frame, framed)
     (slope,) = torch.autograd.grad(log_density.sum(), framed)
     return frame.score_from_frame(score.detach())[0], frame.score_from_frame(slope)[0]

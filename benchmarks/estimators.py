@@ -67,10 +67,10 @@ def gaussian(train: Floats, test: Floats, seed: int) -> Floats:
     return baselines.gaussian(train, test, UNKNOWN).log_density
 
 
-def components(train: Floats, test: Floats, seed: int) -> Floats:
+def base(train: Floats, test: Floats, seed: int) -> Floats:
     """The mixture that the network refines, by itself: already normalised."""
     del seed
-    return baselines.components_alone(train, test, UNKNOWN).log_density
+    return baselines.base_alone(train, test, UNKNOWN).log_density
 
 
 def flow(train: Floats, test: Floats, seed: int) -> Floats:

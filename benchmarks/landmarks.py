@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import discoformer
-from discoformer_training.baselines import components_alone
+from discoformer_training.baselines import base_alone
 from discoformer_training.benchmark import Cell, Draw, draw
 from discoformer_training.metrics import Values, sum_errors
 
@@ -27,7 +27,7 @@ LANDMARKS = (None, 1024, 2048, 4096)
 def answer(model: discoformer.Model, at: Draw, landmarks: int | None) -> Values:
     """Log-density and score at the queries of a draw."""
     if landmarks is None:
-        return components_alone(at.context, at.queries, at.truth)
+        return base_alone(at.context, at.queries, at.truth)
     return Values(*model.estimate(at.context, landmarks=landmarks).log_density_and_score(at.queries))
 
 

@@ -21,7 +21,7 @@ import click
 import numpy as np
 import torch
 from data_sets import LOADERS, Floats, load, principal, write
-from estimators import Estimator, components, flow, gaussian, gmm_bic, kde
+from estimators import Estimator, base, flow, gaussian, gmm_bic, kde
 
 import discoformer
 
@@ -32,7 +32,7 @@ ENOUGH = 100.0  # effective samples
 OURS = "DiScoFormer"
 FLOW = "flow"
 OTHERS: dict[str, Estimator] = {
-    "its components alone": components,
+    "its base alone": base,
     "KDE": kde,
     "EM, BIC": gmm_bic,
     "one Gaussian": gaussian,

@@ -19,7 +19,7 @@ from discoformer_training.benchmark import Cell, draw
 DRAWS, QUERIES = 16, 4096
 CELLS = [Cell("student3", dim, 1024, queries=QUERIES) for dim in (2, 5, 20)]
 OUTER = 0.01
-BESIDE = ("components", "kde_scott", "gaussian")
+BESIDE = ("base", "kde_scott", "gaussian")
 
 
 def main() -> None:

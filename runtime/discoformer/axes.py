@@ -25,19 +25,20 @@ K_PEAK = 24 / (16 * math.sqrt(3) - 27)
 GAUSSIAN = math.sqrt(0.5)  # E[e(u)] of a standard normal u
 
 
-def independent_axes(x: Array, weights: Array) -> Array:
+def independent_axes(x: Array, weights: Array, size: Array) -> Array:
     """The axes of white points.
 
     Args:
         x: (B, N, D), of mean 0 and unit covariance.
         weights: (B, N), not negative, of sum 1.
+        size: (B,) effective sizes.
 
     Returns:
         Orthogonal matrices (B, D, D), an axis in each column.
     """
     axes = through_farthest(x, weights)
     for step in range(STEPS):
-        axes = rotated(axes, uphill(x, weights, axes), largest_turn(step))
+        axes = rotated(axes, uphill(x, weights, size, axes), largest_turn(step))
     return axes
 
 
@@ -65,7 +66,7 @@ def through_one_more(rest: Array) -> tuple[Array, Array]:
     return axis, rest - (rest @ axis.mT) @ axis
 
 
-def uphill(x: Array, weights: Array, axes: Array) -> Array:
+def uphill(x: Array, weights: Array, size: Array, axes: Array) -> Array:
     """Skew matrices (B, D, D): the angles by which J would have the axes turned toward each other."""
     xp = library(x)
     u = x @ axes
@@ -74,11 +75,11 @@ def uphill(x: Array, weights: Array, axes: Array) -> Array:
     slope = K_SKEW * skew * (1 - u * u) * bell - K_PEAK * peak * u * bell
     climb = 2 * u.mT @ slope
     found = K_SKEW * skew * skew + K_PEAK * peak * peak
-    return (climb - climb.mT) / (xp.amax(found, -1)[..., None] + 1 / x.shape[1])
+    return (climb - climb.mT) / (xp.amax(found, -1)[..., None] + 1 / size[:, None, None])
 
 
 def rotated(axes: Array, turn: Array, largest: float) -> Array:
-    """Axes turned by a skew matrix (B, D, D), made so small that no axis turns by more: a Cayley transform."""
+    """Axes turned by a skew matrix (B, D, D), made so small that none turns by more: a Cayley transform."""
     xp = library(turn)
     greatest = xp.amax(xp.sqrt((turn * turn).sum(-1)), -1)[:, None, None]
     half = turn * (0.5 * largest / (greatest + largest))

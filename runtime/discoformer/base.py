@@ -12,7 +12,7 @@ Shapes: B data sets, n points, D dimensions, K components, J components of a coo
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from discoformer.arrays import Array, library
@@ -31,6 +31,10 @@ class Base(NamedTuple):
     components: Components
     product: Product
     log_odds: Array  # (B,) log(q / (1 - q)); ABSENT where there is no product
+
+    def each(self, change: Callable[[Array], Array]) -> "Base":
+        """The same with every array changed."""
+        return base_of(*map(change, self.to_inputs().values()))
 
     @classmethod
     def from_inputs(cls, given: Mapping[str, Array]) -> "Base":

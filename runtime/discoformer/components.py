@@ -19,7 +19,7 @@ Shapes: B data sets, N points, D dimensions, K components, P pairs of components
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from discoformer.arrays import (
@@ -66,6 +66,9 @@ LEAST_SHARE = 0.02  # of the best stage's weight, below which a stage is left ou
 NEGLIGIBLE = -60.0  # log-responsibilities below this are 0
 FARTHEST = 1e3  # |z| / sqrt(D) of the points farthest out, farther ones are drawn in to there
 MOST_POINTS = 1e9  # larger effective sizes count as this
+
+
+Begin = Callable[[Array, Array], Array]
 
 
 class Evaluated(NamedTuple):
@@ -118,17 +121,15 @@ class _Sample:
             yield part, z[:, part, a] * z[:, part, b]
 
 
-def fit_components(
-    points: Array, weights: Array, size: Array, most: int = MOST, seeds_among: int = SEEDS_AMONG
-) -> Found:
+def fit_components(points: Array, weights: Array, size: Array, begin: Begin | None = None) -> Found:
     """Fits the components of contexts in their frames.
 
     Args:
         points: (B, N, D), float64, of finite variance that is not zero.
         weights: (B, N), not negative, of sum 1; points of weight 0 count as absent.
         size: (B,) effective sizes, 1 or more.
-        most: Components to begin with,
-        seeds_among: around so many of the points at most.
+        begin: From points and counts to responsibilities (B, K, N) to begin with; by default around points
+            that are far from each other.
 
     Returns:
         As many components as the data set that needs the most.
@@ -138,7 +139,7 @@ def fit_components(
     points, counts = _drawn_in(points), weights * size[:, None]
     subset = min(SUBSET, KEPT // len(upper(points.shape[-1] + 1)[0]))
     few, few_counts = take_landmarks(points, weights, size, subset)
-    stages, evidence = _merging(_Sample(few, few_counts), most, seeds_among)
+    stages, evidence = _merging(_Sample(few, few_counts), begin or around_far_points)
     share = shares_of(evidence)  # (B, S)
     scale = size / few_counts.sum(-1)
     sample, mixtures = _Sample(points, counts), []
@@ -174,10 +175,10 @@ def evaluate(components: Components, points: Array) -> Evaluated:
     return Evaluated((greatest + xp.log(total))[:, 0], score, share, square)
 
 
-def _merging(sample: _Sample, most: int, seeds_among: int) -> tuple[list[Moments], Array]:
+def _merging(sample: _Sample, begin: Begin) -> tuple[list[Moments], Array]:
     """Moments at each stage of merging, and the evidence (B, S) of the stages."""
     xp = library(sample.points)
-    r = _first(sample.points, sample.counts, most, seeds_among)
+    r = begin(sample.points, sample.counts)
     mass = r * sample.counts[:, None]
     totals = sum(mass[..., part] @ monomials for part, monomials in sample.monomials())
     moments = _unpacked(totals, sample.points.shape[-1])
@@ -224,12 +225,12 @@ def _compact(components: Components) -> Components:
     return Components(*(take_rows(field, order) for field in components))
 
 
-def _first(points: Array, counts: Array, most: int, seeds_among: int) -> Array:
+def around_far_points(points: Array, counts: Array) -> Array:
     """Responsibilities (B, K, N) to begin with: around points that are far from each other."""
     size = counts.sum(-1)
-    few, few_counts = take_landmarks(points, counts / size[:, None], size, seeds_among)
+    few, few_counts = take_landmarks(points, counts / size[:, None], size, SEEDS_AMONG)
     allowed = most_components(size, points.shape[-1])
-    return around_spread_points(points, few, few_counts, allowed, min(most, int(allowed.max())))
+    return around_spread_points(points, few, few_counts, allowed, min(MOST, int(allowed.max())))
 
 
 def most_components(size: Array, dim: int) -> Array:

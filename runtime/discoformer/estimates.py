@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from discoformer.base import Base
 from discoformer.components import Components
 from discoformer.errors import InputError
 from discoformer.features import Feature
@@ -111,9 +112,13 @@ class Estimate:
 
     @property
     def components(self) -> Components:
-        """The mixture of Student-t distributions that the network refines, in the frame."""
-        arrays = self._encoded.arrays
-        return Components(*(arrays[f"component_{name}"].astype(float) for name in Components._fields))
+        """The mixture of Student-t distributions of its base (see ``base``), in the frame."""
+        return self.base.components
+
+    @property
+    def base(self) -> Base:
+        """What the network refines, in the frame."""
+        return Base.from_inputs(self._encoded.arrays).each(lambda array: array.astype(float))
 
     def log_density(self, Y: Any, method: Method = "network") -> Any:
         """Log-density at the queries, in nats.

@@ -15,26 +15,22 @@ Shapes: B data sets, N points, D dimensions, J components of a coordinate. Float
 import math
 from typing import NamedTuple
 
-import numpy as np
-
-from discoformer.arrays import Array, choose, identity_like, library, take_rows
+from discoformer.arrays import Array, choose, identity_like, index_range, library, or_one, take_rows
 from discoformer.axes import independent_axes
 from discoformer.components import SUBSET as MOST_COUNTED
-from discoformer.components import Found, fit_components
+from discoformer.components import Found, fit_components, most_components
 from discoformer.landmarks import take_landmarks
 
 MOST = 14  # components of a coordinate to begin with
-SEEDS_AMONG = 64  # points that they are put around
 BINS = 256  # of the points of a coordinate
 SUBSET = 2048  # points that the axes are sought with, where there are more
-EDGES = tuple((0.5 - 0.5 * np.cos(np.pi * np.arange(BINS + 1) / BINS)).tolist())  # of the bins, in mass
 
 
 class Product(NamedTuple):
     """The product of a context, in frame coordinates."""
 
     axes: Array  # (B, D, D) A
-    log_scale: Array  # (B, D, J) of the components of each coordinate, weights and a share of log|det A| included
+    log_scale: Array  # (B, D, J) with the weights, and 1 / D of log|det A|, included
     means: Array  # (B, D, J)
     factors: Array  # (B, D, J)
     freedom: Array  # (B, D, J)
@@ -70,13 +66,14 @@ def fit_product(
     if not (size >= enough(dim)).any():
         return _nothing(precision_root)
     few, counts = take_landmarks(points, weights, size, SUBSET)
-    turned = independent_axes(few @ precision_root, counts / counts.sum(-1)[:, None])
+    few_size = counts.sum(-1)
+    turned = independent_axes(few @ precision_root, counts / few_size[:, None], few_size)
     upright = identity_like(turned) + 0 * turned
     axes = precision_root @ choose(size >= enough(dim), turned, upright)
     u, shares = _few_of((points @ axes).mT, weights, size)  # (B, D, n)
     sizes = (counted(size)[:, None] + 0 * axes[:, 0]).reshape(-1)
     rows = (batch * dim, u.shape[2])
-    found = fit_components(u.reshape(*rows, 1), shares.reshape(rows), sizes, MOST, SEEDS_AMONG)
+    found = fit_components(u.reshape(*rows, 1), shares.reshape(rows), sizes, in_quantiles)
     return product_of(found, axes, size, log_det_precision)
 
 
@@ -86,7 +83,7 @@ def counted(size: Array) -> Array:
 
 
 def product_of(found: Found, axes: Array, size: Array, log_det_precision: Array) -> FoundProduct:
-    """The product of coordinates along axes (B, D, D), found as so many data sets: all of the first, and so on."""
+    """The product of coordinates along axes (B, D, D), found as so many data sets, those of the first first."""
     batch, _, dim = axes.shape
     log_scale, centers, factors, freedom = (field.reshape(batch, dim, -1) for field in found.components)
     log_det = 0.5 * log_det_precision
@@ -142,13 +139,37 @@ def _nothing(precision_root: Array) -> FoundProduct:
     return FoundProduct(Product(precision_root, 0 * one, 0 * one, one, one), 0 * one[:, 0, 0] - math.inf)
 
 
+def in_quantiles(points: Array, counts: Array) -> Array:
+    """Responsibilities (B, K, N) of points (B, N, 1) to begin with: of parts between quantiles.
+
+    A point at an edge is in both parts, as is its mass.
+    """
+    xp = library(points)
+    size = counts.sum(-1)
+    allowed = xp.clip(xp.floor(most_components(size, 1)), None, MOST)[:, None]
+    part = index_range(min(MOST, int(allowed.max())) + 1, points) + 0 * allowed
+    edges = edge(xp.minimum(part, allowed) / allowed)  # (B, K + 1)
+    order = xp.argsort(points[..., 0], stable=True)
+    share = take_rows(counts / size[:, None], order)
+    after = xp.cumsum(share, 1)
+    below = xp.clip(edges[..., None], (after - share)[:, None], after[:, None])  # (B, K + 1, N)
+    held = (below[:, 1:] - below[:, :-1]) / or_one(share)[:, None]
+    back = xp.argsort(order, stable=True)
+    return take_rows(held.mT, back).mT
+
+
+def edge(rank: Array) -> Array:
+    """The mass below an edge, of rank 0 to 1: edges lie closer together toward the ends."""
+    return 0.5 - 0.5 * library(rank).cos(math.pi * rank)
+
+
 def binned(u: Array, weights: Array) -> tuple[Array, Array]:
-    """The means (B, D, BINS) of coordinates u (B, D, N), weights likewise, in bins, and the shares of the bins.
+    """The means (B, D, BINS) of coordinates u (B, D, N), weights likewise, in bins, and the bins' shares.
 
     A point at an edge is in both bins, by parts.
     """
     xp = library(u)
-    edges = xp.asarray(EDGES, dtype=u.dtype, device=u.device)
+    edges = edge(index_range(BINS + 1, u) / BINS)
     moments = []
     for coordinate in range(u.shape[1]):
         order = xp.argsort(u[:, coordinate], stable=True)

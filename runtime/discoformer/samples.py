@@ -16,6 +16,7 @@ from discoformer.frame import Frame, fit_frame, present_rows
 from discoformer.graphs import Encoded
 from discoformer.inputs import Floats, describe_column, read_matrix, read_weights
 from discoformer.landmarks import take_landmarks
+from discoformer.product import Product
 from discoformer.sessions import Float32s
 
 Say: TypeAlias = Callable[[str], None]
@@ -97,9 +98,7 @@ def groups(samples: list[Sample]) -> Iterator[list[int]]:
         yield group
 
 
-def graph_inputs(
-    frames: list[Frame], base: Base, read: list[tuple[Floats, Floats]]
-) -> dict[str, Float32s]:
+def graph_inputs(frames: list[Frame], base: Base, read: list[tuple[Floats, Floats]]) -> dict[str, Float32s]:
     """The inputs of the encode graph, for frames, base and landmarks of B data sets."""
     weights = _padded([counts / counts.sum() for _, counts in read])
     with np.errstate(divide="ignore"):
@@ -126,9 +125,11 @@ def _padded(arrays: list[Floats]) -> Floats:
 def one_of(index: int, n: int, arrays: Mapping[str, Float32s]) -> Encoded:
     """One data set of n context points out of a batch."""
     present = np.flatnonzero(arrays["component_log_scale"][index] > 0.5 * ABSENT)
+    of_coordinates = np.flatnonzero((arrays["product_log_scale"][index] > 0.5 * ABSENT).any(axis=0))
     kept = {"context": (1, np.arange(n)), "log_weights": (1, np.arange(n))}
     kept |= {name: (2, np.arange(n)) for name in ("scalars", "vectors")}
     kept |= {f"component_{field}": (1, present) for field in Components._fields}
+    kept |= {f"product_{field}": (2, of_coordinates) for field in Product._fields[1:]}
     return Encoded(
         {
             name: array[index : index + 1].take(kept[name][1], kept[name][0])

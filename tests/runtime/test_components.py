@@ -20,7 +20,9 @@ def fit(z: Floats, weights: Floats | None = None, size: float | None = None) -> 
     weights = np.ones(len(z)) if weights is None else weights
     weights = weights / weights.sum()
     size = 1 / np.sum(weights**2) if size is None else size
-    return Components(*(field[0] for field in fit_components(z[None], weights[None], np.array([size]))))
+    return Components(
+        *(field[0] for field in fit_components(z[None], weights[None], np.array([size])).components)
+    )
 
 
 def log_density(found: Components, y: Floats) -> Floats:
@@ -62,7 +64,8 @@ def test_the_mixture_is_one_of_student_t_whose_weights_sum_to_one(
 
 @pytest.mark.parametrize("dim", [1, 2, 7])
 def test_the_score_is_the_gradient_and_shares_sum_to_one(rng: np.random.Generator, dim: int) -> None:
-    components = fit_components(clusters(rng, 100, dim, 3)[None], np.full((1, 100), 0.01), np.array([100.0]))
+    z, weights = clusters(rng, 100, dim, 3)[None], np.full((1, 100), 0.01)
+    components, _ = fit_components(z, weights, np.array([100.0]))
     y, step = 5 * rng.normal(size=(1, 30, dim)), 1e-5
     found = evaluate(components, y)
     np.testing.assert_allclose(found.share.sum(1), 1)
@@ -80,7 +83,7 @@ def test_evidence_is_greatest_for_the_true_number_of_separate_clusters(
     )
     z = centers[np.arange(800) % count] + rng.normal(size=(800, dim))
     z = (z - z.mean(0)) / z.std()
-    stages, evidence = module._merging(module._Sample(z[None], np.ones((1, 800))))
+    stages, evidence = module._merging(module._Sample(z[None], np.ones((1, 800))), module.around_far_points)
     best = stages[int(evidence[0].argmax())]
     assert np.count_nonzero(best.counts > 1) == count
 
@@ -148,7 +151,7 @@ def test_data_sets_of_a_batch_are_fitted_as_if_alone(rng: np.random.Generator) -
     points, weights = np.zeros((4, 90, dim)), np.zeros((4, 90))
     for b, (z, n) in enumerate(zip(contexts, sizes, strict=True)):
         points[b, :n], weights[b, :n] = z, 1 / n
-    together = fit_components(points, weights, np.array(sizes, float))
+    together, _ = fit_components(points, weights, np.array(sizes, float))
     y = 4 * rng.normal(size=(30, dim)) * np.geomspace(1, 1e6, 30)[:, None]
     for b, z in enumerate(contexts):
         found = Components(*(field[b] for field in together))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from discoformer.components import fit_components
+from discoformer.base import fit_base
 from discoformer_training.attention import Attend, attend_plain
 from discoformer_training.config import TrainConfig
 from discoformer_training.frame import Frame, fit_frame
@@ -92,15 +92,20 @@ def read_context() -> Callable[[Tensor], tuple[Context, Frame]]:
         frame = fit_frame(data)
         points = frame.to_frame(data)
         weights = torch.full_like(points[..., 0], 1 / points.shape[1])
+        given = (
+            points,
+            weights,
+            frame.effective_size,
+            frame.precision_root,
+            frame.log_det_precision,
+        )
         context = Context(
             points,
             torch.zeros_like(weights),
             frame.precision_root,
             frame.log_det_precision,
             frame.effective_size,
-            *map(
-                torch.as_tensor, fit_components(points.numpy(), weights.numpy(), frame.effective_size.numpy())
-            ),
+            fit_base(*(tensor.numpy() for tensor in given)).each(torch.as_tensor),
         )
         return context, frame
 

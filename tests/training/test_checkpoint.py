@@ -24,7 +24,7 @@ from discoformer_training.checkpoint import (
 )
 from discoformer_training.config import TrainConfig
 from discoformer_training.loss import LossConfig
-from discoformer_training.network import Context, DiScoFormer, NetworkConfig
+from discoformer_training.network import DiScoFormer, NetworkConfig
 from discoformer_training.stream import StreamConfig
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
@@ -214,6 +214,6 @@ def test_load_network_gives_the_averaged_weights_ready_for_use(tmp_path, tiny_ru
     with torch.no_grad():
         for parameter in average.parameters():
             parameter.add_(0.1)
-    context = Context(*(field.float() for field in read_context(make_data(1, 20, 2))[0]))
+    context = read_context(make_data(1, 20, 2))[0].each(Tensor.float)
     for ours, theirs in zip(loaded(context, context.points), average(context, context.points), strict=True):
         assert torch.equal(ours, theirs)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from discoformer.base import BASE, base_of
 from discoformer_training.attention import attend_blocked
 from discoformer_training.loss import STEP, LossConfig, task_loss
 from discoformer_training.mixtures import draw_mixtures
@@ -41,7 +42,7 @@ def make_task(truth: Answer, dim: int = 3, m: int = 20) -> Task:
     directions = torch.randn(2, m, dim, generator=generator, dtype=torch.float64)
     log_density, score = truth(queries)
     return Task(
-        context=Context(*torch.zeros(9)),
+        context=Context(*torch.zeros(5), base_of(*torch.zeros(len(BASE)))),
         queries=queries,
         log_density=log_density,
         score=score,

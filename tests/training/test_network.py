@@ -14,7 +14,9 @@ from scipy.stats import multivariate_t
 from torch import Tensor
 
 from discoformer import components
+from discoformer.base import Base
 from discoformer.components import Components
+from discoformer.product import evaluate_product
 from discoformer_training.attention import attend_blocked
 from discoformer_training.network import (
     ABSENT,
@@ -146,8 +148,14 @@ def test_data_sets_of_a_batch_never_see_each_other(network, setting):
     context, queries = setting(3, 20, 5, 4)
     log_density, score = network(context, queries)
     for b in range(3):
-        alone = network(Context(*(field[b : b + 1] for field in context)), queries[b : b + 1])
+        alone = network(context.each(lambda field, b=b: field[b : b + 1]), queries[b : b + 1])
         assert_same(alone, (log_density[b : b + 1], score[b : b + 1]))
+
+
+def turned_base(base: Base, turn: Tensor) -> Base:
+    own, product = base.components, base.product
+    components = own._replace(means=own.means @ turn, factors=own.factors @ turn)
+    return base._replace(components=components, product=product._replace(axes=turn.mT @ product.axes))
 
 
 @FEW
@@ -158,8 +166,7 @@ def test_rotations_and_reflections_turn_the_score_and_keep_the_density(network, 
     turned = context._replace(
         points=context.points @ turn,
         precision_root=turn.mT @ context.precision_root @ turn,
-        means=context.means @ turn,
-        factors=context.factors @ turn,
+        base=turned_base(context.base, turn),
     )
     log_density, score = network(context, queries)
     assert_same(network(turned, queries @ turn), (log_density, score @ turn))
@@ -249,7 +256,7 @@ def test_normalised_weights_sum_to_one_and_stay_finite():
 
 def encoded_answers(network: DiScoFormer, context: Context, queries: Tensor) -> Answers:
     encoded = network.encode(context)
-    return network.query(queries, encoded, context.log_weights, context.precision_root, context.components)
+    return network.query(queries, encoded, context.log_weights, context.precision_root, context.base)
 
 
 @FEW
@@ -288,7 +295,7 @@ def test_float32_is_close_to_float64(make_network, setting):
     context, queries = setting(2, 40, 20, 5)
     network = make_network()
     expected = network(context, queries)
-    narrow = network.float()(Context(*(field.float() for field in context)), queries.float())
+    narrow = network.float()(context.each(torch.Tensor.float), queries.float())
     assert narrow[0].dtype == narrow[1].dtype == torch.float32
     assert_same((narrow[0].double(), narrow[1].double()), expected, 1e-4)
 
@@ -351,10 +358,15 @@ def base_by_scipy(network: DiScoFormer, context: Context, queries: Tensor) -> np
     shape = math.exp(log_square_scale) * np.eye(dim)
     origin = multivariate_t(np.zeros(dim), shape, 1 + math.log1p(math.exp(freedom)))
     parts = [origin.logpdf(queries[0].numpy()) - math.log1p(math.exp(-logit))]
-    for log_scale, mean, factor, nu in zip(*(field[0].numpy() for field in context.components), strict=True):
+    log_share = -math.log1p(math.exp(logit)) - math.log1p(math.exp(context.base.log_odds[0]))
+    for log_scale, mean, factor, nu in zip(
+        *(field[0].numpy() for field in context.base.components), strict=True
+    ):
         component = multivariate_t(mean, np.linalg.inv(factor.T @ factor), nu)
-        log_weight = log_scale - component.logpdf(mean) - math.log1p(math.exp(logit))
+        log_weight = log_scale - component.logpdf(mean) + log_share
         parts.append(component.logpdf(queries[0].numpy()) + log_weight)
+    product = evaluate_product(context.base.product, queries).log_density[0].numpy()
+    parts.append(product + context.base.log_odds[0].item() + log_share)
     return logsumexp(parts, axis=0)
 
 
@@ -383,11 +395,11 @@ def test_absent_components_say_nothing(make_network, setting):
     """A data set with fewer components than its batch, filled up with rubbish, answers as if alone."""
     network = make_network()
     context, queries = setting(2, 30, 6, 3)
-    k = context.freedom.shape[1]
-    rubbish = Components(*(torch.cat([field, 1 + field[:, :1].abs()], 1) for field in context.components))
-    log_scale = torch.cat([context.log_scale, torch.full((2, 1), components.ABSENT, dtype=torch.float64)], 1)
-    padded = context._replace(**rubbish._replace(log_scale=log_scale)._asdict())
-    assert padded.freedom.shape[1] == k + 1
+    own = context.base.components
+    rubbish = Components(*(torch.cat([field, 1 + field[:, :1].abs()], 1) for field in own))
+    log_scale = torch.cat([own.log_scale, torch.full((2, 1), components.ABSENT, dtype=torch.float64)], 1)
+    filled = context.base._replace(components=rubbish._replace(log_scale=log_scale))
+    padded = context._replace(base=filled)
     assert_same(network(padded, queries), network(context, queries))
 
 

@@ -197,7 +197,7 @@ def test_imagined_queries_come_from_the_components_and_have_a_floor(name: str):
     torch.testing.assert_close(task.queries[:, :m], without.queries)
     assert (task.floor[:, :m] == -torch.inf).all()
     imagined = task.queries[:, m:]
-    components = evaluate(task.context.components, imagined)
+    components = evaluate(task.context.base.components, imagined)
     floor = components.log_density - stream.FLOOR * 2**0.5
     torch.testing.assert_close(task.floor[:, m:], floor, atol=1e-4, rtol=1e-4)
     assert (task.log_density >= task.floor).all()

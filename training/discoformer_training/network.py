@@ -30,6 +30,7 @@ coordinates throughout.
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
@@ -37,8 +38,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear, logsigmoid, softplus
 
-from discoformer.components import ABSENT as ABSENT_COMPONENT
 from discoformer.base import Base, evaluate_base
+from discoformer.components import ABSENT as ABSENT_COMPONENT
 from discoformer.components import Components
 from discoformer_training.attention import Attend, attend_plain
 
@@ -107,6 +108,17 @@ class Context(NamedTuple):
     log_det_precision: Tensor  # (B,)
     effective_size: Tensor  # (B,) N, or Kish's (sum w)^2 / sum w^2
     base: Base  # of the points, see discoformer.base
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Context":
+        """The same with every tensor changed."""
+        return Context(
+            change(self.points),
+            change(self.log_weights),
+            change(self.precision_root),
+            change(self.log_det_precision),
+            change(self.effective_size),
+            self.base.each(change),
+        )
 
 
 class Points(NamedTuple):

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from discoformer.base import base_of, fit_base
+from discoformer.base import fit_base
 from discoformer.components import ABSENT, Components, evaluate
 from discoformer.landmarks import take_landmarks
 from discoformer.normalization import draw
@@ -152,7 +152,7 @@ def context_in_frame(context: Tensor, frame: Frame, landmarks: int = StreamConfi
         frame.precision_root.float(),
         frame.log_det_precision.float(),
         frame.effective_size.float(),
-        base_of(*(torch.as_tensor(array).float() for array in base.to_inputs().values())),
+        base.each(lambda array: torch.as_tensor(array).float()),
     )
 
 

@@ -1,8 +1,8 @@
 """The components of points in the frame, as functions that can be traced: what the runtime does in NumPy.
 
 See `discoformer.components` for what is computed; the formulas are those of `discoformer.bayes`. A graph must
-fix its steps before it sees the data: components that are gone keep their place with nothing in it, and a data
-set that needs fewer rounds than another of the batch is left as it is.
+fix its steps before it sees the data: components that are gone keep their place with nothing in it, and a
+data set that needs fewer rounds than another of the batch is left as it is.
 
 Shapes: B data sets, N points, D dimensions, K components, S stages of merging. Float64.
 """
@@ -39,6 +39,7 @@ from discoformer.components import (
     RESTING,
     SEEDS_AMONG,
     SUBSET,
+    Begin,
     Found,
     around_spread_points,
     best_union,
@@ -50,9 +51,15 @@ from discoformer.components import (
 from discoformer_export.tracing import for_each, known_later, landmarks, rows
 
 
-def fit_components(
-    z: Tensor, w: Tensor, size: Tensor, most: int = MOST, seeds_among: int = SEEDS_AMONG
-) -> Found:
+def around_far_points(points: Tensor, counts: Tensor) -> Tensor:
+    """`discoformer.components.around_far_points`, MOST components."""
+    size = counts.sum(-1)
+    few, few_counts = landmarks(points, counts / size[:, None], size, SEEDS_AMONG)
+    allowed = most_components(size, points.shape[-1])
+    return around_spread_points(points, few, few_counts, allowed, MOST)
+
+
+def fit_components(z: Tensor, w: Tensor, size: Tensor, begin: Begin = around_far_points) -> Found:
     """`discoformer.components.fit_components`."""
     dim = z.shape[-1]
     size = size.clamp(1, MOST_POINTS)
@@ -60,7 +67,7 @@ def fit_components(
     z = z * (FARTHEST / radius.clamp(min=FARTHEST))[..., None]
     subset = torch.sym_min(SUBSET, KEPT // ((dim + 1) * (dim + 2) // 2))
     few, few_counts = landmarks(z, w, size, subset)
-    stages, evidence = _merging(few, few_counts, most, seeds_among)
+    stages, evidence = _merging(few, few_counts, begin)
     grow = size / few_counts.sum(-1)
     share = shares_of(evidence)
     kept = known_later((share > 0).sum(-1).max())
@@ -70,8 +77,7 @@ def fit_components(
     hardness = likeliest_hardness(moments)
     scale = for_each(grow, kept)
     grown = Moments(*(with_axes_of(scale, moment) * moment for moment in moments))
-    points, counts = (for_each(x, kept) for x in (z, w * size[:, None]))
-    _, grown = _climb(points, counts, grown, hardness, LAST_STEPS)
+    _, grown = _climb(_Sample.of(z, w * size[:, None]), grown, hardness, LAST_STEPS)
     found = predictive(grown, prior_of(grown, hardness))
     share = share.flatten()[:, None]
     log_scale = torch.where(share > 0, found.log_scale + torch.where(share > 0, share, 1.0).log(), ABSENT)
@@ -79,14 +85,13 @@ def fit_components(
     return Found(_compact(Components(*fields)), grow * evidence.amax(-1))
 
 
-def _merging(points: Tensor, counts: Tensor, most: int, seeds_among: int) -> tuple[Moments, Tensor]:
+def _merging(points: Tensor, counts: Tensor, begin: Begin) -> tuple[Moments, Tensor]:
     """Moments (B, S, K, ...) at each stage of merging, and the evidence (B, S) of the stages."""
-    size = counts.sum(-1)
-    few, few_counts = landmarks(points, counts / size[:, None], size, seeds_among)
-    allowed = most_components(size, points.shape[-1])
-    r = around_spread_points(points, few, few_counts, allowed, most)
-    moments = _moments(points, counts, r)
-    r, moments = _climb(points, counts, moments, likeliest_hardness(moments), FIRST_STEPS)
+    r = begin(points, counts)
+    most = r.shape[1]
+    sample = _Sample.of(points, counts)
+    moments = sample.moments_of(r)
+    r, moments = _climb(sample, moments, likeliest_hardness(moments), FIRST_STEPS)
     begun = number_of(moments)
     pairs = pairs_of(most, points)
 
@@ -104,9 +109,9 @@ def _merging(points: Tensor, counts: Tensor, most: int, seeds_among: int) -> tup
         merging = (number_of(moments) >= k)[:, None]  # else one is absent, and goes
         kept, gone = kept * merging, gone * merging
         merged = [united(x, kept, gone) * with_axes_of(1 - gone, x) for x in (r, *moments)]
-        climbing = _Climbing.begin(points, Moments(*merged[1:]))
+        climbing = _Climbing.begin(sample, Moments(*merged[1:]))
         for _ in range(MERGED_STEPS):
-            climbing = climbing.step(points, counts, hardness)
+            climbing = climbing.step(sample, hardness)
         after = zip((climbing.r, *climbing.moments), (r, *moments), strict=True)
         found = zip(stages, (*moments, evidence), strict=True)
         return (
@@ -121,6 +126,31 @@ def _merging(points: Tensor, counts: Tensor, most: int, seeds_among: int) -> tup
     return Moments(*(moment.transpose(0, 1) for moment in stages)), evidence.mT
 
 
+class _Sample(NamedTuple):
+    """Points that count (B, N) each, with their monomials."""
+
+    points: Tensor  # (B, N, D)
+    counts: Tensor  # (B, N)
+    monomials: Tensor  # (B, 1, N, (D + 1)^2) products of two of 1 and the coordinates
+
+    @classmethod
+    def of(cls, points: Tensor, counts: Tensor) -> "_Sample":
+        """The sample of points (B, N, D)."""
+        z = torch.cat([torch.ones_like(points[..., :1]), points], -1)
+        return cls(points, counts, (z[..., None] * z[..., None, :]).flatten(2)[:, None])
+
+    def by_stage(self, x: Tensor) -> Tensor:
+        """What has S stages for each data set, (B S, ...), as (B, S, ...)."""
+        return x.unflatten(0, (self.counts.shape[0], -1))
+
+    def moments_of(self, r: Tensor) -> Moments:
+        """Moments, given responsibilities (B S, K, N)."""
+        totals = ((self.by_stage(r) * self.counts[:, None, None]) @ self.monomials).flatten(0, 1)
+        width = self.points.shape[-1] + 1
+        totals = totals.unflatten(-1, (width, width))
+        return Moments(totals[..., 0, 0], totals[..., 0, 1:], totals[..., 1:, 1:])
+
+
 class _Climbing(NamedTuple):
     """Variational EM under way."""
 
@@ -132,8 +162,8 @@ class _Climbing(NamedTuple):
     squares: Tensor
 
     @staticmethod
-    def begin(points: Tensor, moments: Moments) -> "_Climbing":
-        r = torch.zeros_like(moments.counts[..., None] * points[:, None, :, 0])
+    def begin(sample: _Sample, moments: Moments) -> "_Climbing":
+        r = torch.zeros_like(moments.counts[..., None] * sample.counts[:1, None])
         done = torch.zeros((), dtype=torch.int64)
         return _Climbing(done, r, torch.zeros_like(moments.counts), *(x.clone() for x in moments))
 
@@ -146,17 +176,15 @@ class _Climbing(NamedTuple):
         change = (self.counts - self.before).abs().amax(-1)
         return (self.done < 1) | (change > RESTING * self.counts.sum(-1))
 
-    def step(self, points: Tensor, counts: Tensor, hardness: Tensor) -> "_Climbing":
+    def step(self, sample: _Sample, hardness: Tensor) -> "_Climbing":
         """A step for the data sets that move."""
         moving = self.moving()
-        r, moments = _step(points, counts, self.moments, hardness)
+        r, moments = _step(sample, self.moments, hardness)
         chosen = (choose(moving, new, old) for new, old in zip(moments, self.moments, strict=True))
         return _Climbing(self.done + 1, choose(moving, r, self.r), self.counts.clone(), *chosen)
 
 
-def _climb(
-    points: Tensor, counts: Tensor, moments: Moments, hardness: Tensor, steps: int
-) -> tuple[Tensor, Moments]:
+def _climb(sample: _Sample, moments: Moments, hardness: Tensor, steps: int) -> tuple[Tensor, Moments]:
     """Steps of variational EM until the counts of every data set rest, but so many at most."""
 
     def ongoing(*state: Tensor) -> Tensor:
@@ -164,29 +192,21 @@ def _climb(
         return (climbing.done < steps) & climbing.moving().any()
 
     def step(*state: Tensor) -> tuple[Tensor, ...]:
-        return tuple(_Climbing(*state).step(points, counts, hardness))
+        return tuple(_Climbing(*state).step(sample, hardness))
 
-    climbing = _Climbing(*while_loop(ongoing, step, tuple(_Climbing.begin(points, moments))))
+    climbing = _Climbing(*while_loop(ongoing, step, tuple(_Climbing.begin(sample, moments))))
     return climbing.r, climbing.moments
 
 
-def _step(points: Tensor, counts: Tensor, moments: Moments, hardness: Tensor) -> tuple[Tensor, Moments]:
-    """A step of variational EM, from moments to responsibilities (B, K, N) and their moments."""
+def _step(sample: _Sample, moments: Moments, hardness: Tensor) -> tuple[Tensor, Moments]:
+    """A step of variational EM, from moments to responsibilities (B S, K, N) and their moments."""
     form = responsibility_form(moments, hardness)
-    z = torch.cat([torch.ones_like(points[..., :1]), points], -1)[:, None]  # (B, 1, N, D + 1)
-    logits = ((z @ form) * z).sum(-1)
+    logits = (sample.monomials @ sample.by_stage(form.flatten(2)).mT).mT.contiguous().flatten(0, 1)
     logits = torch.where((moments.counts > 0)[..., None], logits, -torch.inf)
     logits = logits - logits.amax(1, keepdim=True)
     r = torch.where(logits > NEGLIGIBLE, logits.exp(), 0.0)
     r = r / r.sum(1, keepdim=True)
-    return r, _moments(points, counts, r)
-
-
-def _moments(points: Tensor, counts: Tensor, r: Tensor) -> Moments:
-    """Moments of points (B, N, D) that count (B, N), of responsibilities (B, K, N)."""
-    z = torch.cat([torch.ones_like(points[..., :1]), points], -1)[:, None]
-    totals = (z * (r * counts[:, None])[..., None]).mT @ z  # (B, K, D + 1, D + 1)
-    return Moments(totals[..., 0, 0], totals[..., 0, 1:], totals[..., 1:, 1:])
+    return r, sample.moments_of(r)
 
 
 def _compact(components: Components) -> Components:

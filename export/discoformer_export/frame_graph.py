@@ -1,9 +1,9 @@
 """The frame and the base of raw data, as a module that can be traced: what the runtime does in NumPy.
 
-See `discoformer.frame` for what is computed. Only what depends on the data is told otherwise here, for a graph
-must fix its steps before it sees them: loops are operators, and a data set that needs fewer rounds than another
-of the batch is left as it is. Exact ties between points go to the row that comes first, and rows are not
-sorted.
+See `discoformer.frame` for what is computed. Only what depends on the data is told otherwise here, for a
+graph must fix its steps before it sees them: loops are operators, and a data set that needs fewer rounds than
+another of the batch is left as it is. Exact ties between points go to the row that comes first, and rows are
+not sorted.
 
 Shapes: B data sets, N points, n landmarks, D dimensions. Float64.
 """
@@ -65,9 +65,7 @@ class FrameGraph(nn.Module):
         return *(value.float() for value in to_encode), center, linear, log_abs_det
 
 
-def _fit_base(
-    z: Tensor, w: Tensor, size: Tensor, precision_root: Tensor, log_det_precision: Tensor
-) -> Base:
+def _fit_base(z: Tensor, w: Tensor, size: Tensor, precision_root: Tensor, log_det_precision: Tensor) -> Base:
     """`discoformer.base.fit_base`."""
     components, evidence = fit_components(z, w, size)
     product, product_evidence = fit_product(z, w, size, precision_root, log_det_precision)

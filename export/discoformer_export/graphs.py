@@ -50,7 +50,14 @@ class Query(DiScoFormer):
 
 def context_of(given: Mapping[str, Tensor]) -> Context:
     """Find a context among the inputs of a graph, by name."""
-    return Context(*(given[name] for name in SEEN), Base.from_inputs(given))
+    return Context(
+        given["context"],
+        given["log_weights"],
+        given["precision_root"],
+        given["log_det_precision"],
+        given["effective_size"],
+        Base.from_inputs(given),
+    )
 
 
 @dataclass(frozen=True)
@@ -92,8 +99,7 @@ AXES: dict[str, tuple[str | None, ...]] = {
     "log_density": ("B", "M"),
     "score": ("B", "M", "D"),
 }
-SEEN = ("context", "log_weights", "precision_root", "log_det_precision", "effective_size")
-CONTEXT = (*SEEN, *BASE)
+CONTEXT = ("context", "log_weights", "precision_root", "log_det_precision", "effective_size", *BASE)
 STATES = Encoded._fields
 _ANSWERS = ("log_density", "score")
 GRAPHS = {

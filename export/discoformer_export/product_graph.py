@@ -1,7 +1,7 @@
 """The product of points in the frame, as functions that can be traced: what the runtime does in NumPy.
 
-See `discoformer.product` and `discoformer.axes`, whose formulas these are. Where no data set of a batch may have
-a product, none is sought: the axes stay upright, and two points stand for those of a coordinate.
+See `discoformer.product` and `discoformer.axes`, whose formulas these are. Where no data set of a batch may
+have a product, none is sought: the axes stay upright, and two points stand for those of a coordinate.
 
 Shapes: B data sets, N points, D dimensions. Float64.
 """
@@ -14,15 +14,16 @@ from discoformer.arrays import choose, identity_like
 from discoformer.axes import STEPS, largest_turn, rotated, through_one_more, uphill
 from discoformer.product import (
     BINS,
-    EDGES,
     MOST,
-    SEEDS_AMONG,
     SUBSET,
     FoundProduct,
     between,
     counted,
+    edges_like,
     enough,
+    in_parts,
     moment_below,
+    parts_allowed,
     product_of,
 )
 from discoformer_export.components_graph import fit_components
@@ -37,15 +38,16 @@ def fit_product(
     own = size >= enough(dim)
     sought = own.any() & (torch.full((), dim) > 1)
     few, counts = landmarks(z, w, size, SUBSET)
-    turned = _independent_axes(few @ precision_root, counts / counts.sum(-1)[:, None], sought)
+    few_size = counts.sum(-1)
+    turned = _independent_axes(few @ precision_root, counts / few_size[:, None], few_size, sought)
     axes = precision_root @ choose(own, turned, identity_like(turned))
     u, shares = (x.flatten(0, 1) for x in _few_of((z @ axes).mT, w, size, sought))
     sizes = torch.where(sought, counted(size), 2.0)[:, None].expand(-1, dim).flatten()
-    found = fit_components(u[..., None], shares, sizes, MOST, SEEDS_AMONG)
+    found = fit_components(u[..., None], shares, sizes, _in_quantiles)
     return product_of(found, axes, size, log_det_precision)
 
 
-def _independent_axes(x: Tensor, weights: Tensor, sought: Tensor) -> Tensor:
+def _independent_axes(x: Tensor, weights: Tensor, size: Tensor, sought: Tensor) -> Tensor:
     """`discoformer.axes.independent_axes`; where they are not sought, upright axes."""
     turns = torch.tensor([largest_turn(step) for step in range(STEPS)], dtype=x.dtype)
 
@@ -53,7 +55,7 @@ def _independent_axes(x: Tensor, weights: Tensor, sought: Tensor) -> Tensor:
         return sought & (done < STEPS)
 
     def turn(done: Tensor, axes: Tensor) -> tuple[Tensor, Tensor]:
-        return done + 1, rotated(axes, uphill(x, weights, axes), turns.gather(0, done[None]))
+        return done + 1, rotated(axes, uphill(x, weights, size, axes), turns.gather(0, done[None]))
 
     start = torch.zeros((), dtype=torch.int64)
     return while_loop(ongoing, turn, (start, _through_farthest(x, weights, sought)))[1]
@@ -76,7 +78,7 @@ def _through_farthest(x: Tensor, weights: Tensor, sought: Tensor) -> Tensor:
 
 
 def _few_of(u: Tensor, w: Tensor, size: Tensor, sought: Tensor) -> tuple[Tensor, Tensor]:
-    """What coordinates u (B, D, N) are fitted to, and weights, (B, D, n): points, or where they are many, bins."""
+    """What coordinates u (B, D, N) are fitted to, and weights, (B, D, n): points, or the bins of many."""
     many = size > BINS
     n = torch.full((), u.shape[-1])
     most = torch.where(many.all(), BINS, torch.where(many.any(), n.clamp(min=BINS), n))
@@ -92,13 +94,25 @@ def _few_of(u: Tensor, w: Tensor, size: Tensor, sought: Tensor) -> tuple[Tensor,
     return torch.where(sought, found, column), torch.where(sought, shares, 0.5)
 
 
+def _in_quantiles(points: Tensor, counts: Tensor) -> Tensor:
+    """`discoformer.product.in_quantiles`, MOST parts."""
+    size = counts.sum(-1)
+    order = _ascending(points[..., 0])
+    held = in_parts((counts / size[:, None]).gather(1, order), parts_allowed(size), MOST)
+    return held.gather(2, _ascending(order)[:, None].expand_as(held))
+
+
+def _ascending(x: Tensor) -> Tensor:
+    """The order of x (B, N)."""
+    return x.topk(x.shape[1], largest=False).indices
+
+
 def _binned(u: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     """`discoformer.product.binned`."""
-    edges = torch.tensor(EDGES, dtype=u.dtype)
-    batch, dim, n = u.shape
-    values, order = u.flatten(0, 1).topk(n, largest=False)
-    w = w[:, None].expand_as(u).flatten(0, 1).gather(1, order)
+    edges = edges_like(u)
+    order = _ascending(u.flatten(0, 1))
+    values, w = (x.flatten(0, 1).gather(1, order) for x in (u, w[:, None].expand_as(u)))
     mass, moment = w.cumsum(-1), (w * values).cumsum(-1)
     last = first_at_least(edges, mass)
     below = moment_below(edges, *(x.gather(1, last) for x in (mass, moment, values)))
-    return between(edges, below.unflatten(0, (batch, dim)))
+    return between(edges, below.unflatten(0, u.shape[:2]))

@@ -50,6 +50,6 @@ def evenly_spaced(radius: Tensor, w: Tensor, count: int) -> Tensor:
 
 
 def first_at_least(wanted: Tensor, ascending: Tensor) -> Tensor:
-    """The first places (B, k) in ascending rows (B, N) that hold a wanted value (k,) or more; else the last."""
+    """The first places (B, k) in ascending rows (B, N) that hold a wanted value (k,) or more, or the last."""
     places = torch.searchsorted(ascending, wanted.expand(ascending.shape[0], -1).contiguous())
     return places.clamp(max=ascending.shape[1] - 1)

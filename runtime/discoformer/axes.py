@@ -78,7 +78,7 @@ def uphill(x: Array, weights: Array, size: Array, axes: Array) -> Array:
     return (climb - climb.mT) / (xp.amax(found, -1)[..., None] + 1 / size[:, None, None])
 
 
-def rotated(axes: Array, turn: Array, largest: float) -> Array:
+def rotated(axes: Array, turn: Array, largest: Array) -> Array:
     """Axes turned by a skew matrix (B, D, D), made so small that none turns by more: a Cayley transform."""
     xp = library(turn)
     greatest = xp.amax(xp.sqrt((turn * turn).sum(-1)), -1)[:, None, None]

@@ -83,7 +83,7 @@ def counted(size: Array) -> Array:
 
 
 def product_of(found: Found, axes: Array, size: Array, log_det_precision: Array) -> FoundProduct:
-    """The product of coordinates along axes (B, D, D), found as so many data sets, those of the first first."""
+    """The product of coordinates along axes (B, D, D), each found as a data set, B D of them."""
     batch, _, dim = axes.shape
     log_scale, centers, factors, freedom = (field.reshape(batch, dim, -1) for field in found.components)
     log_det = 0.5 * log_det_precision
@@ -146,21 +146,38 @@ def in_quantiles(points: Array, counts: Array) -> Array:
     """
     xp = library(points)
     size = counts.sum(-1)
-    allowed = xp.clip(xp.floor(most_components(size, 1)), None, MOST)[:, None]
-    part = index_range(min(MOST, int(allowed.max())) + 1, points) + 0 * allowed
-    edges = edge(xp.minimum(part, allowed) / allowed)  # (B, K + 1)
+    allowed = parts_allowed(size)
     order = xp.argsort(points[..., 0], stable=True)
-    share = take_rows(counts / size[:, None], order)
-    after = xp.cumsum(share, 1)
-    below = xp.clip(edges[..., None], (after - share)[:, None], after[:, None])  # (B, K + 1, N)
-    held = (below[:, 1:] - below[:, :-1]) / or_one(share)[:, None]
+    held = in_parts(take_rows(counts / size[:, None], order), allowed, int(allowed.max()))
     back = xp.argsort(order, stable=True)
     return take_rows(held.mT, back).mT
+
+
+def parts_allowed(size: Array) -> Array:
+    """How many parts (B,) the points of a coordinate begin in, as floats."""
+    xp = library(size)
+    return xp.clip(xp.floor(most_components(size, 1)), None, MOST)
+
+
+def in_parts(share: Array, allowed: Array, most: int) -> Array:
+    """Responsibilities (B, K, N) of points in order, of shares (B, N), for so many parts (B,), K at most."""
+    xp = library(share)
+    allowed = allowed[:, None]
+    part = index_range(most + 1, share) + 0 * allowed
+    edges = edge(xp.minimum(part, allowed) / allowed)  # (B, K + 1)
+    after = xp.cumsum(share, 1)
+    below = xp.clip(edges[..., None], (after - share)[:, None], after[:, None])  # (B, K + 1, N)
+    return (below[:, 1:] - below[:, :-1]) / or_one(share)[:, None]
 
 
 def edge(rank: Array) -> Array:
     """The mass below an edge, of rank 0 to 1: edges lie closer together toward the ends."""
     return 0.5 - 0.5 * library(rank).cos(math.pi * rank)
+
+
+def edges_like(u: Array) -> Array:
+    """The masses (BINS + 1,) below the edges of the bins."""
+    return edge(index_range(BINS + 1, u) / BINS)
 
 
 def binned(u: Array, weights: Array) -> tuple[Array, Array]:
@@ -169,7 +186,7 @@ def binned(u: Array, weights: Array) -> tuple[Array, Array]:
     A point at an edge is in both bins, by parts.
     """
     xp = library(u)
-    edges = edge(index_range(BINS + 1, u) / BINS)
+    edges = edges_like(u)
     moments = []
     for coordinate in range(u.shape[1]):
         order = xp.argsort(u[:, coordinate], stable=True)

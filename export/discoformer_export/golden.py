@@ -38,7 +38,16 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
 NONE = -1e30  # log-weight of a row that counts for nothing
-CORE = ("two_points", "five_in_plane", "padded_batch", "weights", "far", "many_queries", "ten_columns")
+CORE = (
+    "two_points",
+    "five_in_plane",
+    "padded_batch",
+    "weights",
+    "far",
+    "many_queries",
+    "ten_columns",
+    "independent",
+)
 SIZES = {  # N, M, D of the cases that are plain
     "two_points": (2, 3, 1),
     "five_in_plane": (5, 4, 2),
@@ -130,6 +139,7 @@ def raw_inputs() -> dict[str, Arrays]:
     scaled, asked = _draw(22, 100, 4, 3)
     once, asked_twice = _draw(23, 50, 4, 2)
     near, direction = _draw(24, 100, 8, 2)
+    independent = _draw_independent(25, 300, 4, 3)
     return {name: _unweighted(*pair) for name, pair in drawn.items()} | {
         "weights": {"context": context[None], "log_weights": log_weights[None], "queries": queries[None]},
         "padded_batch": {
@@ -139,6 +149,7 @@ def raw_inputs() -> dict[str, Arrays]:
         },
         "units": _unweighted(_short((scaled + offset) * units), _short((asked + offset) * units)),
         "duplicates": _unweighted(np.repeat(once, 2, axis=0), asked_twice),
+        "independent": _unweighted(*independent),
         "far": _unweighted(near, _short(direction * 10.0 ** np.arange(1, 9)[:, None])),
     }
 
@@ -153,6 +164,13 @@ def _draw(seed: int, n: int, m: int, dim: int) -> tuple[Floats, Floats]:
     means = rng.uniform(-3, 3, (3, dim))
     linear = np.eye(dim) + rng.normal(size=(dim, dim)) / dim**0.5
     points = (means[rng.integers(3, size=n + m)] + 0.7 * rng.normal(size=(n + m, dim))) @ linear
+    return np.round(points[:n], 3), np.round(points[n:], 3)
+
+
+def _draw_independent(seed: int, n: int, m: int, dim: int) -> tuple[Floats, Floats]:
+    """Context (n, D) and queries (m, D) of mixed Laplace variables, of which the base makes a product."""
+    rng = np.random.default_rng(seed)
+    points = rng.laplace(size=(n + m, dim)) @ (np.eye(dim) + rng.normal(size=(dim, dim)) / dim**0.5)
     return np.round(points[:n], 3), np.round(points[n:], 3)
 
 

@@ -31,7 +31,16 @@ GRID = [  # B, N, M, D, K, J: none was traced
     (1, 777, 64, 30, 12, 5),
     (1, 2048, 16, 5, 1, 1),
 ]
-RAW_CASES = ("five_in_plane", "line", "ten_columns", "few_for_ten", "weights", "padded_batch", "units")
+RAW_CASES = (
+    "five_in_plane",
+    "line",
+    "ten_columns",
+    "few_for_ten",
+    "weights",
+    "padded_batch",
+    "units",
+    "independent",
+)
 TOLERANCE = 1e-4
 
 

@@ -131,13 +131,14 @@ class _Sample(NamedTuple):
 
     points: Tensor  # (B, N, D)
     counts: Tensor  # (B, N)
-    monomials: Tensor  # (B, 1, N, (D + 1)^2) products of two of 1 and the coordinates
+    monomials: Tensor  # (B, 1, N, F) 1, the coordinates, and the products of two: F = 1 + D + D^2
 
     @classmethod
     def of(cls, points: Tensor, counts: Tensor) -> "_Sample":
         """The sample of points (B, N, D)."""
-        z = torch.cat([torch.ones_like(points[..., :1]), points], -1)
-        return cls(points, counts, (z[..., None] * z[..., None, :]).flatten(2)[:, None])
+        products = (points[..., None] * points[..., None, :]).flatten(2)
+        monomials = torch.cat([torch.ones_like(points[..., :1]), points, products], -1)
+        return cls(points, counts, monomials[:, None])
 
     def by_stage(self, x: Tensor) -> Tensor:
         """What has S stages for each data set, (B S, ...), as (B, S, ...)."""
@@ -146,9 +147,9 @@ class _Sample(NamedTuple):
     def moments_of(self, r: Tensor) -> Moments:
         """Moments, given responsibilities (B S, K, N)."""
         totals = ((self.by_stage(r) * self.counts[:, None, None]) @ self.monomials).flatten(0, 1)
-        width = self.points.shape[-1] + 1
-        totals = totals.unflatten(-1, (width, width))
-        return Moments(totals[..., 0, 0], totals[..., 0, 1:], totals[..., 1:, 1:])
+        dim = self.points.shape[-1]
+        squares = totals[..., 1 + dim :].unflatten(-1, (dim, dim))
+        return Moments(totals[..., 0], totals[..., 1 : 1 + dim], squares)
 
 
 class _Climbing(NamedTuple):
@@ -200,13 +201,18 @@ def _climb(sample: _Sample, moments: Moments, hardness: Tensor, steps: int) -> t
 
 def _step(sample: _Sample, moments: Moments, hardness: Tensor) -> tuple[Tensor, Moments]:
     """A step of variational EM, from moments to responsibilities (B S, K, N) and their moments."""
-    form = responsibility_form(moments, hardness)
-    logits = (sample.monomials @ sample.by_stage(form.flatten(2)).mT).mT.contiguous().flatten(0, 1)
+    coefficients = sample.by_stage(_coefficients(responsibility_form(moments, hardness)))
+    logits = (sample.monomials @ coefficients.mT).mT.contiguous().flatten(0, 1)
     logits = torch.where((moments.counts > 0)[..., None], logits, -torch.inf)
     logits = logits - logits.amax(1, keepdim=True)
     r = torch.where(logits > NEGLIGIBLE, logits.exp(), 0.0)
     r = r / r.sum(1, keepdim=True)
     return r, sample.moments_of(r)
+
+
+def _coefficients(form: Tensor) -> Tensor:
+    """Those (B, K, F) of the monomials, from symmetric forms (B, K, D + 1, D + 1)."""
+    return torch.cat([form[..., :1, 0], 2 * form[..., 0, 1:], form[..., 1:, 1:].flatten(2)], -1)
 
 
 def _compact(components: Components) -> Components:

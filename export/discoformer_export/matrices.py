@@ -103,7 +103,7 @@ def part(x, dim: int = 0, start: int | None = None, end: int | None = None, step
     one = op.Constant(value_ints=[1])
     bounds = (
         op.Constant(value_ints=[value]) if isinstance(value, int) else op.Reshape(value, one)
-        for value in (start or 0, end, dim, step)
+        for value in (start or 0, 2**62 if end is None else end, dim, step)
     )
     return op.Slice(x, *bounds)
 

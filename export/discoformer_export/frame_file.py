@@ -19,10 +19,13 @@ from onnx_ir.passes import Sequential, common
 from onnxscript.optimizer import fold_constants
 
 import discoformer.arrays
+import discoformer.axes
+import discoformer.base
 import discoformer.bayes
 import discoformer.components
 import discoformer.frame
-from discoformer_export import frame_graph, matrices
+import discoformer.product
+from discoformer_export import components_graph, frame_graph, matrices, product_graph, tracing
 from discoformer_export.frame_graph import OUTPUTS, FrameGraph
 from discoformer_export.graphs import AXES
 from discoformer_export.onnx_files import finished, traced
@@ -32,11 +35,17 @@ LANDMARKS = "landmarks"  # the initialiser that says how many points the network
 FRAME_AXES = AXES | {"context": ("B", "n", "D"), "log_weights": ("B", "n")}  # n landmarks
 SOURCES = (
     discoformer.arrays,
+    discoformer.axes,
+    discoformer.base,
     discoformer.bayes,
     discoformer.components,
     discoformer.frame,
+    discoformer.product,
+    components_graph,
     frame_graph,
     matrices,
+    product_graph,
+    tracing,
 )
 
 

@@ -1,55 +1,26 @@
-"""The frame and the components of raw data, as a module that can be traced: what the runtime does in NumPy.
+"""The frame and the base of raw data, as a module that can be traced: what the runtime does in NumPy.
 
-See `discoformer.frame` and `discoformer.components` for what is computed; the formulas of the components are
-theirs. Only what depends on the data is told otherwise here, for a graph must fix its steps before it sees
-them: loops are operators, components that are gone keep their place with nothing in it, and a data set that
-needs fewer rounds than another of the batch is left as it is. Exact ties between points go to the row that
-comes first, and rows are not sorted.
+See `discoformer.frame` for what is computed. Only what depends on the data is told otherwise here, for a
+graph must fix its steps before it sees them: loops are operators, and a data set that needs fewer rounds than
+another of the batch is left as it is. Exact ties between points go to the row that comes first, and rows are
+not sorted.
 
-Shapes: B data sets, N points, n landmarks, D dimensions, K components, S stages of merging. Float64.
+Shapes: B data sets, N points, n landmarks, D dimensions. Float64.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch._higher_order_ops import while_loop
 
 from discoformer import frame
-from discoformer.arrays import cholesky, choose, inverse_root, log_diagonal, trace, with_axes_of
-from discoformer.bayes import (
-    ABSENT,
-    Components,
-    Moments,
-    arrangements,
-    component_evidence,
-    entropy_of,
-    likeliest_hardness,
-    number_of,
-    predictive,
-    prior_of,
-    responsibility_form,
-)
-from discoformer.components import (
-    FARTHEST,
-    FIRST_STEPS,
-    KEPT,
-    LAST_STEPS,
-    MERGED_STEPS,
-    MOST,
-    MOST_POINTS,
-    NEGLIGIBLE,
-    RESTING,
-    SEEDS_AMONG,
-    SUBSET,
-    around_spread_points,
-    best_union,
-    most_components,
-    pairs_of,
-    shares_of,
-    united,
-)
+from discoformer.arrays import cholesky, inverse_root, log_diagonal, trace
+from discoformer.base import Base, log_odds_of
+from discoformer_export.components_graph import fit_components
 from discoformer_export.graphs import CONTEXT
+from discoformer_export.product_graph import fit_product
+from discoformer_export.tracing import evenly_spaced, known_later, landmarks, rows
 
 OUTPUTS = (*CONTEXT, "center", "linear", "log_abs_det")
 ROOT_STEPS = 40  # of the iteration for a matrix root, at most
@@ -60,27 +31,23 @@ class FrameGraph(nn.Module):
     """Raw data brought to the frame: what the encode graph is given, and the map."""
 
     landmarks: Tensor
-    first: Tensor
-    second: Tensor
 
     def __init__(self, landmarks: int) -> None:
         super().__init__()
-        first, second = pairs_of(MOST, torch.zeros(()))
         self.register_buffer("landmarks", torch.tensor(landmarks))
-        self.register_buffer("first", first)  # constants inside a loop cannot be traced
-        self.register_buffer("second", second)
 
-    def forward(self, data: Tensor, data_log_weights: Tensor) -> tuple[Tensor, ...]:
-        """Bring data (B, N, D) to the frame.
+    def forward(self, given: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Bring data to the frame.
 
         Args:
-            data: data units; the values of points that are absent do not matter, but are finite.
-            data_log_weights: (B, N) up to a constant, zeros for equal weights, -1e30 where a point is absent.
+            given: "data" (B, N, D), data units; the values of points that are absent do not matter, but are
+                finite; and "data_log_weights" (B, N) up to a constant, zeros for equal weights, -1e30 where a
+                point is absent.
 
         Returns:
             See OUTPUTS. NaN where columns are constant or collinear.
         """
-        w = torch.softmax(data_log_weights, -1)
+        data, w = given["data"], torch.softmax(given["data_log_weights"], -1)
         size = 1 / w.square().sum(-1)
         center, spread = _center_and_spread(data, w)
         u = (data - center[:, None]) / spread[:, None]
@@ -90,11 +57,19 @@ class FrameGraph(nn.Module):
         log_abs_det = log_diagonal(draft) + data.shape[-1] * scale.log() - spread.log().sum(-1)
         linear = draft * scale[:, None, None] / spread[..., None]
         z = (data - center[:, None]) @ linear
-        context, counts = _landmarks(z, w, size, self.landmarks)
+        context, counts = landmarks(z, w, size, self.landmarks)
         log_weights = (counts / counts.sum(-1)[:, None]).log().clamp(min=torch.finfo(torch.float32).min)
-        components = _fit_components(z, w, size, (self.first, self.second))
-        to_encode = (context, log_weights, precision_root, log_det_precision, size, *components)
+        base = _fit_base(z, w, size, precision_root, log_det_precision)
+        seen = (context, log_weights, precision_root, log_det_precision, size)
+        to_encode = (*seen, *base.to_inputs().values())
         return *(value.float() for value in to_encode), center, linear, log_abs_det
+
+
+def _fit_base(z: Tensor, w: Tensor, size: Tensor, precision_root: Tensor, log_det_precision: Tensor) -> Base:
+    """`discoformer.base.fit_base`."""
+    components, evidence = fit_components(z, w, size)
+    product, product_evidence = fit_product(z, w, size, precision_root, log_det_precision)
+    return Base(components, product, log_odds_of(product_evidence - evidence, size, z.shape[-1]))
 
 
 def _center_and_spread(data: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
@@ -187,34 +162,11 @@ def _subset(points: Tensor, w: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, 
     """The points that the rounds use, their weights, and whether they are fewer than all."""
     n = points.shape[1]
     taken = torch.full((), n) > frame.SUBSET
-    count = _known_later(torch.full((), n).clamp(max=frame.SUBSET))
-    index = _evenly_spaced(radius, w, count)
+    count = known_later(torch.full((), n).clamp(max=frame.SUBSET))
+    index = evenly_spaced(radius, w, count)
     index = torch.where(taken, index, torch.arange(count))
     weights = torch.where(taken, torch.full((), 1 / frame.SUBSET, dtype=w.dtype), w.gather(1, index))
-    return _rows(points, index), weights, taken
-
-
-def _landmarks(points: Tensor, w: Tensor, size: Tensor, most: Tensor | int) -> tuple[Tensor, Tensor]:
-    """`discoformer.landmarks.take_landmarks`."""
-    n = points.shape[1]
-    taken = (size.max() > most) | (torch.full((), n) > 4 * most)
-    count = _known_later(torch.where(taken, most, n))
-    index = _evenly_spaced((points * points).sum(-1), w, count)
-    index = torch.where(taken, index, torch.arange(count).clamp(max=n - 1))
-    counts = torch.where(
-        taken, torch.minimum(size, most + 0 * size)[:, None] / most, w.gather(1, index) * size[:, None]
-    )
-    return _rows(points, index), counts
-
-
-def _evenly_spaced(radius: Tensor, w: Tensor, count: int) -> Tensor:
-    """So many indices (B, count), evenly spaced in the weighted ranks of the radius (B, N)."""
-    order = radius.topk(radius.shape[1], largest=False).indices
-    above = w.gather(1, order).cumsum(-1) * count + 0.5 + 1e-12 * count
-    above = above.floor().long().clamp(0, count)  # how many picks come before the end of each point
-    passed = torch.zeros(above.shape[0], count + 1, dtype=torch.int64)
-    passed = passed.scatter_add(1, above, torch.ones_like(above)).cumsum(-1)[:, :-1]
-    return order.gather(1, passed.clamp(max=radius.shape[1] - 1))
+    return rows(points, index), weights, taken
 
 
 def _squared_distances(z: Tensor) -> Tensor:
@@ -231,10 +183,10 @@ def _squared_radii(distances: Tensor, w: Tensor, size: Tensor) -> Tensor:
     fraction = (((size / 50).clamp(min=10) + 1) / size).clamp(max=1)
     equal = w.max() == w.min()
     needed = (fraction.max() * n).floor().long() + 1
-    count = _known_later(torch.where(equal, needed.clamp(max=n), n))
+    count = known_later(torch.where(equal, needed.clamp(max=n), n))
     torch._check(count <= n)
     nearest, index = distances.topk(count, largest=False)
-    held = _rows(w[:, None].expand(-1, n, -1).flatten(0, 1), index.flatten(0, 1)).unflatten(0, (-1, n))
+    held = rows(w[:, None].expand(-1, n, -1).flatten(0, 1), index.flatten(0, 1)).unflatten(0, (-1, n))
     missing = (held.cumsum(-1) < (fraction - frame.ROUNDING)[:, None, None]).sum(-1, keepdim=True)
     return nearest.gather(-1, missing.clamp(max=count - 1))[..., 0].clamp(min=frame.TINY)
 
@@ -296,165 +248,3 @@ def _shrinkage(size: Tensor, dim: int) -> Tensor:
 def _shrink(matrix: Tensor, shrinkage: Tensor) -> Tensor:
     amount = shrinkage[:, None, None]
     return (1 - amount) * matrix + amount * torch.eye(matrix.shape[-1], dtype=matrix.dtype)
-
-
-def _for_each(x: Tensor, times: int) -> Tensor:
-    """Each row of x (B, ...) so many times, (B times, ...)."""
-    return x[:, None].expand(-1, times, *x.shape[1:]).flatten(0, 1)
-
-
-def _known_later(count: Tensor) -> int:
-    """A size that depends on the data; 1 at least, where these have no density and all is NaN."""
-    size: Any = count.clamp(min=1).item()
-    torch._check(size >= 1)
-    return size
-
-
-def _rows(array: Tensor, index: Tensor) -> Tensor:
-    """Rows of array (B, N, ...) by index (B, n)."""
-    for _ in range(array.ndim - 2):
-        index = index[..., None]
-    return array.gather(1, index.expand(-1, -1, *array.shape[2:]))
-
-
-def _fit_components(z: Tensor, w: Tensor, size: Tensor, pairs: tuple[Tensor, Tensor]) -> Components:
-    """`discoformer.components.fit_components`."""
-    dim = z.shape[-1]
-    size = size.clamp(1, MOST_POINTS)
-    radius = z.square().mean(-1).sqrt()
-    z = z * (FARTHEST / radius.clamp(min=FARTHEST))[..., None]
-    most = torch.sym_min(SUBSET, KEPT // ((dim + 1) * (dim + 2) // 2))
-    few, few_counts = _landmarks(z, w, size, most)
-    stages, evidence = _merging(few, few_counts, pairs)
-    share = shares_of(evidence)
-    kept = _known_later((share > 0).sum(-1).max())
-    share, order = share.topk(kept)  # (B, S)
-    # Every stage that is kept is a data set of its own: (B S, ...).
-    moments = Moments(*(_rows(moment, order).flatten(0, 1) for moment in stages))
-    hardness = likeliest_hardness(moments)
-    grow = _for_each(size / few_counts.sum(-1), kept)
-    grown = Moments(*(with_axes_of(grow, moment) * moment for moment in moments))
-    points, counts = (_for_each(x, kept) for x in (z, w * size[:, None]))
-    _, grown = _climb(points, counts, grown, hardness, LAST_STEPS)
-    found = predictive(grown, prior_of(grown, hardness))
-    share = share.flatten()[:, None]
-    log_scale = torch.where(share > 0, found.log_scale + torch.where(share > 0, share, 1.0).log(), ABSENT)
-    fields = (field.unflatten(0, (-1, kept)).flatten(1, 2) for field in found._replace(log_scale=log_scale))
-    return _compact(Components(*fields))
-
-
-def _merging(points: Tensor, counts: Tensor, pairs: tuple[Tensor, Tensor]) -> tuple[Moments, Tensor]:
-    """Moments (B, S, K, ...) at each stage of merging, and the evidence (B, S) of the stages."""
-    size = counts.sum(-1)
-    few, few_counts = _landmarks(points, counts / size[:, None], size, SEEDS_AMONG)
-    allowed = most_components(size, points.shape[-1])
-    r = around_spread_points(points, few, few_counts, allowed, MOST)
-    moments = _moments(points, counts, r)
-    r, moments = _climb(points, counts, moments, likeliest_hardness(moments), FIRST_STEPS)
-    begun = number_of(moments)
-
-    def ongoing(done: Tensor, *state: Tensor) -> Tensor:
-        return done < MOST
-
-    def stage(done: Tensor, r: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        moments, stages = Moments(*state[:3]), state[3:]
-        most = MOST - done  # components at this stage
-        hardness = likeliest_hardness(moments)
-        prior = prior_of(moments, hardness)
-        alone = component_evidence(moments, prior) + entropy_of(r, counts)
-        evidence = torch.where(begun >= most, alone.sum(-1) + arrangements(moments), -torch.inf)
-        kept, gone = best_union(moments, prior, r, counts, alone, pairs, -1e300)
-        merging = (number_of(moments) >= most)[:, None]  # else one is absent, and goes
-        kept, gone = kept * merging, gone * merging
-        merged = [united(x, kept, gone) * with_axes_of(1 - gone, x) for x in (r, *moments)]
-        climbing = _Climbing.begin(points, Moments(*merged[1:]))
-        for _ in range(MERGED_STEPS):
-            climbing = climbing.step(points, counts, hardness)
-        after = zip((climbing.r, *climbing.moments), (r, *moments), strict=True)
-        found = zip(stages, (*moments, evidence), strict=True)
-        return (
-            done + 1,
-            *(choose(begun >= most, new, old) for new, old in after),
-            *(torch.where(with_axes_of(torch.arange(MOST) == done, all_), one, all_) for all_, one in found),
-        )
-
-    stages = (x.expand(MOST, *x.shape).clone() for x in (*moments, begun))
-    start = (torch.zeros((), dtype=torch.int64), r, *moments, *stages)
-    _, _, _, _, _, *stages, evidence = while_loop(ongoing, stage, start)
-    return Moments(*(moment.transpose(0, 1) for moment in stages)), evidence.mT
-
-
-class _Climbing(NamedTuple):
-    """Variational EM under way."""
-
-    done: Tensor  # () steps
-    r: Tensor  # (B, K, N) responsibilities
-    before: Tensor  # (B, K) counts before the last step
-    counts: Tensor  # moments after it
-    sums: Tensor
-    squares: Tensor
-
-    @staticmethod
-    def begin(points: Tensor, moments: Moments) -> "_Climbing":
-        r = torch.zeros_like(moments.counts[..., None] * points[:, None, :, 0])
-        done = torch.zeros((), dtype=torch.int64)
-        return _Climbing(done, r, torch.zeros_like(moments.counts), *(x.clone() for x in moments))
-
-    @property
-    def moments(self) -> Moments:
-        return Moments(self.counts, self.sums, self.squares)
-
-    def moving(self) -> Tensor:
-        """The data sets (B,) whose counts do not rest yet."""
-        change = (self.counts - self.before).abs().amax(-1)
-        return (self.done < 1) | (change > RESTING * self.counts.sum(-1))
-
-    def step(self, points: Tensor, counts: Tensor, hardness: Tensor) -> "_Climbing":
-        """A step for the data sets that move."""
-        moving = self.moving()
-        r, moments = _step(points, counts, self.moments, hardness)
-        chosen = (choose(moving, new, old) for new, old in zip(moments, self.moments, strict=True))
-        return _Climbing(self.done + 1, choose(moving, r, self.r), self.counts.clone(), *chosen)
-
-
-def _climb(
-    points: Tensor, counts: Tensor, moments: Moments, hardness: Tensor, steps: int
-) -> tuple[Tensor, Moments]:
-    """Steps of variational EM until the counts of every data set rest, but so many at most."""
-
-    def ongoing(*state: Tensor) -> Tensor:
-        climbing = _Climbing(*state)
-        return (climbing.done < steps) & climbing.moving().any()
-
-    def step(*state: Tensor) -> tuple[Tensor, ...]:
-        return tuple(_Climbing(*state).step(points, counts, hardness))
-
-    climbing = _Climbing(*while_loop(ongoing, step, tuple(_Climbing.begin(points, moments))))
-    return climbing.r, climbing.moments
-
-
-def _step(points: Tensor, counts: Tensor, moments: Moments, hardness: Tensor) -> tuple[Tensor, Moments]:
-    """A step of variational EM, from moments to responsibilities (B, K, N) and their moments."""
-    form = responsibility_form(moments, hardness)
-    z = torch.cat([torch.ones_like(points[..., :1]), points], -1)[:, None]  # (B, 1, N, D + 1)
-    logits = ((z @ form) * z).sum(-1)
-    logits = torch.where((moments.counts > 0)[..., None], logits, -torch.inf)
-    logits = logits - logits.amax(1, keepdim=True)
-    r = torch.where(logits > NEGLIGIBLE, logits.exp(), 0.0)
-    r = r / r.sum(1, keepdim=True)
-    return r, _moments(points, counts, r)
-
-
-def _moments(points: Tensor, counts: Tensor, r: Tensor) -> Moments:
-    """Moments of points (B, N, D) that count (B, N), of responsibilities (B, K, N)."""
-    z = torch.cat([torch.ones_like(points[..., :1]), points], -1)[:, None]
-    totals = (z * (r * counts[:, None])[..., None]).mT @ z  # (B, K, D + 1, D + 1)
-    return Moments(totals[..., 0, 0], totals[..., 0, 1:], totals[..., 1:, 1:])
-
-
-def _compact(components: Components) -> Components:
-    """The same with those left out that are absent from every data set."""
-    present = (components.log_scale > ABSENT).to(components.freedom.dtype)
-    count = _known_later(present.sum(-1).max().long())
-    order = present.topk(count).indices
-    return Components(*(_rows(field, order) for field in components))

@@ -3,7 +3,7 @@
     python -m discoformer_export.golden models/gmm
 
 writes the folder `golden` of a model from its weights.safetensors and config.json. The answers are those of
-the network in PyTorch with the frame and the components of `discoformer`, all in float64: ONNX has no part in
+the network in PyTorch with the frame and the base of `discoformer`, all in float64: ONNX has no part in
 them. Two kinds of case (B data sets, N context points, M queries, D dimensions):
 
     raw    context (B, N, D), log_weights (B, N) and queries (B, M, D), float64, data units: what
@@ -30,15 +30,24 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 
-from discoformer.samples import Sample, components_of, graph_inputs, landmarks_of, read_sample
-from discoformer_export.graphs import CONTEXT
-from discoformer_training.network import Context, DiScoFormer, NetworkConfig
+from discoformer.samples import Sample, base_of_samples, graph_inputs, landmarks_of, read_sample
+from discoformer_export.graphs import context_of
+from discoformer_training.network import DiScoFormer, NetworkConfig
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
 NONE = -1e30  # log-weight of a row that counts for nothing
-CORE = ("two_points", "five_in_plane", "padded_batch", "weights", "far", "many_queries", "ten_columns")
+CORE = (
+    "two_points",
+    "five_in_plane",
+    "padded_batch",
+    "weights",
+    "far",
+    "many_queries",
+    "ten_columns",
+    "independent",
+)
 SIZES = {  # N, M, D of the cases that are plain
     "two_points": (2, 3, 1),
     "five_in_plane": (5, 4, 2),
@@ -130,6 +139,7 @@ def raw_inputs() -> dict[str, Arrays]:
     scaled, asked = _draw(22, 100, 4, 3)
     once, asked_twice = _draw(23, 50, 4, 2)
     near, direction = _draw(24, 100, 8, 2)
+    independent = _draw_independent(25, 300, 4, 3)
     return {name: _unweighted(*pair) for name, pair in drawn.items()} | {
         "weights": {"context": context[None], "log_weights": log_weights[None], "queries": queries[None]},
         "padded_batch": {
@@ -139,6 +149,7 @@ def raw_inputs() -> dict[str, Arrays]:
         },
         "units": _unweighted(_short((scaled + offset) * units), _short((asked + offset) * units)),
         "duplicates": _unweighted(np.repeat(once, 2, axis=0), asked_twice),
+        "independent": _unweighted(*independent),
         "far": _unweighted(near, _short(direction * 10.0 ** np.arange(1, 9)[:, None])),
     }
 
@@ -153,6 +164,13 @@ def _draw(seed: int, n: int, m: int, dim: int) -> tuple[Floats, Floats]:
     means = rng.uniform(-3, 3, (3, dim))
     linear = np.eye(dim) + rng.normal(size=(dim, dim)) / dim**0.5
     points = (means[rng.integers(3, size=n + m)] + 0.7 * rng.normal(size=(n + m, dim))) @ linear
+    return np.round(points[:n], 3), np.round(points[n:], 3)
+
+
+def _draw_independent(seed: int, n: int, m: int, dim: int) -> tuple[Floats, Floats]:
+    """Context (n, D) and queries (m, D) of mixed Laplace variables, of which the base makes a product."""
+    rng = np.random.default_rng(seed)
+    points = rng.laplace(size=(n + m, dim)) @ (np.eye(dim) + rng.normal(size=(dim, dim)) / dim**0.5)
     return np.round(points[:n], 3), np.round(points[n:], 3)
 
 
@@ -172,15 +190,15 @@ def _core_inputs(raw: Mapping[str, Floats]) -> Arrays:
     samples = _samples(raw)
     read = [landmarks_of(sample, len(sample.z)) for sample in samples]
     framed = [sample.frame.to_frame(y) for sample, y in zip(samples, raw["queries"], strict=True)]
-    given = graph_inputs([sample.frame for sample in samples], components_of(samples), read)
+    given = graph_inputs([sample.frame for sample in samples], base_of_samples(samples), read)
     return {"context": given.pop("context"), "queries": np.stack(framed).astype(np.float32), **given}
 
 
 def answer_raw(network: DiScoFormer, raw: Mapping[str, Floats]) -> Arrays:
-    """Answer each data set alone, with the frame and the components of the runtime."""
+    """Answer each data set alone, with the frame and the base of the runtime."""
     answers = []
     for sample, queries in zip(_samples(raw), raw["queries"], strict=True):
-        frame, components = sample.frame, components_of([sample])
+        frame = sample.frame
         given = {
             "context": sample.z[None],
             "queries": frame.to_frame(queries)[None],
@@ -188,7 +206,7 @@ def answer_raw(network: DiScoFormer, raw: Mapping[str, Floats]) -> Arrays:
             "precision_root": frame.precision_root[None],
             "log_det_precision": np.array([frame.log_det_precision]),
             "effective_size": np.array([frame.effective_size]),
-            **{f"component_{field}": array for field, array in components._asdict().items()},
+            **base_of_samples([sample]).to_inputs(),
         }
         answer = _answer(network, given)
         answers.append(
@@ -201,7 +219,7 @@ def answer_raw(network: DiScoFormer, raw: Mapping[str, Floats]) -> Arrays:
 def _answer(network: DiScoFormer, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
     """Answer in the frame, in the type of the network."""
     given = {name: torch.from_numpy(array).to(network.heads.gamma) for name, array in inputs.items()}
-    log_density, score = network(Context(*(given[name] for name in CONTEXT)), given["queries"])
+    log_density, score = network(context_of(given), given["queries"])
     return {"log_density": log_density.numpy(), "score": score.numpy()}
 
 

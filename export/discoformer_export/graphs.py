@@ -1,16 +1,18 @@
-"""The exported graphs: the network's own methods, as modules that take and give plain tensors.
+"""The exported graphs: the network's own methods, as modules that take tensors by name.
 
 `core` is the whole network; `encode` and `query` are the same computation split at the encoded context. Each
 graph is a subclass of the network, so that its initialisers carry the parameters' names. Every axis but the
-widths of the network is dynamic: B data sets, N context points, M queries, D dimensions, K components.
+widths of the network is dynamic: B data sets, N context points, M queries, D dimensions, K components,
+J components of a coordinate of the product.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from discoformer.components import Components
+from discoformer.base import BASE, Base
 from discoformer_export.attention import attend_scanned
 from discoformer_training.attention import Attend, attend_plain
 from discoformer_training.network import Context, DiScoFormer, Encoded, NetworkConfig
@@ -19,68 +21,43 @@ from discoformer_training.network import Context, DiScoFormer, Encoded, NetworkC
 class Core(DiScoFormer):
     """Context and queries in the frame to log-density and score."""
 
-    def forward(  # type: ignore[override]
-        self,
-        context: Tensor,
-        queries: Tensor,
-        log_weights: Tensor,
-        precision_root: Tensor,
-        log_det_precision: Tensor,
-        effective_size: Tensor,
-        component_log_scale: Tensor,
-        component_means: Tensor,
-        component_factors: Tensor,
-        component_freedom: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, given: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """See `DiScoFormer.forward`; as encode then query, whose shapes are quicker to prove dynamic."""
-        components = Components(component_log_scale, component_means, component_factors, component_freedom)
-        encoded = self.encode(
-            Context(context, log_weights, precision_root, log_det_precision, effective_size, *components)
+        context = context_of(given)
+        encoded = self.encode(context)
+        return self.query(
+            given["queries"], encoded, context.log_weights, context.precision_root, context.base
         )
-        return self.query(queries, encoded, log_weights, precision_root, components)
 
 
 class Encode(DiScoFormer):
     """Context in the frame to what the queries need of it."""
 
-    def forward(  # type: ignore[override]
-        self,
-        context: Tensor,
-        log_weights: Tensor,
-        precision_root: Tensor,
-        log_det_precision: Tensor,
-        effective_size: Tensor,
-        component_log_scale: Tensor,
-        component_means: Tensor,
-        component_factors: Tensor,
-        component_freedom: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, given: Mapping[str, Tensor]) -> Encoded:  # type: ignore[override]
         """See `DiScoFormer.encode`."""
-        components = Components(component_log_scale, component_means, component_factors, component_freedom)
-        return self.encode(
-            Context(context, log_weights, precision_root, log_det_precision, effective_size, *components)
-        )
+        return self.encode(context_of(given))
 
 
 class Query(DiScoFormer):
     """Queries in the frame and an encoded context to log-density and score."""
 
-    def forward(  # type: ignore[override]
-        self,
-        queries: Tensor,
-        scalars: Tensor,
-        vectors: Tensor,
-        sample: Tensor,
-        log_weights: Tensor,
-        precision_root: Tensor,
-        component_log_scale: Tensor,
-        component_means: Tensor,
-        component_factors: Tensor,
-        component_freedom: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, given: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """See `DiScoFormer.query`."""
-        components = Components(component_log_scale, component_means, component_factors, component_freedom)
-        return self.query(queries, Encoded(scalars, vectors, sample), log_weights, precision_root, components)
+        encoded = Encoded(*(given[name] for name in STATES))
+        base = Base.from_inputs(given)
+        return self.query(given["queries"], encoded, given["log_weights"], given["precision_root"], base)
+
+
+def context_of(given: Mapping[str, Tensor]) -> Context:
+    """Find a context among the inputs of a graph, by name."""
+    return Context(
+        given["context"],
+        given["log_weights"],
+        given["precision_root"],
+        given["log_det_precision"],
+        given["effective_size"],
+        Base.from_inputs(given),
+    )
 
 
 @dataclass(frozen=True)
@@ -107,6 +84,12 @@ AXES: dict[str, tuple[str | None, ...]] = {
     "component_means": ("B", "K", "D"),
     "component_factors": ("B", "K", "D", "D"),
     "component_freedom": ("B", "K"),
+    "product_axes": ("B", "D", "D"),
+    "product_log_scale": ("B", "D", "J"),
+    "product_means": ("B", "D", "J"),
+    "product_factors": ("B", "D", "J"),
+    "product_freedom": ("B", "D", "J"),
+    "product_log_odds": ("B",),
     "scalars": ("B", None, "N", None),
     "vectors": ("B", None, "N", "D", None),
     "sample": ("B", None),
@@ -116,19 +99,26 @@ AXES: dict[str, tuple[str | None, ...]] = {
     "log_density": ("B", "M"),
     "score": ("B", "M", "D"),
 }
-COMPONENTS = tuple(f"component_{field}" for field in Components._fields)
-CONTEXT = ("context", "log_weights", "precision_root", "log_det_precision", "effective_size", *COMPONENTS)
-_STATES = ("scalars", "vectors", "sample")
+CONTEXT = ("context", "log_weights", "precision_root", "log_det_precision", "effective_size", *BASE)
+STATES = Encoded._fields
 _ANSWERS = ("log_density", "score")
 GRAPHS = {
     "core": Graph(Core, ("context", "queries", *CONTEXT[1:]), _ANSWERS, with_shapes=False),
-    "encode": Graph(Encode, CONTEXT, _STATES, attend_scanned),
-    "query": Graph(Query, ("queries", *_STATES, "log_weights", "precision_root", *COMPONENTS), _ANSWERS),
+    "encode": Graph(Encode, CONTEXT, STATES, attend_scanned),
+    "query": Graph(Query, ("queries", *STATES, "log_weights", "precision_root", *BASE), _ANSWERS),
 }
 
 
 def example_inputs(
-    config: NetworkConfig, batch: int, n: int, m: int, dim: int, components: int, *, seed: int = 0
+    config: NetworkConfig,
+    batch: int,
+    n: int,
+    m: int,
+    dim: int,
+    components: int,
+    per_coordinate: int,
+    *,
+    seed: int = 0,
 ) -> dict[str, Tensor]:
     """Draw a value for every input of the graphs, shaped as AXES says, float32, as a frame gives them."""
     generator = torch.Generator().manual_seed(seed)
@@ -138,6 +128,7 @@ def example_inputs(
 
     root = torch.linalg.qr(normal(batch, dim, dim)).Q
     value = 1 + torch.rand(batch, dim, generator=generator)
+    coordinates = batch, dim, per_coordinate
     return {
         "context": normal(batch, n, dim),
         "queries": 1.5 * normal(batch, m, dim),
@@ -149,6 +140,12 @@ def example_inputs(
         "component_means": normal(batch, components, dim),
         "component_factors": torch.eye(dim) + 0.3 * normal(batch, components, dim, dim).tril() / dim**0.5,
         "component_freedom": 5 + 100 * torch.rand(batch, components, generator=generator),
+        "product_axes": root + 0.1 * normal(batch, dim, dim) / dim**0.5,
+        "product_log_scale": normal(*coordinates) - 1,
+        "product_means": normal(*coordinates),
+        "product_factors": 1 + 0.3 * torch.rand(coordinates, generator=generator),
+        "product_freedom": 5 + 100 * torch.rand(coordinates, generator=generator),
+        "product_log_odds": normal(batch),
         "scalars": normal(batch, config.blocks, n, config.scalars),
         "vectors": normal(batch, config.blocks, n, dim, config.channels),
         "sample": normal(batch, config.sample + 2),

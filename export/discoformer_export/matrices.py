@@ -1,4 +1,4 @@
-"""Roots and inverses of matrices, which ONNX has no operators for: the operator Scan over their columns.
+"""Roots and inverses of matrices, and places in order, which ONNX has no operators for: loops of its own.
 
 To PyTorch they are its own operators, so the same code runs there; the exporter takes these functions
 instead.
@@ -9,7 +9,7 @@ instead.
 
 import onnx
 import torch
-from onnxscript import DOUBLE, graph, script
+from onnxscript import DOUBLE, INT64, graph, script
 from onnxscript import opset18 as op
 
 
@@ -58,6 +58,27 @@ def inverse_root(root: DOUBLE[...]) -> DOUBLE[...]:
 RANKS = (3, 2)  # of what the bodies of the scans give: (P, D, D) and (P, D)
 
 
+@script()
+def searchsorted(ascending: DOUBLE[...], values: DOUBLE[...]) -> INT64[...]:
+    """How many of each row (B, N) are below each value (B, k), by steps half as long each time."""
+    count = op.Squeeze(op.Shape(ascending, start=1))
+    zero, one, two = op.Constant(value_int=0), op.Constant(value_int=1), op.Constant(value_int=2)
+    below = op.CastLike(values * op.CastLike(zero, values), zero)
+    step = one
+    short = step < count
+    while short:
+        step = step * two
+        short = step < count
+    going = step > zero
+    while going:
+        next = op.Min(below + step, count)
+        smaller = op.GatherElements(ascending, next - one, axis=1) < values
+        below = op.Where(smaller, next, below)
+        step = step / two
+        going = step > zero
+    return below
+
+
 def diagonal(matrix, offset: int = 0, dim1: int = 0, dim2: int = 1):
     """Diagonals (..., D) of matrices (..., D, D)."""
     assert (offset, dim1, dim2) == (0, -2, -1)
@@ -82,7 +103,7 @@ def part(x, dim: int = 0, start: int | None = None, end: int | None = None, step
     one = op.Constant(value_ints=[1])
     bounds = (
         op.Constant(value_ints=[value]) if isinstance(value, int) else op.Reshape(value, one)
-        for value in (start or 0, end, dim, step)
+        for value in (start or 0, 2**62 if end is None else end, dim, step)
     )
     return op.Slice(x, *bounds)
 
@@ -100,5 +121,6 @@ TRANSLATIONS = {
     torch.ops.aten.slice.Tensor: part,
     torch.ops.aten.transpose.int: transpose,
     torch.ops.aten.linalg_cholesky.default: cholesky,
+    torch.ops.aten.searchsorted.Tensor: searchsorted,
     torch.ops.aten.linalg_inv.default: inverse_root,  # of roots alone: see arrays.inverse_root
 }

@@ -38,7 +38,7 @@ TRANSLATIONS = {
     torch.ops.discoformer.attend.default: scanned,
     torch.ops.aten.softplus.default: _softplus,
 }
-TRACED = {"batch": 2, "n": 37, "m": 11, "dim": 5, "components": 3}
+TRACED = {"batch": 2, "n": 37, "m": 11, "dim": 5, "components": 3, "per_coordinate": 4}
 
 
 def to_onnx(graph: Graph, network: DiScoFormer, metadata: Mapping[str, str]) -> onnx.ModelProto:
@@ -64,22 +64,23 @@ def traced(
     outputs: Sequence[str],
     translations: Mapping[Any, Any],
 ) -> onnx_ir.Model:
-    """Trace a module, given examples of its inputs by name; every axis that AXES names is dynamic.
+    """Trace a module that takes its inputs by name, given examples; every axis that AXES names is dynamic.
 
     Raises:
         ExportError: an axis cannot be dynamic.
     """
-    axes = tuple({i: Dim(axis) for i, axis in enumerate(AXES[name]) if axis} for name in examples)
+    given = (dict(examples),)
+    axes = ({name: {i: Dim(axis) for i, axis in enumerate(AXES[name]) if axis} for name in examples},)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of shared axis names, and of torch's own deprecations
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # of translations for torchvision
         try:
-            program = torch.export.export(module, tuple(examples.values()), dynamic_shapes=axes)
+            program = torch.export.export(module, given, dynamic_shapes=axes)
         except Exception as error:
             raise ExportError(f"{type(module).__name__} has an axis that is not dynamic: {error}") from error
         exported = torch.onnx.export(
             program,
-            tuple(examples.values()),
+            given,
             dynamic_shapes=axes,
             input_names=tuple(examples),
             output_names=outputs,

@@ -52,12 +52,18 @@ def through_farthest(x: Array, weights: Array) -> Array:
     xp = library(x)
     rest, axes = x * (weights > 0)[..., None], []
     for _ in range(x.shape[-1]):
-        squares = (rest * rest).sum(-1)
-        point = first_of_greatest(squares)[:, None] @ rest  # (B, 1, D)
-        axis = point / xp.sqrt(xp.clip((point * point).sum(-1), 1e-300, None))[..., None]
-        rest = rest - (rest @ axis.mT) @ axis
+        axis, rest = through_one_more(rest)
         axes.append(axis)
     return xp.concatenate(axes, 1).mT
+
+
+def through_one_more(rest: Array) -> tuple[Array, Array]:
+    """The axis (B, 1, D) through the farthest of points (B, N, D), and what is left of these across it."""
+    xp = library(rest)
+    squares = (rest * rest).sum(-1)
+    point = first_of_greatest(squares)[:, None] @ rest  # (B, 1, D)
+    axis = point / xp.sqrt(xp.clip((point * point).sum(-1), 1e-300, None))[..., None]
+    return axis, rest - (rest @ axis.mT) @ axis
 
 
 def uphill(x: Array, weights: Array, size: Array, axes: Array) -> Array:
@@ -72,7 +78,7 @@ def uphill(x: Array, weights: Array, size: Array, axes: Array) -> Array:
     return (climb - climb.mT) / (xp.amax(found, -1)[..., None] + 1 / size[:, None, None])
 
 
-def rotated(axes: Array, turn: Array, largest: float) -> Array:
+def rotated(axes: Array, turn: Array, largest: Array) -> Array:
     """Axes turned by a skew matrix (B, D, D), made so small that none turns by more: a Cayley transform."""
     xp = library(turn)
     greatest = xp.amax(xp.sqrt((turn * turn).sum(-1)), -1)[:, None, None]

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from discoformer.arrays import Array, choose, identity_like, index_range, library, or_one, take_rows
 from discoformer.axes import independent_axes
 from discoformer.components import SUBSET as MOST_COUNTED
-from discoformer.components import fit_components, most_components
+from discoformer.components import Found, fit_components, most_components
 from discoformer.landmarks import take_landmarks
 
 MOST = 14  # components of a coordinate to begin with
@@ -71,13 +71,23 @@ def fit_product(
     upright = identity_like(turned) + 0 * turned
     axes = precision_root @ choose(size >= enough(dim), turned, upright)
     u, shares = _few_of((points @ axes).mT, weights, size)  # (B, D, n)
-    counted = library(size).clip(size, None, MOST_COUNTED)
-    sizes = (counted[:, None] + 0 * axes[:, 0]).reshape(-1)
+    sizes = (counted(size)[:, None] + 0 * axes[:, 0]).reshape(-1)
     rows = (batch * dim, u.shape[2])
     found = fit_components(u.reshape(*rows, 1), shares.reshape(rows), sizes, in_quantiles)
+    return product_of(found, axes, size, log_det_precision)
+
+
+def counted(size: Array) -> Array:
+    """The effective sizes (B,) that the coordinates are fitted with."""
+    return library(size).clip(size, None, MOST_COUNTED)
+
+
+def product_of(found: Found, axes: Array, size: Array, log_det_precision: Array) -> FoundProduct:
+    """The product of coordinates along axes (B, D, D), each found as a data set, B D of them."""
+    batch, _, dim = axes.shape
     log_scale, centers, factors, freedom = (field.reshape(batch, dim, -1) for field in found.components)
     log_det = 0.5 * log_det_precision
-    evidence = size / counted * found.evidence.reshape(batch, dim).sum(-1) + size * log_det
+    evidence = size / counted(size) * found.evidence.reshape(batch, dim).sum(-1) + size * log_det
     product = Product(axes, log_scale + log_det[:, None, None] / dim, centers, factors, freedom)
     return FoundProduct(product, evidence)
 
@@ -136,21 +146,38 @@ def in_quantiles(points: Array, counts: Array) -> Array:
     """
     xp = library(points)
     size = counts.sum(-1)
-    allowed = xp.clip(xp.floor(most_components(size, 1)), None, MOST)[:, None]
-    part = index_range(min(MOST, int(allowed.max())) + 1, points) + 0 * allowed
-    edges = edge(xp.minimum(part, allowed) / allowed)  # (B, K + 1)
+    allowed = parts_allowed(size)
     order = xp.argsort(points[..., 0], stable=True)
-    share = take_rows(counts / size[:, None], order)
-    after = xp.cumsum(share, 1)
-    below = xp.clip(edges[..., None], (after - share)[:, None], after[:, None])  # (B, K + 1, N)
-    held = (below[:, 1:] - below[:, :-1]) / or_one(share)[:, None]
+    held = in_parts(take_rows(counts / size[:, None], order), allowed, int(allowed.max()))
     back = xp.argsort(order, stable=True)
     return take_rows(held.mT, back).mT
+
+
+def parts_allowed(size: Array) -> Array:
+    """How many parts (B,) the points of a coordinate begin in, as floats."""
+    xp = library(size)
+    return xp.clip(xp.floor(most_components(size, 1)), None, MOST)
+
+
+def in_parts(share: Array, allowed: Array, most: int) -> Array:
+    """Responsibilities (B, K, N) of points in order, of shares (B, N), for so many parts (B,), K at most."""
+    xp = library(share)
+    allowed = allowed[:, None]
+    part = index_range(most + 1, share) + 0 * allowed
+    edges = edge(xp.minimum(part, allowed) / allowed)  # (B, K + 1)
+    after = xp.cumsum(share, 1)
+    below = xp.clip(edges[..., None], (after - share)[:, None], after[:, None])  # (B, K + 1, N)
+    return (below[:, 1:] - below[:, :-1]) / or_one(share)[:, None]
 
 
 def edge(rank: Array) -> Array:
     """The mass below an edge, of rank 0 to 1: edges lie closer together toward the ends."""
     return 0.5 - 0.5 * library(rank).cos(math.pi * rank)
+
+
+def edges_like(u: Array) -> Array:
+    """The masses (BINS + 1,) below the edges of the bins."""
+    return edge(index_range(BINS + 1, u) / BINS)
 
 
 def binned(u: Array, weights: Array) -> tuple[Array, Array]:
@@ -159,7 +186,7 @@ def binned(u: Array, weights: Array) -> tuple[Array, Array]:
     A point at an edge is in both bins, by parts.
     """
     xp = library(u)
-    edges = edge(index_range(BINS + 1, u) / BINS)
+    edges = edges_like(u)
     moments = []
     for coordinate in range(u.shape[1]):
         order = xp.argsort(u[:, coordinate], stable=True)
@@ -167,8 +194,18 @@ def binned(u: Array, weights: Array) -> tuple[Array, Array]:
         mass, moment = xp.cumsum(w, 1), xp.cumsum(w * values, 1)
         last = xp.stack([xp.searchsorted(row, edges) for row in mass])
         last = xp.clip(last, 0, values.shape[1] - 1)
-        mass, moment, values = (take_rows(x, last) for x in (mass, moment, values))
-        moments.append(moment - (mass - edges) * values)
-    within = xp.diff(xp.stack(moments, 1))
+        moments.append(moment_below(edges, *(take_rows(x, last) for x in (mass, moment, values))))
+    return between(edges, xp.stack(moments, 1))
+
+
+def moment_below(edges: Array, mass: Array, moment: Array, values: Array) -> Array:
+    """The moment below each edge (k,), from mass, moment and value (..., k) of the point that reaches it."""
+    return moment - (mass - edges) * values
+
+
+def between(edges: Array, moments: Array) -> tuple[Array, Array]:
+    """Means and shares (..., k - 1) of the bins between edges (k,), from the moments (..., k) below these."""
+    xp = library(moments)
+    within = xp.diff(moments)
     shares = xp.diff(edges) + 0 * within
     return within / shares, shares

@@ -87,6 +87,13 @@ def test_only_standard_operators_and_no_external_data(models: dict[str, onnx.Mod
     onnx.checker.check_model(model, full_check=True)
 
 
+def test_readme_names_every_input() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for graph in GRAPHS.values():
+        for name in graph.inputs:
+            assert f"`{name}`" in readme
+
+
 def test_initialisers_keep_names_and_values_of_the_parameters(
     models: dict[str, onnx.ModelProto], network: DiScoFormer, folder: Path
 ) -> None:
@@ -135,7 +142,7 @@ def test_parity_holds_over_the_grid_and_is_reported(
 
 
 def test_encode_then_query_is_core(models: dict[str, onnx.ModelProto]) -> None:
-    inputs = {key: value.numpy() for key, value in example_inputs(SMALL, 3, 29, 13, 4, 2, seed=5).items()}
+    inputs = {key: value.numpy() for key, value in example_inputs(SMALL, 3, 29, 13, 4, 2, 6, seed=5).items()}
 
     def run(name: str) -> dict[str, np.ndarray]:
         session = onnxruntime.InferenceSession(
@@ -162,9 +169,9 @@ def test_the_runtime_loads_the_folder(folder: Path) -> None:
 class _FixesTheDimension(Core):
     """A network that reads D as a number, which tracing would bake in."""
 
-    def query(self, queries, encoded, log_weights, precision_root, mixture):
+    def query(self, queries, encoded, log_weights, precision_root, base):
         scale = float(int(queries.shape[-1]) + (1 if int(queries.shape[-1]) > 4 else 0))
-        return super().query(queries / scale, encoded, log_weights, precision_root, mixture)
+        return super().query(queries / scale, encoded, log_weights, precision_root, base)
 
 
 def test_a_graph_with_a_fixed_axis_is_refused(network: DiScoFormer) -> None:

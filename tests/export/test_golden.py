@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import discoformer
+from discoformer.bayes import ABSENT
 from discoformer_export.golden import Cases, golden, write
 
 FOLDERS = [path.parent for path in sorted(Path(__file__).parents[2].glob("models/*/config.json"))]
@@ -70,6 +71,9 @@ def test_they_cover_the_edges_and_stay_small(folder: Path) -> None:
     assert units.max() > 1e9
     assert units.min() < 1e-8
     assert np.abs(core["far/inputs/queries"]).max() > 1e6
+    log_odds = np.concatenate([array for name, array in core.items() if name.endswith("product_log_odds")])
+    assert log_odds.max() > 0
+    assert log_odds.min() == np.float32(ABSENT)
     assert sum(path.stat().st_size for path in (folder / "golden").iterdir()) < 1e6
 
 

@@ -8,7 +8,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 
 import discoformer
-from discoformer.components import Components, evaluate
+from discoformer.base import evaluate_base
 from discoformer.inputs import Floats
 from discoformer.model import DEFAULT_NAME
 from discoformer.tables import read_table
@@ -168,15 +168,13 @@ def _far_apart(rng: np.random.Generator) -> Floats:
     ],
     ids=["diabetes", "binary", "jittered", "lattice", "far apart"],
 )
-def test_the_network_keeps_near_its_components_on_data_unlike_its_training(
+def test_the_network_keeps_near_its_base_on_data_unlike_its_training(
     model: discoformer.Model, rng: np.random.Generator, draw: Callable[[np.random.Generator], Floats]
 ) -> None:
     """Without the taming of each vector by its own length it went off by 1e6 nats."""
     x = draw(rng)
     p = model.estimate(x)
-    arrays = p._encoded.arrays
-    components = Components(*(arrays[f"component_{field}"].astype(float) for field in Components._fields))
-    base = evaluate(components, p.frame.to_frame(x)[None])
+    base = evaluate_base(p.base, p.frame.to_frame(x)[None])
     off = p.log_density(x) - p.frame.log_density_to_data(base.log_density[0])
     assert np.median(np.abs(off)) < 4
     assert np.abs(off).max() < 300

@@ -1,6 +1,6 @@
 // The model in the browser: three graphs, run by onnxruntime-web on one thread.
 //
-//   frame.onnx   a sample (N, 2), data units      -> frame, components, what encode.onnx asks for
+//   frame.onnx   a sample (N, 2), data units      -> frame, base, what encode.onnx asks for
 //   encode.onnx  the sample in its frame          -> its encoding
 //   query.onnx   points z in the frame            -> log-density, score, in the frame
 //

@@ -121,7 +121,8 @@ def _merging(points: Tensor, counts: Tensor, begin: Begin) -> tuple[Moments, Ten
         )
 
     stages = (x.expand(most, *x.shape).clone() for x in (*moments, torch.full_like(begun, -torch.inf)))
-    start = ((most - begun.max()).long(), r, *moments, *stages)  # no data set has the stages before
+    first = most - (moments.counts > 0).sum(-1).max()  # no data set has the stages before
+    start = (first, r, *moments, *stages)
     _, _, _, _, _, *stages, evidence = while_loop(ongoing, stage, start)
     return Moments(*(moment.transpose(0, 1) for moment in stages)), evidence.mT
 

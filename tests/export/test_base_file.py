@@ -132,3 +132,13 @@ def test_without_enough_points_all_is_finite(frame):
     base, _ = found_by_graph(frame, [draw("laplace", 39, 10)])[0]
     assert base.log_odds[0] < 0.5 * ABSENT
     assert all(np.isfinite(array).all() for array in base.to_inputs().values())
+
+
+def test_data_without_density_end_and_leave_the_others_alone(frame):
+    constant, data = draw("laplace", 300, 4), draw("laplace", 200, 4)
+    constant.context[:, 1] = 1.0
+    alone = found_by_graph(frame, [constant])[0]
+    first, second = found_by_graph(frame, [constant, data])
+    for base, z in (alone, first):
+        assert not np.isfinite(evaluate_base(base, z[None]).log_density).any()
+    assert_same(second, found_by_runtime(data))

@@ -133,7 +133,12 @@ def test_what_is_read_of_the_others_does_not_tell_of_those_held_out(rng: np.rand
         given, base, own = _read(frame, frame.to_frame(others), weights)
         z = own.to_frame(frame.to_frame(others))
         found.append(
-            (np.square(z).sum(1), given["log_det_precision"], given["effective_size"], base.components.freedom)
+            (
+                np.square(z).sum(1),
+                given["log_det_precision"],
+                given["effective_size"],
+                base.components.freedom,
+            )
         )
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5)

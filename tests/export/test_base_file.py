@@ -135,7 +135,7 @@ def test_without_enough_points_all_is_finite(frame):
 
 
 def test_data_without_density_end_and_leave_the_others_alone(frame):
-    constant, data = draw("laplace", 300, 4), draw("laplace", 200, 4)
+    constant, data = draw("laplace", 300, 4), draw("clusters", 300, 4)
     constant.context[:, 1] = 1.0
     alone = found_by_graph(frame, [constant])[0]
     first, second = found_by_graph(frame, [constant, data])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from discoformer.axes import independent_axes, through_farthest
 from discoformer.inputs import Floats
 
-FEW = settings(deadline=None, max_examples=15, derandomize=True)
+FEW = settings(deadline=None, max_examples=8, derandomize=True)
 
 
 def white(points: Floats, weights: Floats) -> Floats:

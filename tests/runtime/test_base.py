@@ -11,7 +11,7 @@ from discoformer.frame import fit_frame
 from discoformer.inputs import Floats
 from discoformer.product import evaluate_product
 
-FEW = settings(deadline=None, max_examples=15, derandomize=True)
+FEW = settings(deadline=None, max_examples=8, derandomize=True)
 
 
 def fit(x: Floats, weights: Floats | None = None) -> tuple[Base, Floats]:

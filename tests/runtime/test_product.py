@@ -12,7 +12,7 @@ from discoformer.bayes import ABSENT
 from discoformer.inputs import Floats
 from discoformer.product import BINS, FoundProduct, binned, evaluate_product, fit_product, in_quantiles
 
-FEW = settings(deadline=None, max_examples=15, derandomize=True)
+FEW = settings(deadline=None, max_examples=8, derandomize=True)
 
 
 def fit(z: Floats, weights: Floats | None = None, size: float | None = None) -> FoundProduct:

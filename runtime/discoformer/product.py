@@ -172,7 +172,7 @@ def in_parts(share: Array, allowed: Array, most: int) -> Array:
 
 def edge(rank: Array) -> Array:
     """The mass below an edge, of rank 0 to 1: edges lie closer together toward the ends."""
-    return 0.5 - 0.5 * library(rank).cos(math.pi * rank)
+    return 0.5 + 0.5 * library(rank).sin(math.pi * rank - 0.5 * math.pi)
 
 
 def edges_like(u: Array) -> Array:

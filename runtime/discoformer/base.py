@@ -18,7 +18,7 @@ from typing import NamedTuple
 from discoformer.arrays import Array, library
 from discoformer.bayes import ABSENT
 from discoformer.components import LEAST_SHARE, Components, evaluate, fit_components
-from discoformer.product import Product, enough, evaluate_product, fit_product
+from discoformer.product import Product, enough, evaluate_product, fit_product, no_product
 
 ANGLE = 2.0  # nats that an angle of the axes costs
 DOUBT = 10.0  # nats that the product must be ahead: the bound on its evidence is the tighter one
@@ -83,7 +83,10 @@ def fit_base(
         log_det_precision: (B,) the logarithm of the determinant of that inverse.
     """
     components, evidence = fit_components(points, weights, size)
-    product, product_evidence = fit_product(points, weights, size, precision_root, log_det_precision)
+    if points.shape[-1] == 1:
+        product, product_evidence = no_product(precision_root)
+    else:
+        product, product_evidence = fit_product(points, weights, size, precision_root, log_det_precision)
     return Base(components, product, log_odds_of(product_evidence - evidence, size, points.shape[-1]))
 
 

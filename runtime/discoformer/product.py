@@ -64,7 +64,7 @@ def fit_product(
     """
     batch, _, dim = points.shape
     if not (size >= enough(dim)).any():
-        return _nothing(precision_root)
+        return no_product(precision_root)
     few, counts = take_landmarks(points, weights, size, SUBSET)
     few_size = counts.sum(-1)
     turned = independent_axes(few @ precision_root, counts / few_size[:, None], few_size)
@@ -133,8 +133,8 @@ def _padded(x: Array, width: int) -> Array:
     return library(x).concatenate([x, library(x).zeros(shape, dtype=x.dtype, device=x.device)], -1)
 
 
-def _nothing(precision_root: Array) -> FoundProduct:
-    """No product."""
+def no_product(precision_root: Array) -> FoundProduct:
+    """What stands for a product where there is none: evidence that nothing is less than."""
     one = library(precision_root).ones_like(precision_root[..., :1])  # (B, D, 1)
     return FoundProduct(Product(precision_root, 0 * one, 0 * one, one, one), 0 * one[:, 0, 0] - math.inf)
 

@@ -105,6 +105,16 @@ def test_dimensions_are_drawn_log_uniformly():
     assert abs((dims <= 10).double().mean() - 0.52) < 0.04
 
 
+def test_a_share_of_the_tasks_is_in_the_plane_and_the_others_stay_as_they_are():
+    drawn, mixed = (
+        [stream._draw_sizes(config, 0, step) for step in range(2000)]
+        for config in (StreamConfig(), StreamConfig(plane=0.3))
+    )
+    moved = [(one, other) for one, other in zip(drawn, mixed, strict=True) if one != other]
+    assert all(other == (2, one[1]) for one, other in moved)
+    assert abs(sum(dim == 2 for dim, _ in mixed) / 2000 - (0.3 + 0.7 * 0.088)) < 0.03
+
+
 def test_every_tensor_is_float32_finite_and_of_its_shape():
     for task in tasks(CONFIG, 20):
         for tensor in tensors(task):

@@ -88,7 +88,7 @@ class Found(NamedTuple):
 
 
 class _Sample:
-    """Points (B, N, D) that count (B, N) each, with their monomials."""
+    """Points (B, N, D) that count (B, N) each, with their monomials; one data set may have many fits."""
 
     def __init__(self, points: Array, counts: Array) -> None:
         self.points = points
@@ -104,8 +104,8 @@ class _Sample:
         return self._kept
 
     def part(self, own: Array) -> "_Sample":
-        """Those data sets of it that (B,) says."""
-        if own.all():
+        """What the fits that (b,) says are of: some of the data sets, or the only one."""
+        if len(self.counts) == 1 or len(own) == len(self.counts):
             return self
         part = _Sample(self.points[own], self.counts[own])
         part._kept = [(rows, monomials[own]) for rows, monomials in self._kept]
@@ -140,22 +140,16 @@ def fit_components(points: Array, weights: Array, size: Array, begin: Begin | No
     subset = min(SUBSET, KEPT // len(upper(points.shape[-1] + 1)[0]))
     few, few_counts = take_landmarks(points, weights, size, subset)
     stages, evidence = _merging(_Sample(few, few_counts), begin or around_far_points)
-    share = shares_of(evidence)  # (B, S)
     scale = size / few_counts.sum(-1)
-    sample, mixtures = _Sample(points, counts), []
-    for moments, stage_share in zip(stages, share.mT, strict=True):
-        own = stage_share > 0  # the data sets that have this stage in their average
-        if not own.any():
-            continue
-        begun = Moments(*(moment[own] for moment in moments))
-        hardness = likeliest_hardness(begun)
-        grown = Moments(*(moment * with_axes_of(scale[own], moment) for moment in begun))
-        _, grown = _climb(sample.part(own), grown, hardness, LAST_STEPS)
-        found = predictive(grown, prior_of(grown, hardness))
-        log_scale = found.log_scale + xp.log(stage_share[own])[:, None]  # ABSENT is too low to be moved
-        mixtures.append(_among(found._replace(log_scale=log_scale), own))
-    together = Components(*(xp.concatenate(field, 1) for field in zip(*mixtures, strict=True)))
-    return Found(_compact(together), scale * xp.amax(evidence, -1))
+    kept = shares_of(evidence)  # (B, S)
+    owner, stage = xp.where(kept > 0)  # (P,): every stage that is kept is a data set of its own
+    begun = _of_stages(stages, owner, stage)
+    hardness = likeliest_hardness(begun)
+    grown = Moments(*(moment * with_axes_of(scale[owner], moment) for moment in begun))
+    _, grown = _climb(_Sample(points, counts).part(owner), grown, hardness, LAST_STEPS)
+    found = predictive(grown, prior_of(grown, hardness))
+    found = found._replace(log_scale=found.log_scale + xp.log(kept[owner, stage])[:, None])
+    return Found(_together(found, owner, len(size)), scale * xp.amax(evidence, -1))
 
 
 def evaluate(components: Components, points: Array) -> Evaluated:
@@ -207,22 +201,38 @@ def shares_of(evidence: Array) -> Array:
     return share / share.sum(-1)[:, None]
 
 
-def _among(components: Components, own: Array) -> Components:
-    """Components of some of the data sets, given by (B,), among those of all: absent from the others."""
-    xp = library(own)
+def _of_stages(stages: list[Moments], owner: Array, stage: Array) -> Moments:
+    """Moments (P, K, ...) of stages (P,) of data sets (P,), those of fewer components with absent ones."""
+    first = int(stage.min())
+    needed = stages[first : int(stage.max()) + 1]
+    most = needed[0].counts.shape[1]
+    fields = zip(*needed, strict=True)
+    stacked = (library(stage).stack([_with_absent(x, most) for x in field]) for field in fields)
+    return Moments(*(field[stage - first, owner] for field in stacked))
+
+
+def _with_absent(moment: Array, most: int) -> Array:
+    """A moment (B, K, ...) of so many components, those added without points."""
+    batch, k, *shape = moment.shape
+    xp = library(moment)
+    absent = xp.zeros((batch, most - k, *shape), dtype=moment.dtype, device=moment.device)
+    return xp.concatenate([moment, absent], 1)
+
+
+def _together(found: Components, owner: Array, batch: int) -> Components:
+    """The components (B, K, ...) of data sets, from those (P, k, ...) of stages, owned by data sets (P,)."""
+    xp = library(owner)
+    present = xp.where(found.log_scale > ABSENT)
+    owner = owner[present[0]]
+    number = xp.bincount(owner, minlength=batch)
+    place = xp.arange(len(owner), device=owner.device) - (xp.cumsum(number, 0) - number)[owner]
     fields = []
-    for field, absent in zip(components, (ABSENT, 0.0, 0.0, 1.0), strict=True):
-        everywhere = xp.full((len(own), *field.shape[1:]), absent, dtype=field.dtype, device=field.device)
-        everywhere[own] = field
-        fields.append(everywhere)
+    for field, absent in zip(found, (ABSENT, 0.0, 0.0, 1.0), strict=True):
+        shape = (batch, int(number.max()), *field.shape[2:])
+        filled = xp.full(shape, absent, dtype=field.dtype, device=field.device)
+        filled[owner, place] = field[present]
+        fields.append(filled)
     return Components(*fields)
-
-
-def _compact(components: Components) -> Components:
-    """The same with those left out that are absent from every data set."""
-    absent = components.log_scale <= ABSENT
-    order = library(absent).argsort(1.0 * absent, stable=True)[:, : int((~absent).sum(-1).max())]
-    return Components(*(take_rows(field, order) for field in components))
 
 
 def around_far_points(points: Array, counts: Array) -> Array:
@@ -332,16 +342,21 @@ def united(x: Array, kept: Array, gone: Array) -> Array:
 
 
 def _climb(sample: _Sample, moments: Moments, hardness: Array, most: int) -> tuple[Array, Moments]:
-    """Steps of variational EM until the counts of a data set rest, but so many at most."""
-    r, after = _step(sample, moments, hardness)
+    """Steps of variational EM until the counts of each data set rest, but so many at most."""
+    xp = library(hardness)
+    before = moments.counts
+    r, moments = _step(sample, moments, hardness)
     for _ in range(most - 1):
-        change = library(r).amax(abs(after.counts - moments.counts), -1)
-        moving = change > RESTING * sample.counts.sum(-1)
-        if not moving.any():
+        change = xp.amax(abs(moments.counts - before), -1)
+        (moving,) = xp.where(change > RESTING * moments.counts.sum(-1))
+        if len(moving) == 0:
             break
-        next_r, next_moments = _step(sample, after, hardness)
-        r, moments, after = choose(moving, next_r, r), after, _chosen(moving, next_moments, after)
-    return r, after
+        before = 1 * moments.counts
+        moved = Moments(*(moment[moving] for moment in moments))
+        r[moving], moved = _step(sample.part(moving), moved, hardness[moving])
+        for moment, now in zip(moments, moved, strict=True):
+            moment[moving] = now
+    return r, moments
 
 
 def _step(sample: _Sample, moments: Moments, hardness: Array) -> tuple[Array, Moments]:

@@ -103,7 +103,7 @@ def test_threads_estimate_and_query_at_once(released: discoformer.Model) -> None
         x = QUERIES[index % 8] * (1 + index % 3)
         return np.column_stack(released.estimate(x).log_density_and_score(QUERIES[0]))
 
-    expected = [work(index) for index in range(24)]
+    expected = [work(index) for index in range(12)]
     with ThreadPoolExecutor(8) as pool:
-        for got, want in zip(pool.map(work, range(24)), expected, strict=True):
+        for got, want in zip(pool.map(work, range(12)), expected, strict=True):
             np.testing.assert_array_equal(got, want)

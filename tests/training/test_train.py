@@ -292,6 +292,12 @@ def test_a_rate_far_too_high_ends_the_run_and_leaves_the_old_checkpoint_untouche
     assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 
+@pytest.fixture
+def long_run(tiny_run) -> TrainConfig:
+    """A run of many steps, which take the least time."""
+    return replace(tiny_run, stream=replace(tiny_run.stream, dims=(1, 1), tokens=1), steps=10_000)
+
+
 def late_checkpoint(folder: Path, config: TrainConfig) -> Path:
     """Leave a checkpoint of a run that says to be 1000 steps in, where growth of the loss is watched."""
     train(config, folder, stop_at=1)
@@ -300,27 +306,24 @@ def late_checkpoint(folder: Path, config: TrainConfig) -> Path:
     return folder / CHECKPOINT
 
 
-def test_a_loss_grown_far_beyond_its_least_ends_the_run(tmp_path, tiny_run, scale_loss):
-    config = replace(tiny_run, steps=10_000)
-    resume = late_checkpoint(tmp_path / "old", config)
+def test_a_loss_grown_far_beyond_its_least_ends_the_run(tmp_path, long_run, scale_loss):
+    resume = late_checkpoint(tmp_path / "old", long_run)
     scale_loss(lambda k: 1.0 if k < 200 else 100.0)
     with pytest.raises(TrainingDivergedError, match="lower learning rate"):
-        train(config, tmp_path / "new", resume=resume, stop_at=1400)
+        train(long_run, tmp_path / "new", resume=resume, stop_at=1400)
 
 
-def test_one_easy_task_at_the_start_of_a_part_is_no_divergence_later(tmp_path, tiny_run, scale_loss):
+def test_one_easy_task_at_the_start_of_a_part_is_no_divergence_later(tmp_path, long_run, scale_loss):
     """Losses of single tasks differ by orders of magnitude between dimensions."""
-    config = replace(tiny_run, steps=10_000)
-    resume = late_checkpoint(tmp_path / "old", config)
+    resume = late_checkpoint(tmp_path / "old", long_run)
     scale_loss(lambda k: 0.01 if k == 0 else 1.0)
-    assert train(config, tmp_path / "new", resume=resume, stop_at=1060).step == 1060
+    assert train(long_run, tmp_path / "new", resume=resume, stop_at=1060).step == 1060
 
 
-def test_one_task_far_off_is_no_divergence(tmp_path, tiny_run, scale_loss):
-    config = replace(tiny_run, steps=10_000)
-    resume = late_checkpoint(tmp_path / "old", config)
+def test_one_task_far_off_is_no_divergence(tmp_path, long_run, scale_loss):
+    resume = late_checkpoint(tmp_path / "old", long_run)
     scale_loss(lambda k: 1e4 if k == 230 else 1.0)
-    assert train(config, tmp_path / "new", resume=resume, stop_at=1260).step == 1260
+    assert train(long_run, tmp_path / "new", resume=resume, stop_at=1260).step == 1260
 
 
 # Learning

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +14,11 @@ QUICK = [name for name in RUNTIMES if name != "newest"]  # whose like is install
 
 @pytest.mark.parametrize("name", QUICK)
 def test_golden_answers(name: str, available: Callable[[Callable[[], Any]], Any]) -> None:
-    errors = available(lambda: measure(RUNTIMES[name]))["errors"]
-    print(errors)
+    """The frame alone is tried in the installed runtime: discoformer.onnx has it inside."""
+    runtime = RUNTIMES[name]
+    if name != QUICK[0]:
+        runtime = replace(runtime, chains=tuple(x for x in runtime.chains if not x.startswith("frame")))
+    errors = available(lambda: measure(runtime))["errors"]
     assert CHAINS[0] in errors
     assert max(errors.values()) < TOLERANCE
 

@@ -293,8 +293,9 @@ def test_a_rate_far_too_high_ends_the_run_and_leaves_the_old_checkpoint_untouche
 
 
 @pytest.fixture
-def long_run(tiny_run) -> TrainConfig:
-    """A run of many steps, which take the least time."""
+def long_run(tiny_run, monkeypatch) -> TrainConfig:
+    """A run of many steps, which take the least time; after 20 of them the loss counts."""
+    monkeypatch.setattr(loop, "SETTLED", 20)
     return replace(tiny_run, stream=replace(tiny_run.stream, dims=(1, 1), tokens=1), steps=10_000)
 
 
@@ -308,9 +309,9 @@ def late_checkpoint(folder: Path, config: TrainConfig) -> Path:
 
 def test_a_loss_grown_far_beyond_its_least_ends_the_run(tmp_path, long_run, scale_loss):
     resume = late_checkpoint(tmp_path / "old", long_run)
-    scale_loss(lambda k: 1.0 if k < 200 else 100.0)
+    scale_loss(lambda k: 1.0 if k < 20 else 100.0)
     with pytest.raises(TrainingDivergedError, match="lower learning rate"):
-        train(long_run, tmp_path / "new", resume=resume, stop_at=1400)
+        train(long_run, tmp_path / "new", resume=resume, stop_at=1220)
 
 
 def test_one_easy_task_at_the_start_of_a_part_is_no_divergence_later(tmp_path, long_run, scale_loss):
@@ -322,8 +323,8 @@ def test_one_easy_task_at_the_start_of_a_part_is_no_divergence_later(tmp_path, l
 
 def test_one_task_far_off_is_no_divergence(tmp_path, long_run, scale_loss):
     resume = late_checkpoint(tmp_path / "old", long_run)
-    scale_loss(lambda k: 1e4 if k == 230 else 1.0)
-    assert train(long_run, tmp_path / "new", resume=resume, stop_at=1260).step == 1260
+    scale_loss(lambda k: 1e4 if k == 30 else 1.0)
+    assert train(long_run, tmp_path / "new", resume=resume, stop_at=1060).step == 1060
 
 
 # Learning

@@ -34,6 +34,7 @@ from discoformer_training.trainer import Trainer, TrainingDivergedError
 CHECKPOINT = "checkpoint.safetensors"
 LOG_EVERY = 10  # steps
 DIVERGED = 5.0  # times its least value that the smoothed loss may reach
+SETTLED = 200  # losses after which a value counts: single tasks differ by orders of magnitude
 OUTLIER = 10.0  # times the smoothed loss at most that one task's loss counts
 
 
@@ -152,7 +153,7 @@ class _Watch:
         # One task may be off by any factor, harmlessly since gradients are clipped; many in a row may not.
         self.smoothed += 0.02 * (min(loss, OUTLIER * self.smoothed) - self.smoothed)
         self.seen += 1
-        if self.seen > 200:  # fewer say little: single tasks differ by orders of magnitude
+        if self.seen > SETTLED:
             self.least = min(self.least, self.smoothed)
         if self.smoothed > DIVERGED * self.least:
             raise TrainingDivergedError(

@@ -12,7 +12,8 @@ from discoformer.base import BASE, base_of
 from discoformer_training.attention import attend_blocked
 from discoformer_training.loss import STEP, LossConfig, task_loss
 from discoformer_training.mixtures import draw_mixtures
-from discoformer_training.network import Context, DiScoFormer
+from discoformer_training.network import DiScoFormer
+from discoformer_training.points import Context
 from discoformer_training.stream import StreamConfig, Task, draw_task
 
 ALL = LossConfig(alpha=0.3, consistency=0.2, probed=1.0)

@@ -21,17 +21,8 @@ from torch import Tensor
 
 from discoformer.base import Base
 from discoformer_training.attention import attend_blocked
-from discoformer_training.network import (
-    DiScoFormer,
-    Encoded,
-    NetworkConfig,
-    Points,
-    Tokens,
-    normalised,
-    seen,
-    squared_radius,
-    trusted,
-)
+from discoformer_training.network import DiScoFormer, Encoded, NetworkConfig, Tokens, normalised, trusted
+from discoformer_training.points import Points, seen, squared_radius
 
 CHUNK = 1024  # queries answered at a time
 

@@ -26,7 +26,7 @@ from discoformer.normalization import draw
 from discoformer_training.families import FAMILIES, LAWS, Affine, draw_density
 from discoformer_training.frame import Frame, fit_frame
 from discoformer_training.mixtures import Mixtures, draw_mixtures
-from discoformer_training.network import Context
+from discoformer_training.points import Context
 
 MOST_QUERIES = 1024  # of a data set
 FULL_BATCH_DIM = 50  # D at which a task has half the tokens, since its cost grows with D

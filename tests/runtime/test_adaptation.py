@@ -28,7 +28,8 @@ def plateau(rng: np.random.Generator, n: int) -> Floats:
 
 @pytest.fixture(scope="module")
 def model() -> discoformer.Model:
-    return discoformer.load(device="cpu", threads=1)
+    """The one that has seen mixtures alone, so that something is left to adapt to."""
+    return discoformer.load("gmm", device="cpu", threads=1)
 
 
 @pytest.fixture(scope="module")

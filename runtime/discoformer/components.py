@@ -104,8 +104,8 @@ class _Sample:
         return self._kept
 
     def part(self, own: Array) -> "_Sample":
-        """What the fits that (b,) says are of: some of the data sets, or the only one."""
-        if len(self.counts) == 1 or len(own) == len(self.counts):
+        """The data sets that fits are of, (b,); the only one stands for all."""
+        if len(self.counts) == 1:
             return self
         part = _Sample(self.points[own], self.counts[own])
         part._kept = [(rows, monomials[own]) for rows, monomials in self._kept]
@@ -351,9 +351,10 @@ def _climb(sample: _Sample, moments: Moments, hardness: Array, most: int) -> tup
         (moving,) = xp.where(change > RESTING * moments.counts.sum(-1))
         if len(moving) == 0:
             break
+        own = sample if len(moving) == len(before) else sample.part(moving)
         before = 1 * moments.counts
         moved = Moments(*(moment[moving] for moment in moments))
-        r[moving], moved = _step(sample.part(moving), moved, hardness[moving])
+        r[moving], moved = _step(own, moved, hardness[moving])
         for moment, now in zip(moments, moved, strict=True):
             moment[moving] = now
     return r, moments

@@ -88,6 +88,15 @@ def test_evidence_is_greatest_for_the_true_number_of_separate_clusters(
     assert np.count_nonzero(best.counts > 1) == count
 
 
+def test_fits_are_of_the_data_sets_that_they_name(rng: np.random.Generator) -> None:
+    """As many fits as data sets need not be one of each."""
+    points, counts = rng.normal(size=(2, 5, 3)), np.ones((2, 5))
+    part = module._Sample(points, counts).part(np.array([1, 1]))
+    np.testing.assert_array_equal(part.points, points[[1, 1]])
+    only = module._Sample(points[:1], counts[:1])
+    assert only.part(np.array([0, 0])) is only
+
+
 def test_many_points_of_one_gaussian_give_its_maximum_likelihood(rng: np.random.Generator) -> None:
     z = rng.normal(size=(20_000, 3)) @ [[1.0, 0.4, 0.0], [0.0, 0.5, 0.2], [0.0, 0.0, 0.8]]
     y = 2 * rng.normal(size=(50, 3))

@@ -22,7 +22,7 @@ import numpy as np
 from data_sets import Floats, write
 
 import discoformer
-from discoformer.adaptation import chosen_step, course_of, network_of_graphs
+from discoformer.adaptation import course_of, network_of_graphs
 from discoformer_training.baselines import kde_best
 from discoformer_training.benchmark import Cell, Draw, draw
 from discoformer_training.metrics import ErrorSums, Values, pooled_ratio, sum_errors
@@ -72,7 +72,7 @@ def measure(model: discoformer.Model, cell: Cell, index: int, seed: int) -> Resu
         dim=cell.dim,
         n=cell.context_size,
         draw=index,
-        chosen=chosen_step(course.held_out, course.held_out_error),
+        chosen=course.chosen,
         score=[error.score_error for error in errors],
         log_density=[error.log_density_error for error in errors],
         power=kde.score_power,

@@ -5,14 +5,17 @@ components of those points alone, and is asked at the points of that part; so fo
 moves is the last linear map of the heads, in which the loss is quadratic (``descent`` has the formulas): the
 rest is computed once, and steps cost next to nothing.
 
-To stop in time, the descent is run without each part in turn, and measured there. With ``d_i(t)`` the change
-of the loss of point i from step 0 to step t, learnt from the other parts, and weights ``w`` of sum 1::
+To stop in time, the descent is run without each part in turn, and measured there. With ``d_i(s, t)`` the
+change of the loss of point i from step s to step t, learnt from the other parts, and weights ``w`` of sum 1::
 
-    held out (t) = sum_i w_i d_i(t)        its error (t)^2 = sum_i w_i^2 (d_i(t) - held out (t))^2
-    t* = argmin held out (t) + CAUTION error (t),        0 where that is nowhere negative
+    held out (s, t) = sum_i w_i d_i(s, t)        error (s, t)^2 = sum_i w_i^2 (d_i(s, t) - held out (s, t))^2
+    t* = 0                                       where held out (0, FIRST) > DOUBT error (0, FIRST),
+         argmin held out (FIRST, t) + CAUTION error (FIRST, t) over t >= FIRST         else
 
-The answer is step ``t*`` of the descent on all parts; with ``t* = 0``, the model as it was. What moves takes
-no part in encoding, so the context stays as it was encoded.
+The first steps help nearly everywhere, where some hundreds of points cannot tell: so they are taken unless
+these speak against them, and further ones if these speak for them. The answer is step ``t*`` of the descent
+on all parts; with ``t* = 0``, the model as it was. What moves takes no part in encoding, so the context stays
+as it was encoded.
 
 The tokens come from PyTorch (``pip install 'discoformer[adapt]'``); an adapted model is served without it.
 Time and memory grow as points read times points asked, and stay bounded: the network reads landmarks of a
@@ -33,6 +36,7 @@ from discoformer.descent import Part, Quadratic, changes, descend, make_part, pr
 from discoformer.errors import InputError, ModelError, ModelNotFoundError, require
 from discoformer.frame import Frame
 from discoformer.graphs import Encoded, Graphs
+from discoformer.held_out import mean_and_error
 from discoformer.inputs import Floats, whole_number
 from discoformer.normalization import broadened, draw
 from discoformer.samples import base_of_samples, graph_inputs, read_sample, say_nothing
@@ -45,7 +49,10 @@ PARTS = 5
 ASKED = 512  # points of a part, at most
 DRAWS = 512  # for the integral, in each part
 DIRECTIONS = 8  # along which derivatives are taken at a point, or all D
-CAUTION = 1.5  # standard errors by which held-out points must be the better
+PRIOR = 64.0  # points for which the model's own answers count
+FIRST = 4  # steps that are taken without evidence
+DOUBT = 1.0  # standard errors by which held-out points may be the worse for these
+CAUTION = 2.0  # standard errors by which they must be the better for further ones
 FEWEST = 20  # points of a context that is cut into parts
 MAP = "heads.linear"  # the parameters that move: its .weight and .bias
 _SCORE_ROWS = 2  # of the map, from here on; the first is the log-density's
@@ -73,6 +80,7 @@ class Course(NamedTuple):
     loss: Floats  # (steps + 1,) change of the loss
     held_out: Floats  # (steps + 1,) likewise at held-out points
     held_out_error: Floats  # (steps + 1,) standard error of that
+    chosen: int  # step
 
 
 def adapt(
@@ -99,12 +107,11 @@ def adapt(
     """
     steps, seed = whole_number("steps", steps, 1), whole_number("seed", seed, 0)
     course = course_of(graphs, encoded, frame, steps, seed, say)
-    chosen = chosen_step(course.held_out, course.held_out_error)
-    loss, held_out, error = (tuple(map(float, values)) for values in course[1:])
-    done = Adaptation(chosen, loss, held_out, error, log_density_change=0.0, score_change=0.0)
-    if chosen == 0:
+    loss, held_out, error = (tuple(map(float, values)) for values in course[1:-1])
+    done = Adaptation(course.chosen, loss, held_out, error, log_density_change=0.0, score_change=0.0)
+    if course.chosen == 0:
         return graphs, done
-    weights = moved(weights_of(graphs), course.path[chosen])
+    weights = moved(weights_of(graphs), course.path[course.chosen])
     adapted = graphs.with_weights(weights)
     z, _ = _context(encoded)
     before, after = (which.answer(z, encoded) for which in (graphs, adapted))
@@ -122,16 +129,22 @@ def course_of(
     for part in _parts(graphs, network, encoded, frame, rng):
         parts.append(part)
         say(len(parts))
-    return _course(parts, steps)
+    return _course(parts, steps, PRIOR / frame.effective_size)
 
 
-def chosen_step(held_out: Floats, error: Floats) -> int:
-    """The step at which the held-out loss is lowest, with ``CAUTION`` for what chance may have to do with it.
+def chosen_step(change: Floats, weights: Floats) -> int:
+    """The step t* to stop at; see the head of this module.
 
-    >>> chosen_step(np.array([0.0, -0.5, -0.6]), np.array([0.0, 0.1, 0.4]))
-    1
+    Args:
+        change: (steps + 1, m) of the loss of each held-out point since step 0.
+        weights: (m,) of sum 1.
     """
-    return int(np.argmin(np.nan_to_num(held_out + CAUTION * error, nan=np.inf)))
+    first = min(FIRST, len(change) - 1)
+    held_out, error = mean_and_error(change[first], weights)
+    if not held_out <= DOUBT * error:
+        return 0
+    held_out, error = mean_and_error((change[first:] - change[first]).T, weights)
+    return first + int(np.argmin(np.nan_to_num(held_out + CAUTION * error, nan=np.inf)))
 
 
 def weights_of(graphs: Graphs) -> bytes:
@@ -185,16 +198,22 @@ def _parts(
         given |= graphs.encode(given)
         asked, proposal = own.to_frame(points[held[:ASKED]]), broadened(base.components)
         drawn = draw(proposal, DRAWS, rng)
-        directions = np.linalg.qr(rng.normal(size=(len(asked), dim, min(dim, DIRECTIONS))))[0]
-        directions = directions.transpose(2, 0, 1)
+        directions, drawn_directions = (_directions(len(at), dim, rng) for at in (asked, drawn))
         w = weights[held[:ASKED]]
         yield make_part(
             asked=read(network, given, probes(asked, directions)),
             drawn=read(network, given, drawn),
             weights=w * weights[held].sum() / w.sum(),
             directions=directions,
+            drawn_directions=drawn_directions,
             log_proposal=evaluate(proposal, drawn[None]).log_density[0],
         )
+
+
+def _directions(m: int, dim: int, rng: np.random.Generator) -> Floats:
+    """Random directions (P, m, D), orthonormal at each of m points."""
+    found: Floats = np.linalg.qr(rng.normal(size=(m, dim, min(dim, DIRECTIONS))))[0].transpose(2, 0, 1)
+    return found
 
 
 def _context(encoded: Encoded) -> tuple[Floats, Floats]:
@@ -215,10 +234,10 @@ def _read(frame: Frame, points: Floats, weights: Floats) -> tuple[dict[str, Any]
     return dict(given), base, sample.frame
 
 
-def _course(parts: list[Part], steps: int) -> Course:
+def _course(parts: list[Part], steps: int, prior: float) -> Course:
     """The descent on all parts, and the descents without each of them, measured there."""
     scale = sum(float(part.weights @ np.square(part.own).mean(0)) * part.dim for part in parts)
-    losses = [quadratic(part, scale) for part in parts]
+    losses = [quadratic(part, scale, prior) for part in parts]
     whole = Quadratic(*(sum(field) for field in zip(*losses, strict=True)))
     units, size = units_of(whole)
     path = descend(whole, steps, units, size)
@@ -227,10 +246,9 @@ def _course(parts: list[Part], steps: int) -> Course:
         for part, loss in zip(parts, losses, strict=True)
     ]
     change, w = np.concatenate(found, 1), np.concatenate([part.weights for part in parts])
-    held_out = change @ w
-    error = np.sqrt(np.square(change - held_out[:, None]) @ np.square(w))
     loss = path @ whole.slope + 0.5 * (path @ whole.form * path).sum(1)
-    return Course(path, loss, held_out, error)
+    held_out, error = mean_and_error(change.T, w)
+    return Course(path, loss, held_out, error, chosen_step(change, w))
 
 
 def moved(weights: bytes, change: Floats) -> bytes:

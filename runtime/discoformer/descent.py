@@ -7,12 +7,15 @@ from a proposal of density c, and ``c_S`` the mean of |S_0|^2::
     L_ism = D / P sum_p (u_p . grad (u_p . S) + (u_p . S)^2 / 2) / c_S      implicit score matching
     L_con = D / P sum_p (u_p . S - u_p . grad T)^2 / c_S                    consistency of the heads
     L_lik = (mean_q exp T(q) / c(q) - T) / D                 likelihood of a density not normalised
-    L     = mean_w (L_ism + L_con + L_lik) = L(0) + b . x + x . A x / 2
+    L_was = mean_q (|S(q) - S_0(q)|^2 / c_S + (T(q) - T_0(q))^2 / D) / 2      what was answered before
+    L     = mean_w (L_ism + L_con + L_lik) + p L_was = L(0) + b . x + x . A x / 2
 
 (exp to second order in A). In expectation L_ism is half the squared error of the score, up to a constant
 (Hyvarinen, *JMLR* 6, 2005; along random directions Song et al., *UAI* 2019), and L_lik is least where exp T
 is the density. L_con lets each head learn from the other. By itself it has little to say, since heads that
-agree may both be wrong: it is left out of what is measured at held-out points.
+agree may both be wrong: it is left out of what is measured at held-out points. L_was counts as so many more
+points at which the network was right: the draws are broader than the sample, and where it has nothing to
+say, the answers should stay.
 
 Derivatives are central differences of half-length h. Gradient steps are taken in coordinates in which A has a
 unit diagonal, and have the size 1 / its greatest eigenvalue there: no step raises the loss.
@@ -46,6 +49,7 @@ class Part(NamedTuple):
     divergence: Floats  # (m, n) derivative of D / P sum_p u_p . grad (u_p . S)
     log_density: Floats  # (m, n) derivative of T
     drawn: Floats  # (Q, n) derivative of T at the draws
+    drawn_form: Floats  # (n, n) mean square derivative of S there
     ratios: Floats  # (Q,) exp T_0 / c / Q there
     dim: int  # D
 
@@ -68,7 +72,12 @@ def probes(points: Floats, directions: Floats) -> Floats:
 
 
 def make_part(
-    asked: "Read", drawn: "Read", weights: Floats, directions: Floats, log_proposal: Floats
+    asked: "Read",
+    drawn: "Read",
+    weights: Floats,
+    directions: Floats,
+    drawn_directions: Floats,
+    log_proposal: Floats,
 ) -> Part:
     """Puts together what the losses are made of.
 
@@ -77,11 +86,16 @@ def make_part(
         drawn: What is read at draws from the proposal.
         weights: (m,).
         directions: (P, m, D), orthonormal at each point.
+        drawn_directions: (P, Q, D), likewise at each draw.
         log_proposal: (Q,) nats.
     """
     p, m, dim = directions.shape
     own, ahead, behind = (_part_of(asked, m, which, p) for which in range(3))
     features = [_along(read.scalars, read.vectors, directions) for read in (own, ahead, behind)]
+    at_draws = _along(drawn.scalars, drawn.vectors, drawn_directions)
+    draws, entries = at_draws.shape[1:]  # entries of the score's part
+    drawn_form = np.zeros(2 * (entries + own.scalars.shape[-1],))
+    drawn_form[:entries, :entries] = dim / p * _gram(at_draws, np.full(draws, 1 / draws))
     zeros = np.zeros((*features[0].shape[:2], own.scalars.shape[-1]))
     slope = _difference(ahead.scalars, behind.scalars) * dim**0.5
     own_along = (own.score * directions).sum(-1)
@@ -92,22 +106,25 @@ def make_part(
         mismatch=np.concatenate([features[0], -slope], -1),
         own_mismatch=own_along - _difference(ahead.log_density, behind.log_density),
         divergence=np.concatenate([dim / p * _difference(features[1], features[2]).sum(0), zeros[0]], -1),
-        log_density=_of_log_density(own.scalars[0], features[0].shape[-1], dim),
-        drawn=_of_log_density(drawn.scalars, features[0].shape[-1], dim),
+        log_density=_of_log_density(own.scalars[0], entries, dim),
+        drawn=_of_log_density(drawn.scalars, entries, dim),
+        drawn_form=drawn_form,
         ratios=np.exp(np.minimum(drawn.log_density - log_proposal, MOST_NATS)) / len(log_proposal),
         dim=dim,
     )
 
 
-def quadratic(part: Part, scale: float) -> Quadratic:
-    """The loss L of a part, times the sum of its weights; ``scale`` is c_S."""
+def quadratic(part: Part, scale: float, prior: float) -> Quadratic:
+    """The loss L of a part, times the sum of its weights; ``scale`` is c_S, ``prior`` is p."""
     w, share = part.weights, part.weights.sum()
     rate = part.dim / len(part.own) / scale
     form = _gram(part.along, w) + 2 * _gram(part.mismatch, w)
     slope = np.tensordot(w * part.own, part.along, 2)
     slope += 2 * np.tensordot(w * part.own_mismatch, part.mismatch, 2)
+    form = rate * form + prior * share / scale * part.drawn_form
+    ratios = part.ratios + prior / len(part.ratios)
     return Quadratic(
-        rate * form + share / part.dim * _gram(part.drawn, part.ratios),
+        form + share / part.dim * _gram(part.drawn, ratios),
         rate * slope
         + w @ part.divergence / scale
         + (share * part.ratios @ part.drawn - w @ part.log_density) / part.dim,

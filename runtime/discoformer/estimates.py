@@ -355,8 +355,9 @@ class Estimate:
     def adapt(self, steps: int = 256, seed: int = 0, say: Callable[[int], None] | None = None) -> "Estimate":
         """Adapts the network to this context: gradient steps on losses that need no labels.
 
-        For data unlike anything in training. Points are held out to tell how many steps do good: where none
-        does beyond doubt, the answers stay as they are. ``adaptation`` of the result says what was done.
+        For data unlike anything in training. Points are held out: the first few steps are taken unless these
+        speak against them, then as many as do these good beyond doubt. ``adaptation`` of the result says what
+        was done; with no step taken, the answers stay as they are.
         This estimate and its model do not change; ``model.save`` of the result writes the adapted model.
 
         Args:

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import discoformer
-from discoformer.adaptation import CAUTION, PARTS, _read, chosen_step
+from discoformer.adaptation import CAUTION, DOUBT, FIRST, PARTS, _read, chosen_step
 from discoformer.cli import main
 from discoformer.frame import fit_frame
 from discoformer.inputs import Floats
@@ -54,11 +54,12 @@ def same(one: discoformer.Estimate, other: discoformer.Estimate, at: Floats) -> 
 
 def test_steps_are_kept_that_help_held_out_points(after: discoformer.Estimate) -> None:
     done = adaptation_of(after)
-    assert 0 < done.steps <= STEPS
+    assert FIRST <= done.steps <= STEPS
     assert len(done.loss) == len(done.held_out) == len(done.held_out_error) == STEPS + 1
     assert done.loss[0] == done.held_out[0] == done.held_out_error[0] == 0
     assert np.all(np.diff(done.loss) <= 1e-12)  # of a convex quadratic, in steps that are short enough
-    assert done.held_out[done.steps] + CAUTION * done.held_out_error[done.steps] < 0
+    assert done.held_out[FIRST] <= DOUBT * done.held_out_error[FIRST]
+    assert done.held_out[done.steps] <= done.held_out[FIRST]
     assert done.log_density_change > 0
     assert done.score_change > 0
 
@@ -165,21 +166,38 @@ def test_other_dimensions(model: discoformer.Model, dim: int, rng: np.random.Gen
     assert np.isfinite(p.score(rng.normal(size=(20, dim)))).all()
 
 
-def test_where_no_step_helps_the_model_stays(
+def test_where_held_out_points_object_the_model_stays(
     monkeypatch: pytest.MonkeyPatch, before: discoformer.Estimate
 ) -> None:
-    monkeypatch.setattr("discoformer.adaptation.CAUTION", 1e3)
+    monkeypatch.setattr("discoformer.adaptation.DOUBT", -1e3)
     p = before.adapt(steps=8)
     assert adaptation_of(p).steps == 0
     assert same(p, before, np.zeros((3, 2)))
     assert p.model.graphs is before.model.graphs
 
 
-def test_chance_counts_against_a_step() -> None:
-    held_out = np.array([0.0, -1.0, -1.5, np.nan])
-    assert chosen_step(held_out, np.array([0.0, 0.1, 0.6, 0.0])) == 1
-    assert chosen_step(held_out, np.array([0.0, 0.1, 0.1, 0.0])) == 2
-    assert chosen_step(held_out, np.array([0.0, 1.0, 1.5, 0.0])) == 0
+def courses(mean: list[float], spread: float, m: int = 100) -> tuple[Floats, Floats]:
+    """Changes of the loss: none before step FIRST, then of these means, each with so much more spread."""
+    change = np.zeros((FIRST + len(mean), m))
+    signs = np.tile([1.0, -1.0], m // 2) * spread * m**0.5
+    change[FIRST:] = np.array(mean)[:, None] + np.arange(1, len(mean) + 1)[:, None] * signs
+    return change, np.full(m, 1 / m)
+
+
+def test_first_steps_are_taken_unless_held_out_points_object() -> None:
+    for mean, steps in ((-0.1, FIRST), (0.9 * DOUBT, FIRST), (1.1 * DOUBT, 0), (np.nan, 0)):
+        assert chosen_step(*courses([mean], 1.0)) == steps
+    change, weights = courses([0.5], 1.0)
+    few = change[[0, FIRST]]  # a course of one step
+    assert chosen_step(few, weights) == 1
+
+
+def test_further_steps_need_evidence() -> None:
+    enough = -1.1 * CAUTION
+    assert chosen_step(*courses([0.0, enough], 1.0)) == FIRST + 1
+    assert chosen_step(*courses([0.0, 0.8 * enough], 1.0)) == FIRST
+    assert chosen_step(*courses([0.0, enough, 1.5 * enough], 1.0)) == FIRST + 1  # as good, and less sure
+    assert chosen_step(*courses([0.0, enough, np.nan], 1.0)) == FIRST + 1
 
 
 @pytest.mark.parametrize(

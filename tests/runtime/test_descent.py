@@ -24,15 +24,15 @@ def believed(z: Floats) -> Read:
 
 def part(rng: np.random.Generator, m: int, dim: int, directions: int, sigma: float = SIGMA) -> Part:
     points = sigma * rng.normal(size=(m, dim))
-    u = np.linalg.qr(rng.normal(size=(m, dim, directions)))[0].transpose(2, 0, 1)
+    u, v = (np.linalg.qr(rng.normal(size=(n, dim, directions)))[0].transpose(2, 0, 1) for n in (m, 4 * m))
     draws = 1.3 * rng.normal(size=(4 * m, dim))
     log_c = -0.5 * np.square(draws / 1.3).sum(1) - dim * np.log(1.3 * np.sqrt(2 * np.pi))
-    return make_part(believed(probes(points, u)), believed(draws), np.full(m, 1 / m), u, log_c)
+    return make_part(believed(probes(points, u)), believed(draws), np.full(m, 1 / m), u, v, log_c)
 
 
 @pytest.mark.parametrize(("dim", "directions"), [(1, 1), (3, 3), (3, 2)])
 def test_the_minimum_is_the_truth(rng: np.random.Generator, dim: int, directions: int) -> None:
-    found = quadratic(part(rng, 8000, dim, directions), float(dim))
+    found = quadratic(part(rng, 8000, dim, directions), float(dim), prior=0.0)
     x = np.linalg.solve(found.form + 1e-9 * np.eye(len(found.slope)), -found.slope)
     z = rng.normal(size=(500, dim))
     score = -z + x[0] * z * believed(z).scalars[:, :1] + x[1] * z
@@ -45,7 +45,7 @@ def test_changes_are_those_of_the_losses(rng: np.random.Generator) -> None:
     """Without the consistency, the mean change is the quadratic, up to the third order of exp."""
     one = part(rng, 300, 2, 2)
     x = 1e-3 * rng.normal(size=(5, one.along.shape[-1]))
-    whole = quadratic(one, 2.0)
+    whole = quadratic(one, 2.0, prior=0.0)
     agreement = quadratic(
         one._replace(
             along=0 * one.along,
@@ -54,10 +54,28 @@ def test_changes_are_those_of_the_losses(rng: np.random.Generator) -> None:
             log_density=0 * one.log_density,
         ),
         2.0,
+        prior=0.0,
     )
     rest = whole.without(agreement)
     expected = x @ rest.slope + 0.5 * np.einsum("tn,nk,tk->t", x, rest.form, x)
     np.testing.assert_allclose(changes(one, x, 2.0) @ one.weights, expected, rtol=1e-3, atol=1e-9)
+
+
+@pytest.mark.parametrize(("dim", "directions"), [(1, 1), (3, 3), (40, 2)])
+def test_what_was_answered_before_is_kept_at_the_draws(
+    rng: np.random.Generator, dim: int, directions: int
+) -> None:
+    """The prior's part of the form is the mean square change of both heads there."""
+    one, scale = part(rng, 4000, dim, directions), 2.0
+    more, less = (quadratic(one, scale, prior) for prior in (1.0, 0.0))
+    np.testing.assert_array_equal(more.slope, less.slope)
+    x = np.array([0.3, 0.7, 0.2, -0.1])
+    z = 1.3 * np.random.default_rng(1).normal(size=(100_000, dim))
+    half = 0.5 * np.square(z).sum(1)
+    score = (0.3 * half + 0.7)[:, None] * z
+    log_density = dim**0.5 * (0.2 * half - 0.1)
+    wanted = np.square(score).sum(1).mean() / scale + np.square(log_density).mean() / dim
+    assert x @ (more.form - less.form) @ x == pytest.approx(wanted, rel=0.1)
 
 
 def test_consistent_heads_have_no_mismatch(rng: np.random.Generator) -> None:

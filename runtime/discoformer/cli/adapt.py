@@ -57,7 +57,7 @@ def adapt(
     """Adapts a model to the distribution that the rows of DATA come from.
 
     For data unlike anything in training: gradient steps on losses without labels, as many as held-out rows
-    bear, none if none does good. The folder --out then holds a model for these data, which
+    bear, none if they speak against it. The folder --out then holds a model for these data, which
     `discoformer estimate DATA --model OUT/` uses like any other, without PyTorch; adapting needs it.
 
     Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
@@ -90,7 +90,7 @@ def _report(adapted: Estimate, steps: int, out: Path) -> None:
     assert done is not None
     if done.steps == 0:
         click.echo(
-            f"None of {steps} steps does these data good beyond doubt: the model in {out} is as it was.",
+            f"Held-out rows speak against adapting to these data: the model in {out} is as it was.",
             err=True,
         )
         return

@@ -32,7 +32,8 @@ from safetensors.torch import load_file
 
 from discoformer.samples import Sample, base_of_samples, graph_inputs, landmarks_of, read_sample
 from discoformer_export.graphs import context_of
-from discoformer_training.network import DiScoFormer, NetworkConfig
+from discoformer_training.network import DiScoFormer
+from discoformer_training.network_config import NetworkConfig
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]

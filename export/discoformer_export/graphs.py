@@ -15,7 +15,8 @@ from torch import Tensor
 from discoformer.base import BASE, Base
 from discoformer_export.attention import attend_scanned
 from discoformer_training.attention import Attend, attend_plain
-from discoformer_training.network import DiScoFormer, Encoded, NetworkConfig
+from discoformer_training.network import DiScoFormer, Encoded
+from discoformer_training.network_config import NetworkConfig
 from discoformer_training.points import Context
 
 

@@ -25,7 +25,8 @@ from discoformer_export.onnx_files import TRANSPOSED, to_onnx, transposed
 from discoformer_export.parity import GRID, RAW_CASES, TOLERANCE
 from discoformer_training.checkpoint import Progress, save_checkpoint
 from discoformer_training.config import TrainConfig
-from discoformer_training.network import DiScoFormer, NetworkConfig
+from discoformer_training.network import DiScoFormer
+from discoformer_training.network_config import NetworkConfig
 
 SMALL = NetworkConfig(
     blocks=2, scalars=12, channels=3, heads=2, head_scalars=4, head_channels=1, pairs=4, sample=6

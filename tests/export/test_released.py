@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 from discoformer_training.estimator import network_estimator, runtime_estimator
 from discoformer_training.mixtures import draw_mixtures
-from discoformer_training.network import DiScoFormer, NetworkConfig
+from discoformer_training.network import DiScoFormer
+from discoformer_training.network_config import NetworkConfig
 
 FOLDERS = [path.parent for path in sorted(Path(__file__).parents[2].glob("models/*/config.json"))]
 

@@ -16,7 +16,8 @@ from discoformer_training.attention import Attend, attend_plain
 from discoformer_training.config import TrainConfig
 from discoformer_training.frame import Frame, fit_frame
 from discoformer_training.mixtures import draw_mixtures
-from discoformer_training.network import DiScoFormer, NetworkConfig
+from discoformer_training.network import DiScoFormer
+from discoformer_training.network_config import NetworkConfig
 from discoformer_training.points import Context
 from discoformer_training.stream import StreamConfig
 

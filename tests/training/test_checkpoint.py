@@ -24,7 +24,8 @@ from discoformer_training.checkpoint import (
 )
 from discoformer_training.config import TrainConfig
 from discoformer_training.loss import LossConfig
-from discoformer_training.network import DiScoFormer, NetworkConfig
+from discoformer_training.network import DiScoFormer
+from discoformer_training.network_config import NetworkConfig
 from discoformer_training.stream import StreamConfig
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"

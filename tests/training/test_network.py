@@ -18,7 +18,9 @@ from discoformer.base import Base
 from discoformer.components import Components
 from discoformer.product import evaluate_product
 from discoformer_training.attention import attend_blocked
-from discoformer_training.network import ABSENT, DiScoFormer, NetworkConfig, log_gamma, normalised, set_kde
+from discoformer_training.heads import log_gamma
+from discoformer_training.network import ABSENT, DiScoFormer, normalised, set_kde
+from discoformer_training.network_config import NetworkConfig
 from discoformer_training.points import Context, compressed
 
 FEW = settings(deadline=None, max_examples=10, derandomize=True)

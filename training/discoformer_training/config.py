@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from discoformer_training.loss import LossConfig
-from discoformer_training.network import NetworkConfig
+from discoformer_training.network_config import NetworkConfig
 from discoformer_training.stream import StreamConfig
 
 

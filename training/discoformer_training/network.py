@@ -13,14 +13,7 @@ returns averages of scalars, mean shifts of vectors, sum_j a_ij V_j - V_i, and t
 log sum_j exp l_ij: a Gaussian KDE is one head of one block (`set_kde`). Queries attend to the context with
 the same weights as the context to itself, never to each other.
 
-The heads are residuals on a density b: the base of the context (discoformer.base), of density c, and a
-Student-t read from the context. With r^2 = |y|^2 / D,
-
-    T = gamma log b + omega (sqrt(D) t_0 + D t_1), the second term within residual_bound sqrt(D)
-    S = gamma grad log b + omega (sum_c g_c V_c + g grad log c)
-    omega = 1 / ((1 + q) (1 + (q / CUTOFF)^4)),    q = r^2 / trust_radius^2,
-
-so that far from the context the base alone remains: t and g V grow like powers of log r at most.
+The heads (discoformer_training.heads) read log-density and score from the last states.
 
 Shapes: B batch, N context points, M queries, D dimensions, K components, H heads, E scalars, C vector
 channels, L blocks, G width of the sample embedding. Vectors are held with their channels last, (D, C): so
@@ -28,17 +21,17 @@ whatever mixes channels is a linear map of the last axis, as it is for scalars. 
 coordinates throughout.
 """
 
-import json
 import math
-from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear, logsigmoid, softplus
+from torch.nn.functional import gelu, linear, softplus
 
 from discoformer.base import Base
 from discoformer_training.attention import Attend, attend_plain
+from discoformer_training.heads import LOG_TWO_PI, Heads, Tail
+from discoformer_training.network_config import NetworkConfig
 from discoformer_training.points import (
     INVARIANTS,
     VECTORS,
@@ -47,44 +40,9 @@ from discoformer_training.points import (
     compressed,
     seen,
     spread,
-    squared_radius,
 )
 
-LOG_TWO_PI = math.log(2 * math.pi)
-CUTOFF = 4.0  # r^2 / trust_radius^2 beyond which the network's word soon counts for nothing
 ABSENT = -1e4  # log-weight at and below which a context point counts for nothing
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Sizes and constants of the network."""
-
-    blocks: int = 4  # L
-    scalars: int = 64  # E, scalar width
-    channels: int = 8  # C, vector channels
-    heads: int = 4  # H
-    head_scalars: int = 16  # scalar query, key and value width of a head
-    head_channels: int = 2  # vector query, key and value channels of a head
-    pairs: int = 16  # inner products of channels seen by a feed-forward
-    sample: int = 32  # G, width of the sample embedding
-    greatest_size: float = 4096.0  # larger effective sizes count as this, the greatest trained on
-    taming_radius: float = 5.0  # |V| / sqrt(D) at which the vectors that a token begins with stop growing
-    trust_radius: float = 5.0  # r at which the network's word counts half as much
-    residual_bound: float = 10.0  # nats / sqrt(D) by which the log-density may differ from the base
-
-    def with_constants_of(self, other: "NetworkConfig") -> "NetworkConfig":
-        """Take what shapes no parameter from another configuration."""
-        return replace(
-            self,
-            greatest_size=other.greatest_size,
-            taming_radius=other.taming_radius,
-            trust_radius=other.trust_radius,
-            residual_bound=other.residual_bound,
-        )
-
-    def to_json(self) -> str:
-        """Write as JSON."""
-        return json.dumps(asdict(self), indent=2)
 
 
 class Tokens(NamedTuple):
@@ -168,7 +126,7 @@ class DiScoFormer(nn.Module):
 
     def _read(self, tokens: Tokens, points: Points, sample: Tensor) -> tuple[Tensor, Tensor]:
         log_base, base_score = self.base(points, sample)
-        return self.heads(tokens, points, log_base, base_score)
+        return self.heads(*tokens, points, log_base, base_score)
 
 
 class SampleEmbedding(nn.Module):
@@ -334,76 +292,6 @@ class FeedForward(nn.Module):
         return Tokens(tokens.scalars + self.scalar_out(hidden), tokens.vectors + vectors)
 
 
-class Tail(nn.Module):
-    """log b and its gradient: the base of the context, and a Student-t around the origin of the frame.
-
-    Degrees of freedom nu > 1, squared scale and weight of the Student-t are read from the sample embedding.
-    """
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.student = nn.Linear(config.sample + 2, 3)
-        with torch.no_grad():
-            self.student.weight.mul_(0.1)
-            self.student.bias.copy_(torch.tensor([4.0, 0.0, -4.0]))
-
-    def forward(self, points: Points, sample: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log b (B, n) and its gradient (B, n, D)."""
-        point = points.vectors[..., 0]
-        dim = point.shape[-1]
-        freedom, log_square_scale, logit = self.student(sample)[:, None].unbind(-1)  # (B, 1) each
-        nu = 1 + softplus(freedom)
-        square_scale = nu * log_square_scale.exp()
-        student = (
-            log_gamma((nu + dim) / 2)
-            - log_gamma(nu / 2)
-            - 0.5 * dim * (square_scale.log() + math.log(math.pi))
-            - 0.5 * (nu + dim) * torch.log1p(point.square().sum(-1) / square_scale)
-        )
-        mixture = points.log_density + logsigmoid(-logit)
-        student = student + logsigmoid(logit)
-        log_base = torch.maximum(mixture, student) + softplus(-(student - mixture).abs())
-        share = torch.sigmoid(student - mixture)
-        pull = share * (nu + dim) / (square_scale + point.square().sum(-1))
-        return log_base, (1 - share)[..., None] * points.score - pull[..., None] * point
-
-
-class Heads(nn.Module):
-    """Log-density and score: residuals on the base, trusted near the context."""
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.trust_radius = config.trust_radius
-        self.residual_bound = config.residual_bound
-        self.gamma = nn.Parameter(torch.ones(()))
-        outputs = 2 + config.channels + 1
-        self.linear = nn.Linear(config.scalars, outputs)
-        self.norm = nn.LayerNorm(config.scalars)
-        self.hidden = nn.Linear(config.scalars, 2 * config.scalars)
-        self.out = nn.Linear(2 * config.scalars, outputs, bias=False)
-        for parameter in (self.linear.weight, self.linear.bias, self.out.weight):
-            nn.init.zeros_(parameter)
-
-    def forward(
-        self, tokens: Tokens, points: Points, log_base: Tensor, base_score: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return log-density (B, n) and score (B, n, D) of tokens at points."""
-        dim = points.vectors.shape[-2]
-        read = self.linear(tokens.scalars) + self.out(gelu(self.hidden(self.norm(tokens.scalars))))
-        trust = trusted(squared_radius(points) / self.trust_radius**2)
-        bound = self.residual_bound * dim**0.5
-        residual = trust * (dim**0.5 * read[..., 0] + dim * read[..., 1]).clamp(-bound, bound)
-        gates = trust[..., None] * read[..., 2:]
-        residual_score = torch.cat([tokens.vectors, points.score[..., None]], -1)
-        residual_score = (gates[..., None, :] * residual_score).sum(-1)
-        return self.gamma * log_base + residual, self.gamma * base_score + residual_score
-
-
-def trusted(q: Tensor) -> Tensor:
-    """The network's share omega at q = r^2 / trust_radius^2: one half at 1, then soon nothing."""
-    return 1 / ((1 + q) * (1 + (q / CUTOFF).square().square()))
-
-
 def squared_norm(x: Tensor) -> Tensor:
     """|x|^2 over the last axis, which is kept."""
     return x.square().sum(-1, keepdim=True)
@@ -423,14 +311,6 @@ def per_channel(mixes: Tensor, dim: int) -> Tensor:
 def normalised(log_weights: Tensor) -> Tensor:
     """Log-weights (B, N) of sum 1, absent points clamped to where they vanish."""
     return torch.log_softmax(log_weights.clamp(min=ABSENT), -1).clamp(min=ABSENT)
-
-
-def log_gamma(x: Tensor) -> Tensor:
-    """Log of the gamma function for x > 0: six steps of the recurrence, then Stirling's series."""
-    shift = (x[..., None] + torch.arange(6, dtype=x.dtype, device=x.device)).log().sum(-1)
-    y = x + 6
-    series = (1 / 12 - (1 / 360 - 1 / 1260 / y.square()) / y.square()) / y
-    return (y - 0.5) * y.log() - y + 0.5 * LOG_TWO_PI + series - shift
 
 
 @torch.no_grad()

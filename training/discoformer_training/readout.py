@@ -1,7 +1,7 @@
 """The last linear map of the heads, and what it reads: log-density and score are affine in its weights.
 
 With tokens s (E,) and V (C, D) that have passed the blocks, omega the trust in the network, and
-V_+ = (V, grad log c), s_+ = (s, 1), the heads (see `discoformer_training.network`) add
+V_+ = (V, grad log c), s_+ = (s, 1), the heads (see `discoformer_training.heads`) add
 
     T += sqrt(D) eta . a        S += sum_jc theta_jc a_j V_+c        a = omega s_+
 
@@ -21,7 +21,9 @@ from torch import Tensor
 
 from discoformer.base import Base
 from discoformer_training.attention import attend_blocked
-from discoformer_training.network import DiScoFormer, Encoded, NetworkConfig, Tokens, normalised, trusted
+from discoformer_training.heads import trusted
+from discoformer_training.network import DiScoFormer, Encoded, Tokens, normalised
+from discoformer_training.network_config import NetworkConfig
 from discoformer_training.points import Points, seen, squared_radius
 
 CHUNK = 1024  # queries answered at a time
@@ -66,7 +68,7 @@ def _read_chunk(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     points = seen(queries, given["precision_root"], Base.from_inputs(given))
     tokens = _through_blocks(network, given, points)
-    log_density, score = network.heads(tokens, points, *network.base(points, given["sample"]))
+    log_density, score = network.heads(*tokens, points, *network.base(points, given["sample"]))
     trust = trusted(squared_radius(points) / network.heads.trust_radius**2)[..., None]
     scalars = trust * torch.cat([tokens.scalars, torch.ones_like(trust)], -1)
     return log_density, score, scalars, torch.cat([tokens.vectors, points.score[..., None]], -1)

@@ -19,7 +19,7 @@ import discoformer
 from discoformer_export import parity
 from discoformer_export.cli import export
 from discoformer_export.errors import ExportError
-from discoformer_export.graphs import AXES, GRAPHS, Core, Graph, example_inputs
+from discoformer_export.graphs import AXES, GRAPHS, Graph, Query, example_inputs
 from discoformer_export.model_folder import release
 from discoformer_export.onnx_files import TRANSPOSED, to_onnx, transposed
 from discoformer_export.parity import GRID, RAW_CASES, TOLERANCE
@@ -167,7 +167,7 @@ def test_the_runtime_loads_the_folder(folder: Path) -> None:
     assert np.isfinite(score).all()
 
 
-class _FixesTheDimension(Core):
+class _FixesTheDimension(Query):
     """A network that reads D as a number, which tracing would bake in."""
 
     def query(self, queries, encoded, log_weights, precision_root, base):
@@ -178,7 +178,7 @@ class _FixesTheDimension(Core):
 def test_a_graph_with_a_fixed_axis_is_refused() -> None:
     network = DiScoFormer(replace(SMALL, blocks=1))
     with pytest.raises(ExportError, match="not dynamic"):
-        to_onnx(replace(GRAPHS["core"], module=_FixesTheDimension), network, {})
+        to_onnx(replace(GRAPHS["query"], module=_FixesTheDimension), network, {})
 
 
 @pytest.fixture

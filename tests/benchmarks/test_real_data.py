@@ -1,5 +1,6 @@
 """The benchmarks on real data: their data, their estimators, and the commands on the smallest of the sets."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import anomalies
@@ -11,6 +12,8 @@ import real_data
 from click.testing import CliRunner
 from scipy.stats import gaussian_kde, multivariate_normal
 from sklearn.metrics import roc_auc_score
+
+import discoformer
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "gmm"
@@ -89,6 +92,21 @@ def test_the_command_on_held_out_likelihood(tmp_path: Path) -> None:
     expected = multivariate_normal(train.mean(axis=0), np.cov(train.T, bias=True)).logpdf(test).mean()
     (found,) = (r for r in results if (r["dim"], r["split"], r["estimator"]) == (3, 1, "one Gaussian"))
     assert found["log_likelihood"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_adapted_network_stands_beside_the_others() -> None:
+    found = [*real_data.measure(discoformer.load(MODEL, device="cpu", threads=1), ["iris"], [2], 2, 1, 0)]
+    plain, adapted = (
+        [r for r in found if (r.dim, r.estimator) == (2, name)]
+        for name in (real_data.OURS, real_data.ADAPTED)
+    )
+    assert [r.split for r in adapted] == [0]
+    assert abs(adapted[0].log_likelihood - plain[0].log_likelihood) < 0.5
+    line = next(line for line in real_data.table(found).splitlines() if line.startswith("| iris, 2,"))
+    assert f"{adapted[0].log_likelihood - plain[0].log_likelihood:+.3f}" in line.split("|")[3]
+    unknown = [r if r.estimator != real_data.ADAPTED else replace(r, effective_samples=9.0) for r in found]
+    line = next(line for line in real_data.table(unknown).splitlines() if line.startswith("| iris, 2,"))
+    assert not line.split("|")[3].strip()
 
 
 def test_the_command_on_anomalies(tmp_path: Path) -> None:

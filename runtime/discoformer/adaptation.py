@@ -6,16 +6,20 @@ moves is the last linear map of the heads, in which the loss is quadratic (``des
 rest is computed once, and steps cost next to nothing.
 
 To stop in time, the descent is run without each part in turn, and measured there. With ``d_i(s, t)`` the
-change of the loss of point i from step s to step t, learnt from the other parts, and weights ``w`` of sum 1::
+change of ``L_ism + L_lik`` of point i from step s to step t, learnt from the other parts, and weights ``w``
+of sum 1::
 
     held out (s, t) = sum_i w_i d_i(s, t)        error (s, t)^2 = sum_i w_i^2 (d_i(s, t) - held out (s, t))^2
     t* = 0                                       where held out (0, FIRST) > DOUBT error (0, FIRST),
-         argmin held out (FIRST, t) + CAUTION error (FIRST, t) over t >= FIRST         else
+         argmin held out (FIRST, t) + CAUTION error (FIRST, t) over FIRST <= t <= last         else
 
 The first steps help nearly everywhere, where some hundreds of points cannot tell: so they are taken unless
-these speak against them, and further ones if these speak for them. The answer is step ``t*`` of the descent
-on all parts; with ``t* = 0``, the model as it was. What moves takes no part in encoding, so the context stays
-as it was encoded.
+these speak against them, and further ones if these speak for them. ``last`` (which may be below FIRST) is the
+step before the heads come apart: before their mismatch at held-out points, the mean of ``L_con``, exceeds
+``MISMATCH`` times what it was and what ``L_lik`` has fallen by together. Where components are sharp,
+``L_ism`` has tails so heavy that its error says nothing; the heads do not agree by chance. The answer is step
+``t*`` of the descent on all parts; with ``t* = 0``, the model as it was. What moves takes no part in
+encoding, so the context stays as it was encoded.
 
 The tokens come from PyTorch (``pip install 'discoformer[adapt]'``); an adapted model is served without it.
 Time and memory grow as points read times points asked, and stay bounded: the network reads landmarks of a
@@ -32,7 +36,17 @@ import numpy as np
 
 from discoformer.base import Base
 from discoformer.components import evaluate
-from discoformer.descent import Part, Quadratic, changes, descend, make_part, probes, quadratic, units_of
+from discoformer.descent import (
+    Changes,
+    Part,
+    Quadratic,
+    changes,
+    descend,
+    make_part,
+    probes,
+    quadratic,
+    units_of,
+)
 from discoformer.errors import InputError, ModelError, ModelNotFoundError, require
 from discoformer.frame import Frame
 from discoformer.graphs import Encoded, Graphs
@@ -53,6 +67,7 @@ PRIOR = 64.0  # points for which the model's own answers count
 FIRST = 4  # steps that are taken without evidence
 DOUBT = 1.0  # standard errors by which held-out points may be the worse for these
 CAUTION = 2.0  # standard errors by which they must be the better for further ones
+MISMATCH = 2.0  # times what it was that the mismatch of the heads may become, without gain in likelihood
 FEWEST = 20  # points of a context that is cut into parts
 MAP = "heads.linear"  # the parameters that move: its .weight and .bias
 _SCORE_ROWS = 2  # of the map, from here on; the first is the log-density's
@@ -69,6 +84,7 @@ class Adaptation:
     loss: tuple[float, ...]  # change after each step, from 0 on, at the points learnt from
     held_out: tuple[float, ...]  # likewise at points that were not learnt from
     held_out_error: tuple[float, ...]  # standard error of that
+    mismatch: tuple[float, ...]  # of the heads at held-out points: mean square, relative to that of the score
     log_density_change: float  # root mean square over the context, nats
     score_change: float  # likewise, relative to the score
 
@@ -80,6 +96,7 @@ class Course(NamedTuple):
     loss: Floats  # (steps + 1,) change of the loss
     held_out: Floats  # (steps + 1,) likewise at held-out points
     held_out_error: Floats  # (steps + 1,) standard error of that
+    mismatch: Floats  # (steps + 1,) of the heads at held-out points
     chosen: int  # step
 
 
@@ -107,8 +124,10 @@ def adapt(
     """
     steps, seed = whole_number("steps", steps, 1), whole_number("seed", seed, 0)
     course = course_of(graphs, encoded, frame, steps, seed, say)
-    loss, held_out, error = (tuple(map(float, values)) for values in course[1:-1])
-    done = Adaptation(course.chosen, loss, held_out, error, log_density_change=0.0, score_change=0.0)
+    loss, held_out, error, mismatch = (tuple(map(float, values)) for values in course[1:-1])
+    done = Adaptation(
+        course.chosen, loss, held_out, error, mismatch, log_density_change=0.0, score_change=0.0
+    )
     if course.chosen == 0:
         return graphs, done
     weights = moved(weights_of(graphs), course.path[course.chosen])
@@ -132,14 +151,15 @@ def course_of(
     return _course(parts, steps, PRIOR / frame.effective_size)
 
 
-def chosen_step(change: Floats, weights: Floats) -> int:
-    """The step t* to stop at; see the head of this module.
-
-    Args:
-        change: (steps + 1, m) of the loss of each held-out point since step 0.
-        weights: (m,) of sum 1.
-    """
-    first = min(FIRST, len(change) - 1)
+def chosen_step(measured: Changes, weights: Floats) -> int:
+    """The step t* to stop at, by losses at held-out points of weights (m,); see the head of this module."""
+    likelihood, mismatch = measured.likelihood @ weights, measured.mismatch @ weights
+    together = mismatch <= MISMATCH * mismatch[0] + np.maximum(-likelihood, 0)
+    last = len(together) - 1 if together.all() else int(together.argmin()) - 1
+    first = min(FIRST, last)
+    if first < 1:
+        return 0
+    change = (measured.implicit + measured.likelihood)[: last + 1]
     held_out, error = mean_and_error(change[first], weights)
     if not held_out <= DOUBT * error:
         return 0
@@ -245,10 +265,11 @@ def _course(parts: list[Part], steps: int, prior: float) -> Course:
         changes(part, descend(whole.without(loss), steps, units, size / (1 - part.weights.sum())), scale)
         for part, loss in zip(parts, losses, strict=True)
     ]
-    change, w = np.concatenate(found, 1), np.concatenate([part.weights for part in parts])
+    measured = Changes(*(np.concatenate(field, 1) for field in zip(*found, strict=True)))
+    w = np.concatenate([part.weights for part in parts])
     loss = path @ whole.slope + 0.5 * (path @ whole.form * path).sum(1)
-    held_out, error = mean_and_error(change.T, w)
-    return Course(path, loss, held_out, error, chosen_step(change, w))
+    held_out, error = mean_and_error((measured.implicit + measured.likelihood).T, w)
+    return Course(path, loss, held_out, error, measured.mismatch @ w, chosen_step(measured, w))
 
 
 def moved(weights: bytes, change: Floats) -> bytes:

@@ -13,7 +13,7 @@ from a proposal of density c, and ``c_S`` the mean of |S_0|^2::
 (exp to second order in A). In expectation L_ism is half the squared error of the score, up to a constant
 (Hyvarinen, *JMLR* 6, 2005; along random directions Song et al., *UAI* 2019), and L_lik is least where exp T
 is the density. L_con lets each head learn from the other. By itself it has little to say, since heads that
-agree may both be wrong: it is left out of what is measured at held-out points. L_was counts as so many more
+agree may both be wrong. L_was counts as so many more
 points at which the network was right: the draws are broader than the sample, and where it has nothing to
 say, the answers should stay.
 
@@ -52,6 +52,14 @@ class Part(NamedTuple):
     drawn_form: Floats  # (n, n) mean square derivative of S there
     ratios: Floats  # (Q,) exp T_0 / c / Q there
     dim: int  # D
+
+
+class Changes(NamedTuple):
+    """Losses at m points after each step, beside those before the first."""
+
+    implicit: Floats  # (steps, m) L_ism(x) - L_ism(0)
+    likelihood: Floats  # (steps, m) L_lik(x) - L_lik(0)
+    mismatch: Floats  # (steps, m) L_con(x)
 
 
 class Quadratic(NamedTuple):
@@ -154,14 +162,17 @@ def units_of(loss: Quadratic) -> tuple[Floats, float]:
     return units, 1 / float(greatest)
 
 
-def changes(part: Part, path: Floats, scale: float) -> Floats:
-    """By how much L_ism + L_lik differs from that at 0, for each x (steps, n) and point: (steps, m)."""
-    added = np.moveaxis(part.along @ path.T, -1, 0)  # (steps, P, m)
+def changes(part: Part, path: Floats, scale: float) -> Changes:
+    """How the losses differ from those at 0, for each x (steps, n) and point."""
     rate = part.dim / len(part.own) / scale
-    implicit = path @ part.divergence.T / scale + rate * (added * part.own + 0.5 * added**2).sum(1)
-    rise = np.minimum(path @ part.drawn.T, MOST_NATS)
-    integral = np.expm1(rise) @ part.ratios
-    return implicit + (integral[:, None] - path @ part.log_density.T) / part.dim
+    added = np.moveaxis(part.along @ path.T, -1, 0)  # (steps, P, m)
+    mismatch = np.moveaxis(part.mismatch @ path.T, -1, 0) + part.own_mismatch
+    integral = np.expm1(np.minimum(path @ part.drawn.T, MOST_NATS)) @ part.ratios
+    return Changes(
+        implicit=path @ part.divergence.T / scale + rate * (added * part.own + 0.5 * added**2).sum(1),
+        likelihood=(integral[:, None] - path @ part.log_density.T) / part.dim,
+        mismatch=rate * np.square(mismatch).sum(1),
+    )
 
 
 def _part_of(read: "Read", m: int, which: int, p: int) -> "Read":

@@ -58,7 +58,10 @@ def test_changes_are_those_of_the_losses(rng: np.random.Generator) -> None:
     )
     rest = whole.without(agreement)
     expected = x @ rest.slope + 0.5 * np.einsum("tn,nk,tk->t", x, rest.form, x)
-    np.testing.assert_allclose(changes(one, x, 2.0) @ one.weights, expected, rtol=1e-3, atol=1e-9)
+    found = changes(one, x, 2.0)
+    np.testing.assert_allclose(
+        (found.implicit + found.likelihood) @ one.weights, expected, rtol=1e-3, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize(("dim", "directions"), [(1, 1), (3, 3), (40, 2)])
@@ -83,6 +86,11 @@ def test_consistent_heads_have_no_mismatch(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(one.own_mismatch, 0, atol=1e-10)
     x = np.array([0, 0.7, 0.7 / 3**0.5, 0.2])  # S + 0.7 z, T + 0.7 |z|^2 / 2 + constant
     np.testing.assert_allclose(one.mismatch @ x, 0, atol=1e-10)
+    apart = np.array([0, 0.7, 0, 0.2])  # S + 0.7 z alone: off by 0.7 z
+    off = 0.7**2 * np.square(one.own).sum(0) / 2.0
+    expected = np.stack([0 * off, 0 * off, off])
+    found = changes(one, np.stack([0 * x, x, apart]), 2.0).mismatch
+    np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 @settings(deadline=None, max_examples=25)

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 PARTS = 5
 ASKED = 512  # points of a part, at most
-DRAWS = 512  # for the integral, in each part
+DRAWS = 512  # for the integral and the model's own answers, in each part
 DIRECTIONS = 8  # along which derivatives are taken at a point, or all D
 PRIOR = 64.0  # points for which the model's own answers count
 FIRST = 4  # steps that are taken without evidence

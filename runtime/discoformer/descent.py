@@ -102,7 +102,8 @@ def make_part(
     features = [_along(read.scalars, read.vectors, directions) for read in (own, ahead, behind)]
     at_draws = _along(drawn.scalars, drawn.vectors, drawn_directions)
     draws, entries = at_draws.shape[1:]  # entries of the score's part
-    drawn_form = np.zeros(2 * (entries + own.scalars.shape[-1],))
+    n = entries + own.scalars.shape[-1]
+    drawn_form = np.zeros((n, n))
     drawn_form[:entries, :entries] = dim / p * _gram(at_draws, np.full(draws, 1 / draws))
     zeros = np.zeros((*features[0].shape[:2], own.scalars.shape[-1]))
     slope = _difference(ahead.scalars, behind.scalars) * dim**0.5

@@ -32,7 +32,7 @@ def scanned(queries: FLOAT[...], keys: FLOAT[...], values: FLOAT[...]) -> tuple[
     """Queries (B, H, M, K), keys (B, H, N, K), values (B, H, N, V) to output and log-normaliser."""
     count = op.Squeeze(op.Shape(queries, start=2, end=3))
     zero = op.Constant(value_int=0)
-    size = op.Constant(value_int=BLOCK)
+    size = op.Min(op.Constant(value_int=BLOCK), count)
     within = op.Range(zero, size, op.Constant(value_int=1))
     keys_t = op.Transpose(keys, perm=[0, 1, 3, 2])
 

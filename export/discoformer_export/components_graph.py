@@ -17,15 +17,15 @@ from discoformer.arrays import choose, with_axes_of
 from discoformer.bayes import (
     ABSENT,
     Components,
+    Logits,
     Moments,
     arrangements,
-    component_evidence,
     entropy_of,
-    likeliest_hardness,
+    likeliest_prior,
+    logits_of,
     number_of,
     predictive,
     prior_of,
-    responsibility_form,
 )
 from discoformer.components import (
     FARTHEST,
@@ -74,7 +74,7 @@ def fit_components(z: Tensor, w: Tensor, size: Tensor, begin: Begin = around_far
     share, order = share.topk(kept)  # (B, S)
     # Every stage that is kept is a data set of its own: (B S, ...).
     moments = Moments(*(rows(moment, order).flatten(0, 1) for moment in stages))
-    hardness = likeliest_hardness(moments)
+    hardness, _, _ = likeliest_prior(moments)
     scale = for_each(grow, kept)
     grown = Moments(*(with_axes_of(scale, moment) * moment for moment in moments))
     _, grown = _climb(_Sample.of(z, w * size[:, None]), grown, hardness, LAST_STEPS)
@@ -91,7 +91,8 @@ def _merging(points: Tensor, counts: Tensor, begin: Begin) -> tuple[Moments, Ten
     most = r.shape[1]
     sample = _Sample.of(points, counts)
     moments = sample.moments_of(r)
-    r, moments = _climb(sample, moments, likeliest_hardness(moments), FIRST_STEPS)
+    hardness, _, _ = likeliest_prior(moments)
+    r, moments = _climb(sample, moments, hardness, FIRST_STEPS)
     begun = number_of(moments)
     pairs = pairs_of(most, points)
 
@@ -101,9 +102,8 @@ def _merging(points: Tensor, counts: Tensor, begin: Begin) -> tuple[Moments, Ten
     def stage(done: Tensor, r: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         moments, stages = Moments(*state[:3]), state[3:]
         k = most - done  # components at this stage
-        hardness = likeliest_hardness(moments)
-        prior = prior_of(moments, hardness)
-        alone = component_evidence(moments, prior) + entropy_of(r, counts)
+        hardness, prior, alone = likeliest_prior(moments)
+        alone = alone + entropy_of(r, counts)
         evidence = torch.where(begun >= k, alone.sum(-1) + arrangements(moments), -torch.inf)
         kept, gone = best_union(moments, prior, r, counts, alone, pairs, -1e300)
         merging = (number_of(moments) >= k)[:, None]  # else one is absent, and goes
@@ -202,7 +202,7 @@ def _climb(sample: _Sample, moments: Moments, hardness: Tensor, steps: int) -> t
 
 def _step(sample: _Sample, moments: Moments, hardness: Tensor) -> tuple[Tensor, Moments]:
     """A step of variational EM, from moments to responsibilities (B S, K, N) and their moments."""
-    coefficients = sample.by_stage(_coefficients(responsibility_form(moments, hardness)))
+    coefficients = sample.by_stage(_coefficients(logits_of(moments, prior_of(moments, hardness))))
     logits = (sample.monomials @ coefficients.mT).mT.contiguous().flatten(0, 1)
     logits = torch.where((moments.counts > 0)[..., None], logits, -torch.inf)
     logits = logits - logits.amax(1, keepdim=True)
@@ -211,9 +211,9 @@ def _step(sample: _Sample, moments: Moments, hardness: Tensor) -> tuple[Tensor, 
     return r, sample.moments_of(r)
 
 
-def _coefficients(form: Tensor) -> Tensor:
-    """Those (B, K, F) of the monomials, from symmetric forms (B, K, D + 1, D + 1)."""
-    return torch.cat([form[..., :1, 0], 2 * form[..., 0, 1:], form[..., 1:, 1:].flatten(2)], -1)
+def _coefficients(logits: Logits) -> Tensor:
+    """Those (B, K, F) of the monomials in the log-responsibilities."""
+    return torch.cat([logits.constant[..., None], logits.pull, -0.5 * logits.precision.flatten(2)], -1)
 
 
 def _compact(components: Components) -> Components:

@@ -107,7 +107,9 @@ _ANSWERS = ("log_density", "score")
 GRAPHS = {
     "core": Graph(Core, ("context", "queries", *CONTEXT[1:]), _ANSWERS, with_shapes=False),
     "encode": Graph(Encode, CONTEXT, STATES, attend_scanned),
-    "query": Graph(Query, ("queries", *STATES, "log_weights", "precision_root", *BASE), _ANSWERS),
+    "query": Graph(
+        Query, ("queries", *STATES, "log_weights", "precision_root", *BASE), _ANSWERS, attend_scanned
+    ),
 }
 
 

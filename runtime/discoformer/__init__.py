@@ -8,12 +8,9 @@ density ``f`` and queries ``Y (M, D)``, by a transformer trained once, on many d
     p.score(Y)
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from discoformer.adaptation import Adaptation
-from discoformer.conditionals import Conditional
-from discoformer.conformal import Anomalies, Reference
-from discoformer.diagnosis import Diagnosis
 from discoformer.errors import (
     DegenerateDataError,
     DeviceError,
@@ -26,16 +23,22 @@ from discoformer.errors import (
     RangeWarning,
 )
 from discoformer.estimates import Context, Diagnostics, Estimate
-from discoformer.findings import Finding
-from discoformer.information import Information
 from discoformer.metadata import Metadata
 from discoformer.model import Model, estimate, load, load_estimate
-from discoformer.modes import Modes
 from discoformer.normalization import Normalization
-from discoformer.particles import Particles
-from discoformer.posterior import Posterior
-from discoformer.sampling import Sampling
-from discoformer.sd_kde import SdKde
+
+if _TYPE_CHECKING:  # at run time when first named: what a method returns, that is imported by it
+    from discoformer.adaptation import Adaptation
+    from discoformer.conditionals import Conditional
+    from discoformer.conformal import Anomalies, Reference
+    from discoformer.diagnosis import Diagnosis
+    from discoformer.findings import Finding
+    from discoformer.information import Information
+    from discoformer.modes import Modes
+    from discoformer.particles import Particles
+    from discoformer.posterior import Posterior
+    from discoformer.sampling import Sampling
+    from discoformer.sd_kde import SdKde
 
 __all__ = [
     "Adaptation",
@@ -72,9 +75,36 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> _Any:
-    if name != "__version__":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib.metadata import version  # which takes longer to import than all the rest
+_RESULTS = {
+    "Adaptation": "adaptation",
+    "Anomalies": "conformal",
+    "Conditional": "conditionals",
+    "Diagnosis": "diagnosis",
+    "Finding": "findings",
+    "Information": "information",
+    "Modes": "modes",
+    "Particles": "particles",
+    "Posterior": "posterior",
+    "Reference": "conformal",
+    "Sampling": "sampling",
+    "SdKde": "sd_kde",
+}
 
-    return version("discoformer")
+
+def __getattr__(name: str) -> _Any:
+    if name in _RESULTS:
+        from importlib import import_module
+
+        value = getattr(import_module(f"discoformer.{_RESULTS[name]}"), name)
+    elif name == "__version__":
+        from importlib.metadata import version  # which takes longer to import than all the rest
+
+        value = version("discoformer")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -27,6 +27,15 @@ def upper(dim: int) -> tuple[Array, Array]:
     return np.triu_indices(dim)
 
 
+@cache
+def place_in_upper(dim: int) -> Array:
+    """The place (dim, dim) of each pair of indices, in either order, among those of ``upper``."""
+    a, b = upper(dim)
+    place = np.empty((dim, dim), dtype=int)
+    place[a, b] = place[b, a] = np.arange(len(a))
+    return place
+
+
 def take_rows(array: Array, index: Array) -> Array:
     """Rows of array (B, n, ...) by index (B, k)."""
     return array[library(index).arange(len(index))[:, None], index]
@@ -94,7 +103,8 @@ def log_diagonal(root: Array) -> Array:
 
 def positive(x: Array) -> Array:
     """The greater of x and 0."""
-    return library(x).clip(x, 0, None)
+    xp = library(x)
+    return xp.maximum(x, xp.zeros_like(x))
 
 
 def or_one(x: Array) -> Array:
@@ -103,11 +113,10 @@ def or_one(x: Array) -> Array:
 
 
 def log_gamma(x: Array) -> Array:
-    """Log of the gamma function for x > 0: the recurrence, then Stirling's series; to 1e-12."""
+    """Log of the gamma function for x > 0, to 1e-12: Stirling's series at x + 8, and the recurrence."""
     xp = library(x)
-    product, y = x, x + 1
-    for _ in range(7):
-        product, y = product * y, y + 1
+    y, pair = x + 8, x * (x + 7)  # pair + 6 is (x + 1) (x + 6), and so on
+    product = pair * (pair + 6) * (pair + 10) * (pair + 12)
     inverse = 1 / (y * y)
     series = (1 / 12 - inverse * (1 / 360 - inverse * (1 / 1260 - inverse * (1 / 1680 - inverse / 1188)))) / y
     return (y - 0.5) * xp.log(y) - y + 0.5 * math.log(2 * math.pi) + series - xp.log(product)
@@ -116,9 +125,8 @@ def log_gamma(x: Array) -> Array:
 def digamma(x: Array) -> Array:
     """Derivative of log_gamma for x > 0, to 1e-12."""
     xp = library(x)
-    shift, y = 1 / x, x + 1
-    for _ in range(7):
-        shift, y = shift + 1 / y, y + 1
+    y, pair = x + 8, x * (x + 7)
+    shift = (2 * x + 7) * (1 / pair + 1 / (pair + 6) + 1 / (pair + 10) + 1 / (pair + 12))
     inverse = 1 / (y * y)
     series = inverse * (
         1 / 12 - inverse * (1 / 120 - inverse * (1 / 252 - inverse * (1 / 240 - inverse / 132)))

@@ -26,7 +26,6 @@ from discoformer.arrays import (
     Array,
     cholesky,
     digamma,
-    first_of_greatest,
     identity_like,
     index_range,
     inverse_root,
@@ -35,6 +34,7 @@ from discoformer.arrays import (
     log_gamma,
     or_one,
     positive,
+    ties_to_first,
     trace,
 )
 
@@ -109,42 +109,42 @@ def posterior_of(moments: Moments, prior: Prior) -> Posterior:
     return Posterior(means, strength, prior.freedom + moments.counts, root, 2 * log_diagonal(root))
 
 
-def responsibility_form(moments: Moments, hardness: Array) -> Array:
-    """Symmetric forms G (B, K, D + 1, D + 1): log-responsibilities are (1, z) G (1, z)^T plus a constant."""
-    xp = library(hardness)
+class Logits(NamedTuple):
+    """Log-responsibilities ``c + b . z - z^T P z / 2``, up to a constant that the components share."""
+
+    constant: Array  # (B, K) c
+    pull: Array  # (B, K, D) b
+    precision: Array  # (B, K, D, D) P
+
+
+def logits_of(moments: Moments, prior: Prior) -> Logits:
+    """The log-responsibilities that points have, given moments and prior."""
     dim = moments.sums.shape[-1]
-    posterior = posterior_of(moments, prior_of(moments, hardness))
+    posterior = posterior_of(moments, prior)
     inverse = inverse_root(posterior.root)
     precision = posterior.freedom[..., None, None] * (inverse.mT @ inverse)
-    pull = precision @ posterior.means[..., None]  # (B, K, D, 1)
-    log_precision = digamma(_halves(posterior.freedom, dim)).sum(-1) - posterior.log_det  # up to a constant
-    constant = (
-        digamma(1 + moments.counts)
-        + 0.5 * (log_precision - dim / posterior.strength)
-        - 0.5 * (pull[..., 0] * posterior.means).sum(-1)
-    )
-    return xp.concatenate(
-        [
-            xp.concatenate([constant[..., None, None], 0.5 * pull.mT], -1),
-            xp.concatenate([0.5 * pull, -0.5 * precision], -1),
-        ],
-        -2,
-    )
+    pull = (precision @ posterior.means[..., None])[..., 0]
+    found = digamma(_arguments(posterior, moments))
+    log_precision = found[..., :-1].sum(-1) - posterior.log_det  # up to a constant
+    quadratic = dim / posterior.strength + (pull * posterior.means).sum(-1)
+    constant = found[..., -1] + 0.5 * (log_precision - quadratic)
+    return Logits(constant, pull, precision)
 
 
 def component_evidence(moments: Moments, prior: Prior) -> Array:
     """Log-probability (B, K) of the points of each component and of their number, but for common terms."""
     dim = moments.sums.shape[-1]
     posterior = posterior_of(moments, prior)
-    gammas = log_gamma(_halves(posterior.freedom, dim)) - log_gamma(_halves(prior.freedom, dim))
+    gammas = log_gamma(_arguments(posterior, moments)).sum(-1) - log_gamma(_halves(prior.freedom, dim)).sum(
+        -1
+    )
     xp = library(gammas)
     return (
-        gammas.sum(-1)
+        gammas
         - 0.5 * posterior.freedom * posterior.log_det
         + 0.5 * prior.freedom * dim * xp.log(prior.scale)
         + 0.5 * dim * xp.log(prior.strength / posterior.strength)
         - 0.5 * moments.counts * dim * math.log(math.pi)
-        + log_gamma(1 + moments.counts)
     )
 
 
@@ -154,14 +154,17 @@ def arrangements(moments: Moments) -> Array:
     return log_gamma(number) - log_gamma(number + total) + log_gamma(number + 1)
 
 
-def likeliest_hardness(moments: Moments) -> Array:
-    """The hardness (B, 1) of the prior under which the moments are likeliest."""
+def likeliest_prior(moments: Moments) -> tuple[Array, Prior, Array]:
+    """The hardness (B, 1) that makes the moments likeliest, its prior, and their evidence (B, K) with it."""
     xp = library(moments.counts)
     batch, tried = moments.counts.shape[0], len(HARDNESS)
     again = Moments(*(xp.concatenate([moment] * tried) for moment in moments))
     options = xp.concatenate([xp.full_like(moments.counts[:, :1], h) for h in HARDNESS])  # (tried B, 1)
-    evidence = component_evidence(again, prior_of(again, options)).sum(-1).reshape(tried, batch)
-    return (first_of_greatest(evidence.mT) * options.reshape(tried, batch).mT).sum(-1)[:, None]
+    prior = prior_of(again, options)
+    evidence = component_evidence(again, prior)
+    best = xp.argmax(ties_to_first(evidence.sum(-1).reshape(tried, batch).mT), -1)  # (B,)
+    row = best * batch + xp.arange(batch, device=best.device)
+    return options[row], Prior(*(field[row] for field in prior)), evidence[row]
 
 
 def predictive(moments: Moments, prior: Prior) -> Components:
@@ -192,6 +195,12 @@ def number_of(moments: Moments) -> Array:
 def entropy_of(r: Array, counts: Array) -> Array:
     """-sum_i w_i r_ik log r_ik, (B, K)."""
     return -(counts[:, None] * r * library(r).log(or_one(r))).sum(-1)
+
+
+def _arguments(posterior: Posterior, moments: Moments) -> Array:
+    """Those of the gamma functions (B, K, D + 1) that the components have to themselves."""
+    halves = _halves(posterior.freedom, moments.sums.shape[-1])
+    return library(halves).concatenate([halves, 1 + moments.counts[..., None]], -1)
 
 
 def _halves(freedom: Array, dim: int) -> Array:

@@ -30,6 +30,7 @@ from discoformer.arrays import (
     identity_like,
     library,
     one_hot,
+    place_in_upper,
     positive,
     take_rows,
     upper,
@@ -43,11 +44,11 @@ from discoformer.bayes import (
     arrangements,
     component_evidence,
     entropy_of,
-    likeliest_hardness,
+    likeliest_prior,
+    logits_of,
     number_of,
     predictive,
     prior_of,
-    responsibility_form,
 )
 from discoformer.landmarks import take_landmarks
 
@@ -144,7 +145,7 @@ def fit_components(points: Array, weights: Array, size: Array, begin: Begin | No
     kept = shares_of(evidence)  # (B, S)
     owner, stage = xp.where(kept > 0)  # (P,): every stage that is kept is a data set of its own
     begun = _of_stages(stages, owner, stage)
-    hardness = likeliest_hardness(begun)
+    hardness, _, _ = likeliest_prior(begun)
     grown = Moments(*(moment * with_axes_of(scale[owner], moment) for moment in begun))
     _, grown = _climb(_Sample(points, counts).part(owner), grown, hardness, LAST_STEPS)
     found = predictive(grown, prior_of(grown, hardness))
@@ -176,14 +177,14 @@ def _merging(sample: _Sample, begin: Begin) -> tuple[list[Moments], Array]:
     mass = r * sample.counts[:, None]
     totals = sum(mass[..., part] @ monomials for part, monomials in sample.monomials())
     moments = _unpacked(totals, sample.points.shape[-1])
-    r, moments = _climb(sample, moments, likeliest_hardness(moments), FIRST_STEPS)
+    hardness, _, _ = likeliest_prior(moments)
+    r, moments = _climb(sample, moments, hardness, FIRST_STEPS)
     begun = number_of(moments)  # (B,) components to begin with
     stages, evidence = [], []
     for k in range(r.shape[1], 0, -1):
-        hardness = likeliest_hardness(moments)
-        prior = prior_of(moments, hardness)
+        hardness, prior, alone = likeliest_prior(moments)
         stages.append(moments)
-        alone = component_evidence(moments, prior) + entropy_of(r, sample.counts)
+        alone = alone + entropy_of(r, sample.counts)
         found = alone.sum(-1) + arrangements(moments)
         evidence.append(choose(begun >= k, found, xp.full_like(found, -math.inf)))
         if k > 1:
@@ -378,10 +379,7 @@ def _step(sample: _Sample, moments: Moments, hardness: Array) -> tuple[Array, Mo
 
 def _unpacked(totals: Array, dim: int) -> Moments:
     """Moments from the sums (B, K, F) of monomials."""
-    a, b = upper(dim + 1)
-    shape = (*totals.shape[:2], dim + 1, dim + 1)
-    full = library(totals).zeros(shape, dtype=totals.dtype, device=totals.device)
-    full[..., a, b] = full[..., b, a] = totals
+    full = totals[..., place_in_upper(dim + 1)]  # (B, K, D + 1, D + 1)
     return Moments(full[..., 0, 0], full[..., 0, 1:], full[..., 1:, 1:])
 
 
@@ -400,9 +398,10 @@ def _squared_distances(points: Array, others: Array) -> Array:
 
 def _coefficients(moments: Moments, hardness: Array) -> Array:
     """Coefficients (B, K, F) of the monomials in the log-responsibilities, up to a constant."""
-    form = responsibility_form(moments, hardness)
-    a, b = upper(form.shape[-1])
-    return (form + form.mT - form * identity_like(form))[..., a, b]
+    constant, pull, precision = logits_of(moments, prior_of(moments, hardness))
+    a, b = upper(precision.shape[-1])
+    pairs = (0.5 * precision * identity_like(precision) - precision)[..., a, b]  # each stands for two
+    return library(pull).concatenate([constant[..., None], pull, pairs], -1)
 
 
 def _chosen(condition: Array, one: Moments, other: Moments) -> Moments:

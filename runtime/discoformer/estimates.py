@@ -422,7 +422,7 @@ class Estimate:
         self.check_columns(queries)
         log_density = np.empty(len(queries.values), queries.width)
         score = np.empty(queries.values.shape, queries.width)
-        for part in self._graphs.chunks(len(queries.values), self._encoded):
+        for part in self._graphs.chunks(len(queries.values)):
             z = self._to_frame(queries.values[part], part.start)
             framed_log_density, framed_score = self._graphs.query(z, self._encoded)
             with np.errstate(over="ignore", under="ignore"):

@@ -43,8 +43,7 @@ GIVEN = {
     "effective_size",
     *BASE,
 }
-_CHUNK = 1024  # queries at a time, fewer where
-_PAIRS = 2**22  # queries times context points at a time would exceed this (64 MB in 4 heads)
+_CHUNK = 1024  # queries at a time; each time the keys of all context points are computed anew
 
 
 class Encoded:
@@ -109,15 +108,14 @@ class Graphs:
         session = self._sessions().encode
         return run(session, on_device(session, given))
 
-    def chunks(self, count: int, encoded: Encoded) -> Iterator[slice]:
+    def chunks(self, count: int) -> Iterator[slice]:
         """Splits so many queries into parts that ``query`` can take at a time."""
-        size = min(_CHUNK, max(1, _PAIRS // encoded.arrays["log_weights"].shape[1]))
-        return (slice(start, min(start + size, count)) for start in range(0, count, size))
+        return (slice(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK))
 
     def answer(self, queries: Floats, encoded: Encoded) -> tuple[Floats, Floats]:
         """Answers any number of queries, chunk by chunk; arguments and answers are those of ``query``."""
         log_density, score = np.empty(len(queries)), np.empty(queries.shape)
-        for part in self.chunks(len(queries), encoded):
+        for part in self.chunks(len(queries)):
             log_density[part], score[part] = self.query(queries[part], encoded)
         return log_density, score
 

@@ -141,8 +141,8 @@ def one_of(index: int, n: int, arrays: Mapping[str, Float32s]) -> Encoded:
 
 
 def _few_valued(points: Floats, columns: tuple[str, ...] | None) -> str:
-    found = [j for j, column in enumerate(points.T) if len(np.unique(column)) ** 2 < len(column)]
-    return ", ".join(describe_column(j, columns) for j in found)
+    values = 1 + np.count_nonzero(np.diff(np.sort(points, axis=0), axis=0), axis=0)  # (D,)
+    return ", ".join(describe_column(j, columns) for j in np.flatnonzero(values**2 < len(points)).tolist())
 
 
 def _doubts_about_values(few_valued: str) -> tuple[str, ...]:

@@ -78,8 +78,8 @@ def test_chunks_do_not_show(
 ) -> None:
     p, y = kde.estimate(rng.normal(size=(60, 2))), rng.normal(size=(count, 2))
     expected, score = p.log_density_and_score(y)
-    for pairs in (64 * 60, 7 * 60, 1):
-        monkeypatch.setattr(graphs, "_PAIRS", pairs)
+    for size in (64, 7, 1):
+        monkeypatch.setattr(graphs, "_CHUNK", size)
         np.testing.assert_allclose(p.log_density(y), expected, atol=2e-6)
         np.testing.assert_allclose(p.score(y), score, atol=2e-5)
     np.testing.assert_allclose([p.log_density(row[None])[0] for row in y], expected, atol=2e-6)

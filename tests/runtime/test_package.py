@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import discoformer
 
 IRIS = Path(__file__).parents[1] / "data" / "iris_petals.csv"
@@ -17,13 +19,26 @@ def python(code: str, *arguments: str) -> str:
 
 
 def test_all_is_complete() -> None:
+    values = {name: getattr(discoformer, name) for name in discoformer.__all__}
     public = {
         name
         for name, value in vars(discoformer).items()
         if not name.startswith("_") and not inspect.ismodule(value)
     }
-    assert public | {"__version__"} == set(discoformer.__all__)
-    assert all(vars(discoformer)[name].__doc__ for name in public)
+    assert public | {"__version__"} == set(values)
+    assert all(value.__doc__ for value in values.values())
+    assert set(values) <= set(dir(discoformer))
+    with pytest.raises(AttributeError, match="no attribute 'KDE'"):
+        discoformer.KDE  # noqa: B018
+
+
+def test_what_methods_return_is_imported_when_named() -> None:
+    code = (
+        "import sys, discoformer\n"
+        "before = {'discoformer.sampling', 'discoformer.adaptation'} & sys.modules.keys()\n"
+        "print(len(before), discoformer.Sampling.__name__, 'discoformer.sampling' in sys.modules)"
+    )
+    assert python(code) == "0 Sampling True\n"
 
 
 def test_errors_are_all_offered() -> None:

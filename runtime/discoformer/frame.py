@@ -22,7 +22,7 @@ permutation of columns stay exact, other maps do not.
 Everything is float64, and each column is first divided by its own spread, so units may differ by any factor.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,7 +32,8 @@ from discoformer.errors import DegenerateDataError
 from discoformer.inputs import Floats, describe_column
 
 ROUNDS = {"whitened": 5, "standardised": 2}  # rounds of local scatter from each seed
-SUBSET = 2048  # points the local scatter is computed on, where there are more
+SUBSET = 2048  # points the local scatter is computed on, where there are more,
+BLOCK = 128  # and of which the distances are held at a time
 TWO_SEEDS_ABOVE = 40  # dimension above which the standardised seed is tried as well
 SEED_MARGIN = 0.5  # nats of log-volume by which its neighbourhoods must be tighter to be taken
 GUARD = 1e-4  # share of the total covariance in each local scatter: bounds how flat lattices may make it
@@ -230,29 +231,28 @@ def _tighten(u: Floats, w: Floats, size: float, draft: _Draft) -> _Draft:
 
 def _local_scatter(z: Floats, w: Floats, size: float) -> Floats:
     """``sum_ij p_ij (z_i - z_j)(z_i - z_j)^T``, from differences: rounding keeps it positive semidefinite."""
-    distances = _squared_distances(z)
-    radii = _squared_radii(distances, w, size)
     scatter = np.zeros((z.shape[1], z.shape[1]))
-    for start in range(0, len(z), 128):
-        rows = slice(start, start + 128)
-        near = 1 - distances[rows] / radii[rows, None]
-        i, j = np.nonzero((near > EDGE) & (distances[rows] > 0))
+    for rows, distances in _squared_distances(z):
+        near = 1 - distances / _squared_radii(distances, w, size)[:, None]
+        i, j = np.nonzero((near > EDGE) & (distances > 0))
         difference = z[rows][i] - z[j]
         scatter += (difference * (near[i, j] * w[rows][i] * w[j])[:, None]).T @ difference
     return scatter
 
 
-def _squared_distances(z: Floats) -> Floats:
-    """Squared distances (n, n), with 0 where the points coincide up to rounding."""
+def _squared_distances(z: Floats) -> Iterator[tuple[slice, Floats]]:
+    """Squared distances of some rows at a time to all (m, n), with 0 where points coincide up to rounding."""
     squares = np.square(z).sum(axis=1)
-    sums = squares[:, None] + squares
-    distances: Floats = sums - 2 * (z @ z.T)
-    distances[distances <= 1e-14 * sums] = 0
-    return distances
+    for start in range(0, len(z), BLOCK):
+        rows = slice(start, start + BLOCK)
+        sums = squares[rows, None] + squares
+        distances = sums - 2 * (z[rows] @ z.T)
+        distances[distances <= 1e-14 * sums] = 0
+        yield rows, distances
 
 
 def _squared_radii(distances: Floats, w: Floats, size: float) -> Floats:
-    """For each row of distances (n, n) the smallest one that holds the weight fraction of a neighbourhood."""
+    """For each row of distances (m, n) the smallest one that holds the weight fraction of a neighbourhood."""
     fraction = min(1.0, (max(10, size / 50) + 1) / size)
     if np.ptp(w) == 0:
         rank = int(np.ceil(fraction * len(w) - 1e-9)) - 1
@@ -267,14 +267,15 @@ def _weighted_radii(distances: Floats, w: Floats, fraction: float) -> Floats:
     order = np.argsort(distances, axis=1)
     missing = np.cumsum(w[order], axis=1) < fraction - ROUNDING
     rank = np.minimum(missing.sum(axis=1), len(w) - 1)
-    rows = np.arange(len(w))
+    rows = np.arange(len(distances))
     radii: Floats = distances[rows, order[rows, rank]]
     return radii
 
 
 def _log_volume(u: Floats, w: Floats, size: float, draft: _Draft) -> float:
     """Mean log-volume of the neighbourhoods in the standardised coordinates, up to a constant, in nats."""
-    radii = _squared_radii(_squared_distances(u @ draft.linear), w, size)
+    blocks = _squared_distances(u @ draft.linear)
+    radii = np.concatenate([_squared_radii(distances, w, size) for _, distances in blocks])
     mean_log = float(w @ np.log(np.maximum(radii, 1e-12)))
     return float(u.shape[1] * mean_log / 2 - np.linalg.slogdet(draft.linear)[1])
 

@@ -20,7 +20,14 @@ from discoformer.base import Base, log_odds_of
 from discoformer_export.components_graph import fit_components
 from discoformer_export.graphs import CONTEXT
 from discoformer_export.product_graph import fit_product
-from discoformer_export.tracing import evenly_spaced, known_later, landmarks, rows
+from discoformer_export.tracing import (
+    evenly_spaced,
+    known_later,
+    landmarks,
+    number_present,
+    present_first,
+    rows,
+)
 
 OUTPUTS = (*CONTEXT, "center", "linear", "log_abs_det")
 ROOT_STEPS = 40  # of the iteration for a matrix root, at most
@@ -159,14 +166,14 @@ def _tighter(u: Tensor, w: Tensor, size: Tensor, first: Tensor, second: Tensor, 
 
 
 def _subset(points: Tensor, w: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The points that the rounds use, their weights, and whether they are fewer than all."""
-    n = points.shape[1]
-    taken = torch.full((), n) > frame.SUBSET
-    count = known_later(torch.full((), n).clamp(max=frame.SUBSET))
-    index = evenly_spaced(radius, w, count)
-    index = torch.where(taken, index, torch.arange(count))
-    weights = torch.where(taken, torch.full((), 1 / frame.SUBSET, dtype=w.dtype), w.gather(1, index))
-    return rows(points, index), weights, taken
+    """The points that the rounds use, their weights, and whether they are fewer than all (B,)."""
+    present = number_present(w)
+    taken = present > frame.SUBSET
+    place = torch.arange(known_later(present.max().clamp(max=frame.SUBSET)))
+    spaced = evenly_spaced(radius, w, place, frame.SUBSET)
+    index = torch.where(taken[:, None], spaced, present_first(w).gather(1, place.expand_as(spaced)))
+    equal = torch.full((), 1 / frame.SUBSET, dtype=w.dtype)
+    return rows(points, index), torch.where(taken[:, None], equal, w.gather(1, index)), taken
 
 
 def _squared_distances(z: Tensor) -> Tensor:

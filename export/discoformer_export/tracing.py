@@ -29,23 +29,35 @@ def rows(array: Tensor, index: Tensor) -> Tensor:
 
 
 def landmarks(points: Tensor, w: Tensor, size: Tensor, most: Tensor | int) -> tuple[Tensor, Tensor]:
-    """`discoformer.landmarks.take_landmarks`."""
-    n = points.shape[1]
-    taken = (size.max() > most) | (torch.full((), n) > 4 * most)
-    count = known_later(torch.where(taken, most, n))
-    index = evenly_spaced((points * points).sum(-1), w, count)
-    index = torch.where(taken, index, torch.arange(count).clamp(max=n - 1))
-    counts = torch.where(
-        taken, torch.minimum(size, most + 0 * size)[:, None] / most, w.gather(1, index) * size[:, None]
+    """`discoformer.landmarks.take_landmarks`; of the absent points only those that the longest need."""
+    n, present = points.shape[1], number_present(w)
+    many = (size > most) | (present > 4 * most)
+    count = known_later(torch.where(many, most, present).max())
+    place, many = torch.arange(count), many[:, None]
+    spaced = evenly_spaced((points * points).sum(-1), w, place, most)
+    index = torch.where(many, spaced, present_first(w).gather(1, place.clamp(max=n - 1).expand_as(spaced)))
+    few_counts = torch.minimum(size, most + 0 * size)[:, None] / most * (place < most)
+    return rows(points, index), torch.where(
+        many, few_counts, w.gather(1, index) * size[:, None] * (place < torch.full((), n))
     )
-    return rows(points, index), counts
 
 
-def evenly_spaced(radius: Tensor, w: Tensor, count: int) -> Tensor:
-    """So many indices (B, count), evenly spaced in the weighted ranks of the radius (B, N)."""
+def number_present(w: Tensor) -> Tensor:
+    """How many points (B,) of weights (B, N) are not absent."""
+    return (w > 0).sum(-1)
+
+
+def present_first(w: Tensor) -> Tensor:
+    """Indices (B, N) of the points that are present, in their order, and then of the others."""
+    n = w.shape[1]
+    return torch.where(w > 0, torch.arange(n, dtype=w.dtype), torch.inf).topk(n, largest=False).indices
+
+
+def evenly_spaced(radius: Tensor, w: Tensor, place: Tensor, count: Tensor | int) -> Tensor:
+    """Indices (B, k), evenly spaced in the weighted ranks of the radius (B, N): at places (k,) of so many."""
     order = radius.topk(radius.shape[1], largest=False).indices
     mass = w.gather(1, order).cumsum(-1)
-    wanted = (torch.arange(count, dtype=w.dtype) + 0.5) / count - 1e-12
+    wanted = (place.to(w.dtype) + 0.5) / count - 1e-12
     return order.gather(1, first_at_least(wanted, mass))
 
 

@@ -41,6 +41,14 @@ def take_rows(array: Array, index: Array) -> Array:
     return array[library(index).arange(len(index))[:, None], index]
 
 
+def with_rows(array: Array, rows: int) -> Array:
+    """An array (B, n, ...) with rows of zeros after its end, up to so many."""
+    batch, n, *shape = array.shape
+    xp = library(array)
+    added = xp.zeros((batch, rows - n, *shape), dtype=array.dtype, device=array.device)
+    return xp.concatenate([array, added], 1)
+
+
 def choose(condition: Array, one: Array, other: Array) -> Array:
     """Choose between arrays (B, ...) by condition (B,)."""
     return library(one).where(with_axes_of(condition, one), one, other)

@@ -35,6 +35,7 @@ from discoformer.arrays import (
     take_rows,
     upper,
     with_axes_of,
+    with_rows,
 )
 from discoformer.bayes import (
     ABSENT,
@@ -208,16 +209,8 @@ def _of_stages(stages: list[Moments], owner: Array, stage: Array) -> Moments:
     needed = stages[first : int(stage.max()) + 1]
     most = needed[0].counts.shape[1]
     fields = zip(*needed, strict=True)
-    stacked = (library(stage).stack([_with_absent(x, most) for x in field]) for field in fields)
+    stacked = (library(stage).stack([with_rows(x, most) for x in field]) for field in fields)
     return Moments(*(field[stage - first, owner] for field in stacked))
-
-
-def _with_absent(moment: Array, most: int) -> Array:
-    """A moment (B, K, ...) of so many components, those added without points."""
-    batch, k, *shape = moment.shape
-    xp = library(moment)
-    absent = xp.zeros((batch, most - k, *shape), dtype=moment.dtype, device=moment.device)
-    return xp.concatenate([moment, absent], 1)
 
 
 def _together(found: Components, owner: Array, batch: int) -> Components:

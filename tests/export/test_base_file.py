@@ -96,6 +96,7 @@ def assert_same(got: tuple[Base, np.ndarray], wanted: tuple[Base, np.ndarray]) -
         (7, 2),
         (8, 2),
         (100, 2),
+        (2100, 2),
         (3200, 2),
         (19, 5),
         (300, 5),
@@ -119,8 +120,8 @@ def test_the_product_is_there_for_independent_coordinates_and_not_for_clusters(f
 
 @pytest.mark.parametrize(
     "sizes",
-    [(12, 300), (30, 400), (500, 300), (7, 5)],
-    ids=["one has too few", "points and bins", "bins", "both have too few"],
+    [(12, 300), (30, 400), (500, 300), (7, 5), (400, 600), (2100, 1500)],
+    ids=["one has too few", "points and bins", "bins", "both have too few", "one has landmarks", "subset"],
 )
 def test_data_sets_of_a_batch_are_alone(frame, sizes):
     draws = [draw("laplace", n, 4) for n in sizes]

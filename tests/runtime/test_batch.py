@@ -95,3 +95,11 @@ def test_the_ranges_are_warned_of_once(released: discoformer.Model, rng: np.rand
         released.estimate_batch([rng.normal(size=(5, 2)) for _ in range(3)])
     assert len(caught) == 1
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("sizes", [(500, 520), (1900, 2100), (2300, 2040)])
+def test_landmarks_are_taken_of_each_as_if_alone(released: discoformer.Model, sizes: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    contexts = [rng.uniform(size=(n, 3)) ** 2 for n in sizes]  # of many components, which are slow to find
+    assert len(list(module.groups([module.read_sample(x, None, None) for x in contexts]))) == 1
+    assert_alike(released.estimate_batch(contexts), [released.estimate(x) for x in contexts], atol=1e-4)

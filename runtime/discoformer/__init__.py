@@ -75,7 +75,7 @@ __all__ = [
 ]
 
 
-_RESULTS = {
+_RESULTS = {  # and the modules that they are of
     "Adaptation": "adaptation",
     "Anomalies": "conformal",
     "Conditional": "conditionals",

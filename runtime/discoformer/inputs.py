@@ -100,7 +100,8 @@ def describe_column(index: int, columns: Sequence[str] | None) -> str:
 
 
 def _as_array(name: str, data: Any) -> npt.NDArray[Any]:
-    if isinstance(getattr(data, "mask", None), np.ndarray) and np.ma.is_masked(data):
+    masks = isinstance(getattr(data, "mask", None), np.ndarray)
+    if masks and np.ma.is_masked(data):  # in this order, for numpy.ma takes long to import
         raise InputError(f"{name} has masked entries: drop or fill them first")
     try:
         if hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):

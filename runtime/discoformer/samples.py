@@ -141,7 +141,7 @@ def one_of(index: int, n: int, arrays: Mapping[str, Float32s]) -> Encoded:
 
 
 def _few_valued(points: Floats, columns: tuple[str, ...] | None) -> str:
-    values = 1 + np.count_nonzero(np.diff(np.sort(points, axis=0), axis=0), axis=0)  # (D,)
+    values = 1 + np.count_nonzero(np.diff(np.sort(points, axis=0), axis=0), axis=0)  # (D,) different ones
     return ", ".join(describe_column(j, columns) for j in np.flatnonzero(values**2 < len(points)).tolist())
 
 

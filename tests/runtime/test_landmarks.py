@@ -75,6 +75,20 @@ def test_pytorch_takes_the_same(rng: np.random.Generator) -> None:
         np.testing.assert_array_equal(got.numpy(), want)
 
 
+def test_those_of_a_batch_are_taken_as_if_alone(rng: np.random.Generator) -> None:
+    z, present = rng.normal(size=(3, 90, 2)), np.arange(90) < np.array([[90], [40], [70]])
+    w, size = present / present.sum(axis=1, keepdims=True), present.sum(axis=1) * 1.0
+    found = take_landmarks(z, w, size, 60)
+    for b, kept in enumerate(present):
+        alone = take_landmarks(z[[b]][:, kept], w[[b]][:, kept], size[[b]], 60)
+        points, counts = (field[0] for field in alone)
+        rows = found[1][b] > 0
+        np.testing.assert_allclose(found[0][b, rows], points)
+        np.testing.assert_allclose(found[1][b, rows], counts)
+    for got, want in zip(take_landmarks(*map(torch.as_tensor, (z, w, size)), 60), found, strict=True):
+        np.testing.assert_allclose(got, want)
+
+
 def test_the_network_reads_landmarks_and_says_so(kde: discoformer.Model, rng: np.random.Generator) -> None:
     """The stand-in is a KDE of what it reads: of 1000 landmarks, not far from that of all 4000 points."""
     x, y = rng.normal(size=(4000, 2)), rng.normal(size=(100, 2))

@@ -52,6 +52,16 @@ def test_import_needs_numpy_alone() -> None:
     assert python(code) == "\n"
 
 
+def test_an_estimate_does_not_wait_for_numpy_ma(kde_folder: Path) -> None:
+    code = (
+        "import sys, numpy, discoformer\n"
+        "x = numpy.arange(40.0).reshape(20, 2) ** 2\n"
+        "discoformer.load(sys.argv[1], device='cpu', threads=1).estimate(x).log_density(x)\n"
+        "print('numpy.ma' in sys.modules)"
+    )
+    assert python(code, str(kde_folder)).splitlines()[-1] == "False"
+
+
 def test_the_command_line_runs_without_torch_and_onnx(kde_folder: Path) -> None:
     code = (
         "import sys\n"

@@ -37,8 +37,9 @@ def landmarks(points: Tensor, w: Tensor, size: Tensor, most: Tensor | int) -> tu
     spaced = evenly_spaced((points * points).sum(-1), w, place, most)
     index = torch.where(many, spaced, present_first(w).gather(1, place.clamp(max=n - 1).expand_as(spaced)))
     few_counts = torch.minimum(size, most + 0 * size)[:, None] / most * (place < most)
-    all_counts = w.gather(1, index) * size[:, None] * (place < torch.full((), n))
-    return rows(points, index), torch.where(many, few_counts, all_counts)
+    return rows(points, index), torch.where(
+        many, few_counts, w.gather(1, index) * size[:, None] * (place < torch.full((), n))
+    )
 
 
 def number_present(w: Tensor) -> Tensor:

@@ -135,12 +135,12 @@ def component_evidence(moments: Moments, prior: Prior) -> Array:
     """Log-probability (B, K) of the points of each component and of their number, but for common terms."""
     dim = moments.sums.shape[-1]
     posterior = posterior_of(moments, prior)
-    own = log_gamma(_arguments(posterior, moments)).sum(-1)
-    shared = log_gamma(_halves(prior.freedom, dim)).sum(-1)
-    xp = library(own)
+    gammas = log_gamma(_arguments(posterior, moments)).sum(-1) - log_gamma(_halves(prior.freedom, dim)).sum(
+        -1
+    )
+    xp = library(gammas)
     return (
-        own
-        - shared
+        gammas
         - 0.5 * posterior.freedom * posterior.log_det
         + 0.5 * prior.freedom * dim * xp.log(prior.scale)
         + 0.5 * dim * xp.log(prior.strength / posterior.strength)

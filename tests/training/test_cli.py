@@ -53,6 +53,22 @@ def test_settings_come_from_the_file_and_then_from_the_command_line(tmp_path: Pa
     assert (config.stream.modes, config.stream.tokens, config.stream.dims) == ((2, 3), 200, (1, 3))
 
 
+def test_of_several_files_each_changes_what_it_names(tmp_path: Path) -> None:
+    files = []
+    for name, text in (
+        ("one", '{"seed": 4, "network": {"blocks": 1, "scalars": 16}, "stream": {"modes": [2, 3]}}'),
+        ("other", '{"clip": 0.5, "network": {"scalars": 8}, "stream": {"queries": 2.0}}'),
+    ):
+        files.append(tmp_path / f"{name}.json")
+        files[-1].write_text(text)
+    given = [argument for file in files for argument in ("--config", file)]
+    result = invoke("run", "--out", tmp_path, *given, "--steps", 1, "--workers", 1, *TINY)
+    assert result.exit_code == 0, result.output
+    config = load_checkpoint(tmp_path / "checkpoint.safetensors")[0]
+    assert (config.seed, config.clip, config.network.blocks, config.network.scalars) == (4, 0.5, 1, 8)
+    assert (config.stream.modes, config.stream.queries) == ((2, 3), 2.0)
+
+
 @pytest.mark.parametrize(
     "text", ["{", '{"stepz": 3}', '{"network": {"depth": 1}}', '{"stream": {"families": {"x": 1}}}']
 )

@@ -1,8 +1,14 @@
 """The stream: tasks fixed by (seed, step, rank), the sizes and kinds of queries asked for, exact answers."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -150,6 +156,12 @@ def test_directions_have_unit_length():
     for task in tasks(CONFIG, 10):
         length = task.directions.norm(dim=-1)
         torch.testing.assert_close(length, torch.ones_like(length), rtol=0, atol=1e-6)
+
+
+def test_queries_are_as_many_as_asked_for_each_context_point_within_their_range():
+    config = replace(CONFIG, queries=2.0, query_range=(100, 200))
+    for n, m in ((32, 100), (64, 128), (150, 200)):
+        assert draw_task(replace(config, context_sizes=(n, n)), 0, 0).queries.shape[1] == m
 
 
 @pytest.mark.parametrize("sizes", [(32, 32), (100, 100), (256, 256)])
@@ -376,6 +388,53 @@ def test_tasks_drawn_ahead_are_those_of_their_steps_in_any_order():
     for step in (0, 1, 2, 7, 8, 2, 2):
         assert same(ahead(step), draw_task(CONFIG, 3, step))
     ahead.close()
+
+
+def test_processes_draw_the_tasks_that_a_thread_draws():
+    ahead = Ahead(partial(draw_task, CONFIG, 3), workers=2)
+    for step in (0, 1, 2, 40, 41):
+        assert same(ahead(step), draw_task(CONFIG, 3, step))
+    ahead.close()
+
+
+def test_processes_have_one_thread_each_and_the_environment_here_stays_as_it_is(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    pool = stream._processes(1)
+    assert pool.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
+    assert pool.submit(torch.get_num_threads).result() == 1
+    assert "OMP_NUM_THREADS" not in os.environ
+    pool.shutdown()
+
+
+def is_running(process: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_processes_leave_signals_to_the_parent_and_end_when_it_is_killed():
+    code = """
+import os, time
+from discoformer_training.stream import _processes
+
+if __name__ == "__main__":
+    print(_processes(1).submit(os.getpid).result(), flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        os.kill(worker, signal.SIGTERM)
+        time.sleep(0.2)
+        assert is_running(worker)
+        parent.kill()
+    end = time.monotonic() + 30
+    while is_running(worker) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not is_running(worker)
 
 
 def test_a_failed_draw_is_raised_at_its_own_step():

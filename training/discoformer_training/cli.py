@@ -36,7 +36,13 @@ def main() -> None:
 
 @commands.command()
 @click.option("--out", type=PATH, required=True, help="Folder of the run: checkpoint and logs.")
-@click.option("--config", "file", type=PATH, help="JSON file of settings; those absent keep their defaults.")
+@click.option(
+    "--config",
+    "files",
+    type=PATH,
+    multiple=True,
+    help="JSON file of settings; those absent keep their defaults. Repeatable: the last one counts.",
+)
 @click.option("--resume", type=PATH, help="Checkpoint to continue from, with its settings.")
 @click.option("--weights-from", type=PATH, help="Checkpoint whose weights a new run begins with.")
 @click.option("--seed", type=int, help="Of the weights and of the stream [default: 0].")
@@ -52,15 +58,23 @@ def main() -> None:
 @click.option("--accelerator", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option("--devices", default=1, show_default=True, help="Number of devices, a process each.")
 @click.option("--threads", type=int, help="CPU threads of each process.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Further processes that draw tasks, one thread each: as many as feed a GPU.",
+)
 def run(
     out: Path,
-    file: Path | None,
+    files: tuple[Path, ...],
     resume: Path | None,
     weights_from: Path | None,
     time_budget: float | None,
     accelerator: str,
     devices: int,
     threads: int | None,
+    workers: int,
     **settings: Any,
 ) -> None:
     """Train a network on the stream of random densities."""
@@ -72,12 +86,12 @@ def run(
     from discoformer_training.trainer import TrainingDivergedError
 
     given = {name: value for name, value in settings.items() if value not in (None, ())}
-    if resume and (given or file or weights_from):
+    if resume and (given or files or weights_from):
         raise click.UsageError("--resume continues with the settings of the checkpoint: give no others")
     if threads:
         torch.set_num_threads(threads)
     try:
-        config = load_checkpoint(resume)[0] if resume else _config(file, given)
+        config = load_checkpoint(resume)[0] if resume else _config(files, given)
         progress = train(
             config,
             out,
@@ -85,20 +99,23 @@ def run(
             weights_from=weights_from,
             time_budget=None if time_budget is None else 60 * time_budget,
             fabric=Fabric(accelerator=accelerator, devices=devices),
+            workers=workers,
         )
     except (CheckpointError, TrainingDivergedError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"step {progress.step}, {progress.tokens:,} tokens, {progress.seconds:.0f} s", err=True)
 
 
-def _config(file: Path | None, given: dict[str, Any]) -> "TrainConfig":
-    """Read the settings of a file, and replace those given on the command line."""
+def _config(files: tuple[Path, ...], given: dict[str, Any]) -> "TrainConfig":
+    """Read the settings of files, and replace those given on the command line."""
     from discoformer_training.config import TrainConfig
 
-    try:
-        config = TrainConfig() if file is None else TrainConfig.from_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError) as error:
-        raise click.ClickException(f"--config {file} cannot be used: {error}") from error
+    config = TrainConfig()
+    for file in files:
+        try:
+            config = config.updated(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError) as error:
+            raise click.ClickException(f"--config {file} cannot be used: {error}") from error
     of_stream = {name: given.pop(name) for name in ("dims", "context_sizes", "tokens") if name in given}
     shares = config.stream.families | dict.fromkeys(given.pop("held_out", ()), 0.0)
     try:

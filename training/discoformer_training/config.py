@@ -1,7 +1,7 @@
 """The configuration of a training run, one frozen dataclass, kept as JSON inside its checkpoints."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from discoformer_training.loss import LossConfig
@@ -39,14 +39,19 @@ class TrainConfig:
             ValueError: not JSON.
             TypeError: a name that is no setting.
         """
+        return TrainConfig().updated(text)
+
+    def updated(self, text: str) -> "TrainConfig":
+        """Replace the settings that a JSON text names; raises as `from_json` does."""
         values: dict[str, Any] = json.loads(text)
         stream: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in values.pop("stream", {}).items()
         }
-        return TrainConfig(
-            network=NetworkConfig(**values.pop("network", {})),
-            stream=StreamConfig(**stream),
-            loss=LossConfig(**values.pop("loss", {})),
+        return replace(
+            self,
+            network=replace(self.network, **values.pop("network", {})),
+            stream=replace(self.stream, **stream),
+            loss=replace(self.loss, **values.pop("loss", {})),
             **values,
         )

@@ -4,15 +4,22 @@ A task is drawn from (seed, step, rank) alone: the run can be stopped and contin
 a task share their family, D (log-uniform), N (log-uniform) and M; their number keeps the cost about constant.
 Queries are mostly fresh draws; some are context points, some noised or broadened draws, off the support, and
 some imagined, drawn from the components of the context: where these put mass that the density may not have.
-Of a long context the network reads landmarks; frame and base have all of it.
+Of a long context the network reads landmarks; frame and base have all of it. Tasks are drawn on the CPU,
+ahead of their step: in a thread beside it, or in any number of processes.
 
 Shapes: B data sets, N context points, M queries, D dimensions.
 """
 
 import math
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -28,10 +35,10 @@ from discoformer_training.frame import Frame, fit_frame
 from discoformer_training.mixtures import Mixtures, draw_mixtures
 from discoformer_training.points import Context
 
-MOST_QUERIES = 1024  # of a data set
 FULL_BATCH_DIM = 50  # D at which a task has half the tokens, since its cost grows with D
 DEEPEST = 1e4  # nats: queries are not moved off the support to where the density is below exp(-DEEPEST)
 FLOOR = 3.0  # nats / sqrt(D) below the components at which an imagined query counts as empty
+AHEAD = 16  # tasks that each process may have drawn in advance: they take from a tenth of a second to many
 PUBLISHED = "gmm"  # the family of the published mixtures, beside FAMILIES
 
 
@@ -46,6 +53,8 @@ class StreamConfig:
     modes: tuple[int, int] = (1, 10)
     affine_condition: float = 30.0  # of the invertible map that half of the mixtures get
     tokens: int = 3072  # context points and queries of a task, about
+    queries: float = 0.5  # of a data set, to each context point,
+    query_range: tuple[int, int] = (64, 1024)  # but no less and no more
     fresh: float = 0.65  # shares of the kinds of queries; what is left is broadened
     seen: float = 0.15
     noised: float = 0.12
@@ -79,15 +88,26 @@ class Task:
     n_fresh: int  # of the queries, the first are fresh draws,
     n_on_support: int  # then come context points, then points off the support, imagined ones last
 
+    def each(self, change: Callable[[Any], Any]) -> "Task":
+        """The same with every tensor changed."""
+        return replace(
+            self,
+            context=self.context.each(change),
+            queries=change(self.queries),
+            log_density=change(self.log_density),
+            score=change(self.score),
+            floor=change(self.floor),
+            directions=change(self.directions),
+        )
 
-def draw_task(
-    config: StreamConfig, seed: int, step: int, *, rank: int = 0, device: torch.device | str = "cpu"
-) -> Task:
+
+def draw_task(config: StreamConfig, seed: int, step: int, *, rank: int = 0) -> Task:
     """Draw the task of a step; ranks get tasks of the same sizes."""
     dim, n = _draw_sizes(config, seed, step)
-    m = min(max(64, n // 2), MOST_QUERIES)
+    least, most = config.query_range
+    m = min(max(least, int(config.queries * n)), most)
     batch = max(1, round(config.tokens / (min(n, config.landmarks) + m) / (1 + dim / FULL_BATCH_DIM)))
-    generator = _generator(device, seed, step, 1 + rank)
+    generator = _generator(seed, step, 1 + rank)
     family = _draw_family(config, dim, seed, step, rank)
     densities = _draw_densities(config, family, batch, dim, generator)
     context = densities.sample(n, generator=generator)
@@ -103,7 +123,7 @@ def draw_task(
     floor[:, m:] = imagined_floor
     log_density, score = densities.log_density_and_score(queries)
     log_density = torch.maximum(log_density - frame.log_abs_det[:, None], floor)
-    directions = torch.randn(queries.shape, generator=generator, device=generator.device)
+    directions = torch.randn(queries.shape, generator=generator)
     return Task(
         context=framed,
         queries=frame.to_frame(queries).float(),
@@ -117,26 +137,72 @@ def draw_task(
 
 
 class Ahead:
-    """Draws the next step's task in a thread of its own, while the present one is learned from.
+    """Draws the tasks of the coming steps while the present one is learned from.
 
     Args:
-        draw: gives the task of a step; nothing depends on when it is called.
+        draw: gives the task of a step; nothing depends on when or where it is called.
+        workers: processes that draw, of one thread each; without any, a thread here draws one task ahead.
     """
 
-    def __init__(self, draw: Callable[[int], Task]) -> None:
-        self._draw = draw
-        self._thread = ThreadPoolExecutor(1, "stream")
+    def __init__(self, draw: Callable[[int], Task], workers: int = 0) -> None:
+        self._draw = partial(_as_arrays, draw)
+        self._pool: Executor = _processes(workers) if workers else ThreadPoolExecutor(1, "stream")
+        self._ahead = max(1, AHEAD * workers)
         self._coming: dict[int, Future[Task]] = {}
 
     def __call__(self, step: int) -> Task:
-        """Return the task of a step, and begin to draw the one after it."""
-        drawn = self._coming.get(step) or self._thread.submit(self._draw, step)
-        self._coming = {step + 1: self._thread.submit(self._draw, step + 1)}
-        return drawn.result()
+        """Return the task of a step, and begin to draw those after it."""
+        self._coming = {
+            coming: self._coming.get(coming) or self._pool.submit(self._draw, coming)
+            for coming in range(step, step + self._ahead + 1)
+        }
+        return self._coming[step].result().each(torch.from_numpy)
 
     def close(self) -> None:
-        """End the thread."""
-        self._thread.shutdown(cancel_futures=True)
+        """End the thread or the processes."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _as_arrays(draw: Callable[[int], Task], step: int) -> Task:
+    """Draw a task of NumPy arrays, which travel as bytes between processes; each tensor would be a file."""
+    return draw(step).each(Tensor.numpy)
+
+
+def _processes(workers: int) -> ProcessPoolExecutor:
+    """Start processes of one thread each, which end with this one."""
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin)
+    with _environment("OMP_NUM_THREADS", "1"):  # read as a process imports NumPy
+        pool.submit(int)  # starts them all
+    return pool
+
+
+def _begin() -> None:
+    """Leave signals, which a whole group gets, to the parent; end when it does."""
+    torch.set_num_threads(1)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment for a while."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def context_in_frame(context: Tensor, frame: Frame, landmarks: int = StreamConfig.landmarks) -> Context:
@@ -144,7 +210,7 @@ def context_in_frame(context: Tensor, frame: Frame, landmarks: int = StreamConfi
     points = frame.to_frame(context)
     weights = torch.full_like(points[..., 0], 1 / points.shape[1])
     given = (points, weights, frame.effective_size, frame.precision_root, frame.log_det_precision)
-    base = fit_base(*map(_quick, given))
+    base = fit_base(*(tensor.numpy() for tensor in given))  # which NumPy does quickest
     points, counts = take_landmarks(points, weights, frame.effective_size, landmarks)
     return Context(
         points.float(),
@@ -156,14 +222,9 @@ def context_in_frame(context: Tensor, frame: Frame, landmarks: int = StreamConfi
     )
 
 
-def _quick(tensor: Tensor) -> Any:
-    """The same numbers as what takes them quickest: NumPy on the CPU, PyTorch elsewhere."""
-    return tensor.numpy() if tensor.device.type == "cpu" else tensor
-
-
 def _draw_sizes(config: StreamConfig, seed: int, step: int) -> tuple[int, int]:
     """Draw D and N, log-uniform over their ranges; D is 2 for the share of tasks in the plane."""
-    generator = _generator("cpu", seed, step, 0)
+    generator = _generator(seed, step, 0)
     draws = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
 
     def log_uniform(low: int, high: int, draw: float) -> int:
@@ -185,7 +246,7 @@ def _shares(config: StreamConfig, dim: int) -> dict[str, float]:
 def _draw_family(config: StreamConfig, dim: int, seed: int, step: int, rank: int) -> str:
     """Draw the family of a task."""
     shares = _shares(config, dim)
-    draw = torch.rand((), generator=_generator("cpu", seed, step, 1 + rank, 1), dtype=torch.float64).item()
+    draw = torch.rand((), generator=_generator(seed, step, 1 + rank, 1), dtype=torch.float64).item()
     edges = np.cumsum([*shares.values()])
     return [*shares][int(np.searchsorted(edges, draw * edges[-1], side="right"))]
 
@@ -210,11 +271,9 @@ def _moved_off(
 
     def per_point(low: float, high: float) -> Tensor:
         shape = (*draws.shape[:2], 1)
-        return low + (high - low) * torch.rand(
-            shape, generator=generator, device=draws.device, dtype=draws.dtype
-        )
+        return low + (high - low) * torch.rand(shape, generator=generator, dtype=draws.dtype)
 
-    noise = torch.randn(draws.shape, generator=generator, device=draws.device, dtype=draws.dtype)
+    noise = torch.randn(draws.shape, generator=generator, dtype=draws.dtype)
     noised = draws + 10 ** per_point(-1, 0.3) * (noise @ densities.linear)
     center = draws.mean(1, keepdim=True)
     broadened = center + per_point(1, 2.5) * (draws - center)
@@ -229,13 +288,13 @@ def _imagined(components: Components, count: int, generator: torch.Generator) ->
     points = np.empty((batch, count, dim))
     floor = np.empty((batch, count))
     if count:
-        key = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        key = int(torch.randint(2**62, (), generator=generator))
         for index, rng in enumerate(np.random.default_rng(key).spawn(batch)):
             own = _one_of(components, index)
             points[index] = draw(own, count, rng)
             log_density = evaluate(own, points[index : index + 1]).log_density[0]
             floor[index] = log_density - FLOOR * math.sqrt(dim)
-    return torch.as_tensor(points).to(generator.device), torch.as_tensor(floor).to(generator.device)
+    return torch.from_numpy(points), torch.from_numpy(floor)
 
 
 def _one_of(components: Components, index: int) -> Components:
@@ -245,6 +304,6 @@ def _one_of(components: Components, index: int) -> Components:
     return Components(*(field[:, present] for field in own))
 
 
-def _generator(device: torch.device | str, *key: int) -> torch.Generator:
+def _generator(*key: int) -> torch.Generator:
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))

@@ -48,6 +48,7 @@ def train(
     stop_at: int | None = None,
     checkpoint_every: float = 120.0,
     fabric: Fabric | None = None,
+    workers: int = 0,
 ) -> Progress:
     """Train, and leave the run in the folder `out`.
 
@@ -61,6 +62,7 @@ def train(
         stop_at: step at which to stop early, as a kill would.
         checkpoint_every: seconds between checkpoints.
         fabric: devices; one process on the CPU without it.
+        workers: processes that draw tasks, for each device; without any, a thread of its process does.
 
     Returns:
         how far the run has come.
@@ -71,7 +73,7 @@ def train(
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     fabric.launch()
-    trainer = _start(config, fabric, resume, weights_from)
+    trainer = _start(config, fabric, workers, resume, weights_from)
     loggers = _loggers(out / "logs") if fabric.is_global_zero else []
     last = config.steps if stop_at is None else min(config.steps, stop_at)
 
@@ -112,9 +114,11 @@ def train(
     return trainer.progress
 
 
-def _start(config: TrainConfig, fabric: Fabric, resume: Path | None, weights_from: Path | None) -> Trainer:
+def _start(
+    config: TrainConfig, fabric: Fabric, workers: int, resume: Path | None, weights_from: Path | None
+) -> Trainer:
     """Begin a run, or take it up where a checkpoint left it."""
-    trainer = Trainer(config, fabric)
+    trainer = Trainer(config, fabric, workers)
     source = resume or weights_from
     if source is None:
         return trainer

@@ -5,6 +5,7 @@ AdamW everything else.
 """
 
 import math
+from functools import partial
 
 import torch
 from lightning.fabric import Fabric
@@ -24,9 +25,9 @@ class TrainingDivergedError(RuntimeError):
 
 
 class Trainer:
-    """A run under way."""
+    """A run under way; `workers` processes draw its tasks (stream.Ahead)."""
 
-    def __init__(self, config: TrainConfig, fabric: Fabric) -> None:
+    def __init__(self, config: TrainConfig, fabric: Fabric, workers: int = 0) -> None:
         self.config = config
         self.fabric = fabric
         torch.manual_seed(config.seed)
@@ -37,16 +38,13 @@ class Trainer:
         self.network, *self.optimizers = fabric.setup(network, muon, adamw)
         self.average = {name: p.detach().clone() for name, p in self.network.module.named_parameters()}
         self.progress = Progress()
-        self.tasks = Ahead(
-            lambda step: draw_task(
-                config.stream, config.seed, step, rank=fabric.global_rank, device=fabric.device
-            )
-        )
+        draw = partial(draw_task, config.stream, config.seed, rank=fabric.global_rank)
+        self.tasks = Ahead(draw, workers)
 
     def step(self, share: float) -> dict[str, float]:
         """Take one step, at this share of the run; return the loss and its terms."""
         config, step = self.config, self.progress.step
-        task = self.tasks(step)
+        task = self.tasks(step).each(self.fabric.to_device)
         rate = config.learning_rate * learning_rate_factor(config, step, share)
         for optimizer, scale in zip(self.optimizers, (config.muon, 1.0), strict=True):
             for group in optimizer.param_groups:

@@ -19,6 +19,7 @@ from discoformer_export.graphs import GRAPHS
 from discoformer_export.onnx_files import OPSET, to_onnx
 from discoformer_export.parity import Parity, measure, measure_raw, to_json
 from discoformer_export.raw_file import raw_file
+from discoformer_training.basis import NAME
 from discoformer_training.checkpoint import load_checkpoint, load_network
 from discoformer_training.config import TrainConfig
 
@@ -51,7 +52,7 @@ def release(
         CheckpointError: the checkpoint cannot be read.
         ExportError: an axis is not dynamic, or a graph differs from the network; nothing is written.
     """
-    config, progress, _ = load_checkpoint(checkpoint)
+    config, progress, tensors = load_checkpoint(checkpoint)
     network = load_network(checkpoint)
     weights = save(network.state_dict(), {"config": config.network.to_json()})
     stream = config.stream
@@ -90,6 +91,8 @@ def release(
 
     files = {f"{graph_name}.onnx": model.SerializeToString() for graph_name, model in models.items()}
     files["weights.safetensors"] = weights
+    if NAME in tensors:
+        files["adaptation.safetensors"] = save({"basis": tensors[NAME].float().contiguous()})
     files["parity.json"] = _as_json(to_json(report))
     description = _description(config, metadata, progress.tokens, progress.seconds)
     hashes = {file_name: hashlib.sha256(content).hexdigest() for file_name, content in files.items()}

@@ -2,21 +2,21 @@
 
 The context is cut at random into ``PARTS`` parts. The network reads all but one part, with the frame and the
 components of those points alone, and is asked at the points of that part; so for each part in turn. What
-moves is the last linear map of the heads, in which the loss is quadratic (``descent`` has the formulas): the
-rest is computed once, and steps cost next to nothing.
+moves is the last linear map of the heads, in the directions of a basis that travels with the model. The loss
+is quadratic in it (``descent`` has the formulas): the rest is computed once, and steps cost next to nothing.
 
 To stop in time, the descent is run without each part in turn, and measured there. With ``d_i(s, t)`` the
 change of ``L_ism + L_lik`` of point i from step s to step t, learnt from the other parts, and weights ``w``
 of sum 1::
 
     held out (s, t) = sum_i w_i d_i(s, t)        error (s, t)^2 = sum_i w_i^2 (d_i(s, t) - held out (s, t))^2
-    t* = 0                                       where held out (0, FIRST) > DOUBT error (0, FIRST),
-         argmin held out (FIRST, t) + CAUTION error (FIRST, t) over FIRST <= t <= last         else
+    t* = 0                              where held out (0, FIRST) > DOUBT error (0, FIRST), or L_lik so alone,
+         argmin held out (FIRST, t) + CAUTION error (FIRST, t) over FIRST <= t <= last     else
 
 The first steps help nearly everywhere, where some hundreds of points cannot tell: so they are taken unless
-these speak against them, and further ones if these speak for them. ``last`` (which may be below FIRST) is the
-step before the heads come apart: before their mismatch at held-out points, the mean of ``L_con``, exceeds
-``MISMATCH`` times what it was and what ``L_lik`` has fallen by together. Where components are sharp,
+these speak against them, and further ones if these speak for them. ``last`` is FIRST, or the last step before
+the heads come apart: before their mismatch at held-out points, the mean of ``L_con``, exceeds ``MISMATCH``
+times what it was and what ``L_lik`` has fallen by together. Where components are sharp,
 ``L_ism`` has tails so heavy that its error says nothing; the heads do not agree by chance. The answer is step
 ``t*`` of the descent on all parts; with ``t* = 0``, the model as it was. What moves takes no part in
 encoding, so the context stays as it was encoded.
@@ -28,7 +28,7 @@ long context, and is asked at ``ASKED`` points of each part at most.
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -45,7 +45,7 @@ from discoformer.descent import (
     make_part,
     probes,
     quadratic,
-    units_of,
+    step_size,
 )
 from discoformer.errors import InputError, ModelError, ModelNotFoundError, require
 from discoformer.frame import Frame
@@ -54,7 +54,7 @@ from discoformer.held_out import mean_and_error
 from discoformer.inputs import Floats, whole_number
 from discoformer.normalization import broadened, draw
 from discoformer.samples import base_of_samples, graph_inputs, read_sample, say_nothing
-from discoformer.weights import FILE, read_weights_file, replaced
+from discoformer.weights import BASIS, FILE, read_weights_file, replaced
 
 if TYPE_CHECKING:
     from discoformer_training.network import DiScoFormer
@@ -119,7 +119,7 @@ def adapt(
     Raises:
         InputError: An argument is malformed, or the context has too few points.
         ModelError: The weights are not those of the graphs, or adapted graphs differ from PyTorch.
-        ModelNotFoundError: The model's folder holds no weights.
+        ModelNotFoundError: The model's folder holds no weights, or no basis.
         MissingExtraError: PyTorch is not installed.
     """
     steps, seed = whole_number("steps", steps, 1), whole_number("seed", seed, 0)
@@ -144,25 +144,25 @@ def course_of(
 ) -> Course:
     """The descent on a context, and how it fares on held-out points; arguments and errors of ``adapt``."""
     require("torch")
-    network, rng, parts = network_of_graphs(graphs), np.random.default_rng(seed), []
-    for part in _parts(graphs, network, encoded, frame, rng):
+    basis, rng, parts = basis_of(graphs), np.random.default_rng(seed), []
+    for part in _parts(graphs, basis, encoded, frame, rng):
         parts.append(part)
         say(len(parts))
-    return _course(parts, steps, PRIOR / frame.effective_size)
+    return _course(parts, basis, steps, PRIOR / frame.effective_size)
 
 
 def chosen_step(measured: Changes, weights: Floats) -> int:
     """The step t* to stop at, by losses at held-out points of weights (m,); see the head of this module."""
     likelihood, mismatch = measured.likelihood @ weights, measured.mismatch @ weights
     together = mismatch <= MISMATCH * mismatch[0] + np.maximum(-likelihood, 0)
+    first = min(FIRST, len(together) - 1)
+    together[: first + 1] = True
     last = len(together) - 1 if together.all() else int(together.argmin()) - 1
-    first = min(FIRST, last)
-    if first < 1:
-        return 0
     change = (measured.implicit + measured.likelihood)[: last + 1]
-    held_out, error = mean_and_error(change[first], weights)
-    if not held_out <= DOUBT * error:
-        return 0
+    for first_change in (change[first], measured.likelihood[first]):
+        held_out, error = mean_and_error(first_change, weights)
+        if not held_out <= DOUBT * error:
+            return 0
     held_out, error = mean_and_error((change[first:] - change[first]).T, weights)
     return first + int(np.argmin(np.nan_to_num(held_out + CAUTION * error, nan=np.inf)))
 
@@ -191,6 +191,30 @@ def weights_of(graphs: Graphs) -> bytes:
     return weights
 
 
+def basis_of(graphs: Graphs) -> Floats:
+    """The directions (n, r) in which the map of a model moves.
+
+    Raises:
+        ModelError: They are not of this model.
+        ModelNotFoundError: There are none.
+    """
+    entries = _entries(read_weights_file(weights_of(graphs)))
+    path = graphs.folder / BASIS
+    try:
+        basis = read_weights_file(path.read_bytes(), path).get("basis", np.empty(0)).astype(float)
+    except FileNotFoundError as error:
+        raise ModelNotFoundError(
+            f"no {BASIS} in {graphs.folder}, which adaptation needs: take the whole folder from its source, "
+            "or run discoformer-train basis on the checkpoint and export it again"
+        ) from error
+    if basis.ndim != 2 or len(basis) != entries or not np.isfinite(basis).all():
+        raise ModelError(
+            f"{path} has a basis of shape {basis.shape}, needed ({entries}, r), finite: take the whole "
+            "folder from its source again"
+        )
+    return basis
+
+
 def network_of_graphs(graphs: Graphs) -> "DiScoFormer":
     """The network of a model in PyTorch; errors as for ``adapt``."""
     from discoformer_training.readout import network_of
@@ -203,11 +227,12 @@ def network_of_graphs(graphs: Graphs) -> "DiScoFormer":
 
 
 def _parts(
-    graphs: Graphs, network: "DiScoFormer", encoded: Encoded, frame: Frame, rng: np.random.Generator
+    graphs: Graphs, basis: Floats, encoded: Encoded, frame: Frame, rng: np.random.Generator
 ) -> Iterator[Part]:
     """Cuts the context, and asks the network at each part, given the others."""
     from discoformer_training.readout import read
 
+    network = network_of_graphs(graphs)
     points, weights = _context(encoded)
     n, dim = points.shape
     if n < FEWEST:
@@ -227,6 +252,7 @@ def _parts(
             directions=directions,
             drawn_directions=drawn_directions,
             log_proposal=evaluate(proposal, drawn[None]).log_density[0],
+            basis=basis,
         )
 
 
@@ -254,22 +280,22 @@ def _read(frame: Frame, points: Floats, weights: Floats) -> tuple[dict[str, Any]
     return dict(given), base, sample.frame
 
 
-def _course(parts: list[Part], steps: int, prior: float) -> Course:
+def _course(parts: list[Part], basis: Floats, steps: int, prior: float) -> Course:
     """The descent on all parts, and the descents without each of them, measured there."""
     scale = sum(float(part.weights @ np.square(part.own).mean(0)) * part.dim for part in parts)
     losses = [quadratic(part, scale, prior) for part in parts]
     whole = Quadratic(*(sum(field) for field in zip(*losses, strict=True)))
-    units, size = units_of(whole)
-    path = descend(whole, steps, units, size)
+    size = step_size(whole)
+    path = descend(whole, steps, size)
     found = [
-        changes(part, descend(whole.without(loss), steps, units, size / (1 - part.weights.sum())), scale)
+        changes(part, descend(whole.without(loss), steps, size / (1 - part.weights.sum())), scale)
         for part, loss in zip(parts, losses, strict=True)
     ]
     measured = Changes(*(np.concatenate(field, 1) for field in zip(*found, strict=True)))
     w = np.concatenate([part.weights for part in parts])
     loss = path @ whole.slope + 0.5 * (path @ whole.form * path).sum(1)
     held_out, error = mean_and_error((measured.implicit + measured.likelihood).T, w)
-    return Course(path, loss, held_out, error, measured.mismatch @ w, chosen_step(measured, w))
+    return Course(path @ basis.T, loss, held_out, error, measured.mismatch @ w, chosen_step(measured, w))
 
 
 def moved(weights: bytes, change: Floats) -> bytes:
@@ -281,6 +307,12 @@ def moved(weights: bytes, change: Floats) -> bytes:
     added = np.zeros((len(bias), matrix.shape[1] + 1))
     added[0], added[_SCORE_ROWS:] = log_density, score.reshape(-1, channels).T
     return replaced(weights, {f"{MAP}.weight": matrix + added[:, :-1], f"{MAP}.bias": bias + added[:, -1]})
+
+
+def _entries(parameters: Mapping[str, Any]) -> int:
+    """How many numbers of the map move."""
+    channels, columns = parameters[f"{MAP}.weight"].shape
+    return int((channels - _SCORE_ROWS + 1) * (columns + 1))
 
 
 def _check_parity(rounding: float, error: float) -> None:

@@ -13,7 +13,7 @@ from discoformer.errors import InputError
 from discoformer.files import atomic
 from discoformer.graphs import Graphs
 from discoformer.safety import check_files
-from discoformer.weights import FILE, with_weights
+from discoformer.weights import BASIS, FILE, with_weights
 
 CONFIG = "config.json"
 
@@ -35,11 +35,11 @@ def save_model(graphs: Graphs, out: Path, about: Mapping[str, Any]) -> None:
             f"{out} is the folder of the model itself, which other estimates need: choose another"
         )
     files = {path.name: _content(graphs, path) for path in sorted(graphs.folder.glob("*.onnx"))}
-    weights = graphs.weights
-    if weights is None and (graphs.folder / FILE).exists():
-        weights = (graphs.folder / FILE).read_bytes()
-    if weights is not None:
-        files[FILE] = weights
+    files |= {
+        name: (graphs.folder / name).read_bytes() for name in (FILE, BASIS) if (graphs.folder / name).exists()
+    }
+    if graphs.weights is not None:
+        files[FILE] = graphs.weights
     files[CONFIG] = _config(graphs, files, about)
     out.mkdir(parents=True, exist_ok=True)
     (out / CONFIG).unlink(missing_ok=True)

@@ -25,6 +25,7 @@ from discoformer.safety import walk
 from discoformer.sessions import Float32s
 
 FILE = "weights.safetensors"
+BASIS = "adaptation.safetensors"  # directions in which adaptation moves the weights, beside them
 TRANSPOSED = ".T"
 ADAPTED = "+adapted"  # after the version of a model whose weights are others
 _GRAPH, _INITIALIZER, _METADATA = 7 << 3 | 2, 5 << 3 | 2, 14 << 3 | 2  # tags of what is looked for

@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import load_file
 
 import discoformer
 from discoformer_export import parity
@@ -23,6 +24,7 @@ from discoformer_export.graphs import AXES, GRAPHS, Graph, Query, example_inputs
 from discoformer_export.model_folder import release
 from discoformer_export.onnx_files import TRANSPOSED, to_onnx, transposed
 from discoformer_export.parity import GRID, RAW_CASES, TOLERANCE
+from discoformer_training.basis import NAME
 from discoformer_training.checkpoint import Progress, save_checkpoint
 from discoformer_training.config import TrainConfig
 from discoformer_training.network import DiScoFormer
@@ -48,6 +50,7 @@ def network() -> DiScoFormer:
 def checkpoint(network: DiScoFormer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("run") / "checkpoint.safetensors"
     tensors = {f"average.{name}": tensor for name, tensor in network.state_dict().items()}
+    tensors |= {NAME: torch.ones(3, 2)}
     save_checkpoint(path, TrainConfig(network=SMALL), Progress(step=7, tokens=700, seconds=1.0), tensors)
     return path
 
@@ -67,8 +70,12 @@ def models(folder: Path) -> dict[str, onnx.ModelProto]:
 
 def test_the_folder_holds_everything_and_nothing_half_written(folder: Path) -> None:
     expected = {f"{name}.onnx" for name in (*GRAPHS, "frame", "discoformer")}
-    expected |= {"weights.safetensors", "config.json", "parity.json"}
+    expected |= {"weights.safetensors", "adaptation.safetensors", "config.json", "parity.json"}
     assert {path.name for path in folder.iterdir()} == expected
+
+
+def test_the_basis_of_adaptation_comes_from_the_checkpoint(folder: Path) -> None:
+    assert torch.equal(load_file(folder / "adaptation.safetensors")["basis"], torch.ones(3, 2))
 
 
 @pytest.mark.parametrize("name", GRAPHS)

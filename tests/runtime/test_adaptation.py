@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from safetensors.numpy import save
 
 import discoformer
 from discoformer.adaptation import CAUTION, DOUBT, FIRST, MISMATCH, PARTS, _read, chosen_step
@@ -189,6 +190,9 @@ def measured(mean: list[float], spread: float, m: int = 100) -> tuple[Changes, F
 def test_first_steps_are_taken_unless_held_out_points_object() -> None:
     for mean, steps in ((-0.1, FIRST), (0.9 * DOUBT, FIRST), (1.1 * DOUBT, 0), (np.nan, 0)):
         assert chosen_step(*measured([mean], 1.0)) == steps
+    likelihood, weights = measured([1.1 * DOUBT], 1.0)
+    alone = Changes(-1 - likelihood.implicit, likelihood.implicit, likelihood.mismatch)
+    assert chosen_step(alone, weights) == 0  # though together they are the better for it
     found, weights = measured([0.5], 1.0)
     one_step = Changes(*(field[[0, FIRST]] for field in found))
     assert chosen_step(one_step, weights) == 1
@@ -205,7 +209,7 @@ def test_further_steps_need_evidence() -> None:
 def test_heads_that_come_apart_end_it_unless_the_likelihood_gains() -> None:
     found, weights = measured([-3.0 * CAUTION * step for step in range(6)], 1.0)
     assert chosen_step(found, weights) == FIRST + 5
-    for apart, steps in ((FIRST + 3, FIRST + 2), (2, 1), (1, 0)):
+    for apart, steps in ((FIRST + 3, FIRST + 2), (FIRST + 1, FIRST), (2, FIRST)):  # never the first
         mismatch = np.ones_like(found.mismatch)
         mismatch[apart:] = 1.1 * MISMATCH
         assert chosen_step(found._replace(mismatch=mismatch), weights) == steps
@@ -248,6 +252,27 @@ def test_weights_of_another_network(
     (folder / "weights.safetensors").write_bytes((model.folder / "weights.safetensors").read_bytes())
     p = discoformer.load(folder, device="cpu", threads=1).estimate(rng.normal(size=(30, 2)))
     with pytest.raises(discoformer.ModelError, match="are not those of"):
+        p.adapt()
+
+
+@pytest.fixture
+def copy(model: discoformer.Model, tmp_path: Path) -> Path:
+    """A folder with the model."""
+    model.save(tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_a_model_without_a_basis(copy: Path, rng: np.random.Generator) -> None:
+    (copy / "adaptation.safetensors").unlink()
+    p = discoformer.load(copy, device="cpu", threads=1).estimate(rng.normal(size=(30, 2)))
+    with pytest.raises(discoformer.ModelNotFoundError, match=r"no adaptation\.safetensors .*train basis"):
+        p.adapt()
+
+
+def test_the_basis_of_another_model(copy: Path, rng: np.random.Generator) -> None:
+    (copy / "adaptation.safetensors").write_bytes(save({"basis": np.ones((3, 2), np.float32)}))
+    p = discoformer.load(copy, device="cpu", threads=1).estimate(rng.normal(size=(30, 2)))
+    with pytest.raises(discoformer.ModelError, match=r"shape \(3, 2\), needed \(\d+, r\), finite"):
         p.adapt()
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from discoformer.descent import Part, Quadratic, changes, descend, make_part, probes, quadratic, units_of
+from discoformer.descent import Part, Quadratic, changes, descend, make_part, probes, quadratic, step_size
 from discoformer.inputs import Floats
 from discoformer_training.readout import Read
 
@@ -22,12 +22,27 @@ def believed(z: Floats) -> Read:
     return Read(log_density, -z, np.stack([half, np.ones(len(z))], 1), z[:, :, None])
 
 
-def part(rng: np.random.Generator, m: int, dim: int, directions: int, sigma: float = SIGMA) -> Part:
+def part(
+    rng: np.random.Generator,
+    m: int,
+    dim: int,
+    directions: int,
+    basis: Floats | None = None,
+    sigma: float = SIGMA,
+) -> Part:
     points = sigma * rng.normal(size=(m, dim))
     u, v = (np.linalg.qr(rng.normal(size=(n, dim, directions)))[0].transpose(2, 0, 1) for n in (m, 4 * m))
     draws = 1.3 * rng.normal(size=(4 * m, dim))
     log_c = -0.5 * np.square(draws / 1.3).sum(1) - dim * np.log(1.3 * np.sqrt(2 * np.pi))
-    return make_part(believed(probes(points, u)), believed(draws), np.full(m, 1 / m), u, v, log_c)
+    return make_part(
+        believed(probes(points, u)),
+        believed(draws),
+        np.full(m, 1 / m),
+        u,
+        v,
+        log_c,
+        np.eye(4) if basis is None else basis,
+    )
 
 
 @pytest.mark.parametrize(("dim", "directions"), [(1, 1), (3, 3), (3, 2)])
@@ -93,13 +108,25 @@ def test_consistent_heads_have_no_mismatch(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
+def test_in_a_basis_the_loss_is_that_of_the_map_moved_along_it(rng: np.random.Generator) -> None:
+    basis = rng.normal(size=(4, 2))
+    whole = part(np.random.default_rng(7), 60, 3, 2)
+    along = part(np.random.default_rng(7), 60, 3, 2, basis)
+    x = 0.01 * rng.normal(size=(5, 2))
+    loss, moved = (quadratic(one, 2.0, prior=0.5) for one in (along, whole))
+    np.testing.assert_allclose(loss.slope, basis.T @ moved.slope, rtol=1e-9)
+    np.testing.assert_allclose(loss.form, basis.T @ moved.form @ basis, rtol=1e-9)
+    for ours, theirs in zip(changes(along, x, 2.0), changes(whole, x @ basis.T, 2.0), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
 @settings(deadline=None, max_examples=25)
 @given(n=st.integers(1, 12), seed=st.integers(0, 1000))
 def test_no_step_raises_the_loss(n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     root = rng.normal(size=(n + 3, n)) * 10.0 ** rng.uniform(-3, 3, n)
     loss = Quadratic(root.T @ root, rng.normal(size=n))
-    path = descend(loss, 30, *units_of(loss))
+    path = descend(loss, 30, step_size(loss))
     values = path @ loss.slope + 0.5 * np.einsum("tn,nk,tk->t", path, loss.form, path)
     assert np.all(np.diff(values) <= 1e-9 * np.abs(values).max())
     assert values[0] == 0

@@ -19,6 +19,7 @@ from discoformer_training.benchmark import (
     default_cells,
     draw,
     run_benchmark,
+    small_cells,
     wide_cells,
 )
 from discoformer_training.metrics import FloatArray, Values
@@ -242,6 +243,14 @@ def test_wide_cells_are_drawn_once_and_for_all_and_have_no_floor() -> None:
         assert at.components is None
         assert np.isfinite(at.truth.log_density).all()
         assert str(cell) == f"{cell.family} D={cell.dim} N=1024"
+
+
+def test_small_cells_are_measured_by_every_baseline() -> None:
+    cells = small_cells()
+    assert len(cells) == len(set(cells)) == 7
+    assert max(cell.context_size for cell in cells) < 32
+    report = run_benchmark({}, [min(cells, key=lambda cell: cell.context_size)], draws=2)
+    assert all(np.isfinite(row.score_percent.value) for row in report.rows)
 
 
 def test_laplace_scores_have_the_size_of_the_dimension() -> None:

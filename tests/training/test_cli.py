@@ -1,11 +1,13 @@
 """The command line of training: a run, its continuation, its errors, and the benchmark of what it made."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from discoformer_training import benchmark
@@ -132,13 +134,33 @@ def test_the_wide_table_is_measured_where_no_cell_is_given(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     one = Cell("laplace", 2, 64, queries=16)
-    monkeypatch.setattr(benchmark, "wide_cells", lambda: [one])
+    monkeypatch.setitem(benchmark.TABLES, "wide", lambda: [one])
     options = ("--cells", "wide", "--draws", 1, "--cache", tmp_path / "cache.json", "--out", tmp_path)
     result = invoke("benchmark", *options)
     assert result.exit_code == 0, result.output
     rows = json.loads((tmp_path / "benchmark.json").read_text())["rows"]
     assert {row["cell"]["family"] for row in rows} == {"laplace"}
     assert "laplace D=2 N=64" in result.output
+
+
+def test_a_basis_is_kept_in_the_checkpoint_which_can_be_trained_further(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.safetensors"
+    shutil.copy(checkpoint, copy)
+    result = invoke("basis", copy, "--tasks", 2)
+    assert result.exit_code == 0, result.output
+    (config, progress, tensors), before = load_checkpoint(copy), load_checkpoint(checkpoint)
+    basis = tensors.pop("adaptation.basis")
+    assert basis.shape[1] == 2
+    assert basis.isfinite().all()
+    assert (config, progress) == before[:2]
+    assert tensors.keys() == before[2].keys()
+    assert all(torch.equal(tensor, before[2][name]) for name, tensor in tensors.items())
+    assert invoke("run", "--out", tmp_path, "--resume", copy).exit_code == 0
+    missing = invoke("basis", tmp_path / "none.safetensors")
+    assert missing.exit_code == 1
+    assert "cannot be read" in missing.output
 
 
 @pytest.mark.parametrize("cell", ["gmm:2", "gmm:x:64", "gmm:2:64:1:2", "2:64"])

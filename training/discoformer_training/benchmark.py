@@ -137,6 +137,15 @@ def wide_cells() -> list[Cell]:
     return [*(Cell(family, dim, 1024) for family in dims for dim in dims[family]), *curves]
 
 
+def small_cells() -> list[Cell]:
+    """Samples of 8 to 24 points: mixtures, and heavy and one-sided tails."""
+    mixtures = [Cell("gmm", 2, 8), *(Cell("gmm", dim, 16) for dim in (2, 5, 10))]
+    return [*mixtures, Cell("laplace", 1, 16), Cell("student3", 3, 16), Cell("gumbel", 3, 24)]
+
+
+TABLES = {"default": default_cells, "wide": wide_cells, "small": small_cells}
+
+
 def draw(cell: Cell, index: int, *, seed: int = 0) -> Draw:
     """Draw number ``index`` of a cell, the same on every call.
 

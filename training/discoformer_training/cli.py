@@ -125,6 +125,39 @@ def _config(files: tuple[Path, ...], given: dict[str, Any]) -> "TrainConfig":
 
 
 @commands.command()
+@click.argument("checkpoint", type=PATH)
+@click.option(
+    "--tasks", type=click.IntRange(min=1), default=640, show_default=True, help="Data sets to learn from."
+)
+@click.option("--seed", default=0, show_default=True, help="Of the data sets.")
+def basis(checkpoint: Path, tasks: int, seed: int) -> None:
+    """Learn in which directions CHECKPOINT is to adapt, and keep them in it.
+
+    Exported models have them beside their weights. Further training drops them.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from discoformer_training.attention import attend_blocked
+    from discoformer_training.basis import NAME, learn_basis
+    from discoformer_training.checkpoint import (
+        CheckpointError,
+        load_checkpoint,
+        load_network,
+        save_checkpoint,
+    )
+
+    try:
+        config, progress, tensors = load_checkpoint(checkpoint)
+        network = load_network(checkpoint, attend_blocked)
+    except CheckpointError as error:
+        raise click.ClickException(str(error)) from error
+    steps = track(range(tasks), "data sets", console=Console(stderr=True))
+    learned = learn_basis(network, steps, seed=seed)
+    save_checkpoint(checkpoint, config, progress, tensors | {NAME: learned.float()})
+
+
+@commands.command()
 @click.argument("model", type=PATH, required=False)
 @click.option(
     "--cell", "cells", multiple=True, help="FAMILY:D:N or FAMILY:D:N:MODES, repeatable [default: a table]."
@@ -132,10 +165,10 @@ def _config(files: tuple[Path, ...], given: dict[str, Any]) -> "TrainConfig":
 @click.option(
     "--cells",
     "table",
-    type=click.Choice(["default", "wide"]),
+    type=click.Choice(["default", "wide", "small"]),
     default="default",
     show_default=True,
-    help="The table, where no --cell is given: mixtures, or other densities.",
+    help="The table, where no --cell is given: mixtures, other densities, or samples of some dozen points.",
 )
 @click.option("--draws", default=32, show_default=True, help="Draws of each cell; a quarter if it is long.")
 @click.option("--seed", default=0, show_default=True, help="Of the draws.")
@@ -174,8 +207,7 @@ def benchmark(
                 if model.is_dir()
                 else network_estimator(load_network(model, attend_blocked))
             )
-        tabled = bench.wide_cells() if table == "wide" else bench.default_cells()
-        chosen = [_parse_cell(cell) for cell in cells] or tabled
+        chosen = [_parse_cell(cell) for cell in cells] or bench.TABLES[table]()
         report = bench.run_benchmark(
             estimators, chosen, draws=draws, seed=seed, cache=cache, keep=partial(_write_report, out)
         )

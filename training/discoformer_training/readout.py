@@ -66,19 +66,21 @@ def read(network: DiScoFormer, encoded: Mapping[str, Singles], queries: Doubles)
 def _read_chunk(
     network: DiScoFormer, given: Mapping[str, Tensor], queries: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    points = seen(queries, given["precision_root"], Base.from_inputs(given))
-    tokens = _through_blocks(network, given, points)
-    log_density, score = network.heads(*tokens, points, *network.base(points, given["sample"]))
-    trust = trusted(squared_radius(points) / network.heads.trust_radius**2)[..., None]
-    scalars = trust * torch.cat([tokens.scalars, torch.ones_like(trust)], -1)
-    return log_density, score, scalars, torch.cat([tokens.vectors, points.score[..., None]], -1)
-
-
-def _through_blocks(network: DiScoFormer, given: Mapping[str, Tensor], points: Points) -> Tokens:
     encoded = Encoded(given["scalars"], given["vectors"], given["sample"])
-    log_weights = normalised(given["log_weights"])
+    points = seen(queries, given["precision_root"], Base.from_inputs(given))
+    return read_tokens(network, encoded, given["log_weights"], points)
+
+
+def read_tokens(
+    network: DiScoFormer, encoded: Encoded, log_weights: Tensor, points: Points
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Answer n queries as first seen, given B contexts: the fields of `Read`, each with B in front."""
+    log_weights = normalised(log_weights)
     tokens: Tokens = network.embedding(points, encoded.sample)
     for layer, block in enumerate(network.blocks):
         context = Tokens(encoded.scalars[:, layer], encoded.vectors[:, layer])
         tokens = block(tokens, context, log_weights, encoded.sample)
-    return tokens
+    log_density, score = network.heads(*tokens, points, *network.base(points, encoded.sample))
+    trust = trusted(squared_radius(points) / network.heads.trust_radius**2)[..., None]
+    scalars = trust * torch.cat([tokens.scalars, torch.ones_like(trust)], -1)
+    return log_density, score, scalars, torch.cat([tokens.vectors, points.score[..., None]], -1)

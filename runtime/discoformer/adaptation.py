@@ -2,8 +2,9 @@
 
 The context is cut at random into ``PARTS`` parts. The network reads all but one part, with the frame and the
 components of those points alone, and is asked at the points of that part; so for each part in turn. What
-moves is the last linear map of the heads, in the directions of a basis that travels with the model. The loss
-is quadratic in it (``descent`` has the formulas): the rest is computed once, and steps cost next to nothing.
+moves is the last linear map of the heads, in which the loss is quadratic (``descent`` has the formulas): the
+rest is computed once, and steps cost next to nothing. The first FIRST steps go along a basis that travels
+with the model, and tells from other data sets what a change of the map may be; further steps go anywhere.
 
 To stop in time, the descent is run without each part in turn, and measured there. With ``d_i(s, t)`` the
 change of ``L_ism + L_lik`` of point i from step s to step t, learnt from the other parts, and weights ``w``
@@ -45,7 +46,7 @@ from discoformer.descent import (
     make_part,
     probes,
     quadratic,
-    step_size,
+    strides_of,
 )
 from discoformer.errors import InputError, ModelError, ModelNotFoundError, require
 from discoformer.frame import Frame
@@ -145,7 +146,7 @@ def course_of(
     """The descent on a context, and how it fares on held-out points; arguments and errors of ``adapt``."""
     require("torch")
     basis, rng, parts = basis_of(graphs), np.random.default_rng(seed), []
-    for part in _parts(graphs, basis, encoded, frame, rng):
+    for part in _parts(graphs, encoded, frame, rng):
         parts.append(part)
         say(len(parts))
     return _course(parts, basis, steps, PRIOR / frame.effective_size)
@@ -226,9 +227,7 @@ def network_of_graphs(graphs: Graphs) -> "DiScoFormer":
         raise ModelError(f"{path} does not fit the graphs beside it: {error}") from error
 
 
-def _parts(
-    graphs: Graphs, basis: Floats, encoded: Encoded, frame: Frame, rng: np.random.Generator
-) -> Iterator[Part]:
+def _parts(graphs: Graphs, encoded: Encoded, frame: Frame, rng: np.random.Generator) -> Iterator[Part]:
     """Cuts the context, and asks the network at each part, given the others."""
     from discoformer_training.readout import read
 
@@ -252,7 +251,6 @@ def _parts(
             directions=directions,
             drawn_directions=drawn_directions,
             log_proposal=evaluate(proposal, drawn[None]).log_density[0],
-            basis=basis,
         )
 
 
@@ -285,17 +283,17 @@ def _course(parts: list[Part], basis: Floats, steps: int, prior: float) -> Cours
     scale = sum(float(part.weights @ np.square(part.own).mean(0)) * part.dim for part in parts)
     losses = [quadratic(part, scale, prior) for part in parts]
     whole = Quadratic(*(sum(field) for field in zip(*losses, strict=True)))
-    size = step_size(whole)
-    path = descend(whole, steps, size)
-    found = [
-        changes(part, descend(whole.without(loss), steps, size / (1 - part.weights.sum())), scale)
-        for part, loss in zip(parts, losses, strict=True)
-    ]
+    strides = strides_of(whole, basis)
+    path = descend(whole, strides, FIRST, steps)
+    found = []
+    for part, loss in zip(parts, losses, strict=True):
+        of_others = strides.for_share(1 - float(part.weights.sum()))
+        found.append(changes(part, descend(whole.without(loss), of_others, FIRST, steps), scale))
     measured = Changes(*(np.concatenate(field, 1) for field in zip(*found, strict=True)))
     w = np.concatenate([part.weights for part in parts])
     loss = path @ whole.slope + 0.5 * (path @ whole.form * path).sum(1)
     held_out, error = mean_and_error((measured.implicit + measured.likelihood).T, w)
-    return Course(path @ basis.T, loss, held_out, error, measured.mismatch @ w, chosen_step(measured, w))
+    return Course(path, loss, held_out, error, measured.mismatch @ w, chosen_step(measured, w))
 
 
 def moved(weights: bytes, change: Floats) -> bytes:

@@ -1,10 +1,8 @@
 """Losses without labels that are quadratic in the last linear map of the heads, and their descent.
 
-The network answers ``T_0`` and ``S_0``; a change of that map adds to them linearly (see
-``discoformer_training.readout``). It is sought as ``basis @ x``, x (r,): in directions that have been learned
-from data sets of known truth, each as long as these differ along it (``discoformer_training.basis``). At a
-held-out point of weight w, with orthonormal directions u, draws q from a proposal of density c, and ``c_S``
-the mean of |S_0|^2::
+The network answers ``T_0`` and ``S_0``; a change x (n,) of that map adds to them linearly (see
+``discoformer_training.readout``). At a held-out point of weight w, with orthonormal directions u, draws q
+from a proposal of density c, and ``c_S`` the mean of |S_0|^2::
 
     L_ism = D / P sum_p (u_p . grad (u_p . S) + (u_p . S)^2 / 2) / c_S      implicit score matching
     L_con = D / P sum_p (u_p . S - u_p . grad T)^2 / c_S                    consistency of the heads
@@ -19,8 +17,10 @@ agree may both be wrong. L_was counts as so many more
 points at which the network was right: the draws are broader than the sample, and where it has nothing to
 say, the answers should stay.
 
-Derivatives are central differences of half-length h. Gradient steps have the size 1 / the greatest eigenvalue
-of A: none raises the loss.
+Derivatives are central differences of half-length h. The first gradient steps go along a basis that has been
+learned from data sets of known truth (``discoformer_training.basis``), further ones anywhere, in coordinates
+in which A has a unit diagonal. Each has the size 1 / the greatest eigenvalue of A in its coordinates: none
+raises the loss.
 
 Shapes: m points, P directions, Q draws, D dimensions; n entries of the map, (E + 1)(C + 1) of the score's
 part and then E + 1 of the log-density's; r of the basis.
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from discoformer_training.readout import Read
 
 HALF_LENGTH = 0.02  # h, frame units
+DAMPING = 1e-3  # of the diagonal of A, relative to its mean, where it is small
 MOST_NATS = 20.0  # by which a log-density may rise at a draw: exp would overflow
 
 
@@ -43,14 +44,14 @@ class Part(NamedTuple):
     """What the losses are made of, at m points of one part of the context."""
 
     weights: Floats  # (m,) w
-    along: Floats  # (P, m, r) derivative of u . S by x
+    along: Floats  # (P, m, n) derivative of u . S by x
     own: Floats  # (P, m) u . S_0
-    mismatch: Floats  # (P, m, r) derivative of u . (S - grad T)
+    mismatch: Floats  # (P, m, n) derivative of u . (S - grad T)
     own_mismatch: Floats  # (P, m) u . (S_0 - grad T_0)
-    divergence: Floats  # (m, r) derivative of D / P sum_p u_p . grad (u_p . S)
-    log_density: Floats  # (m, r) derivative of T
-    drawn: Floats  # (Q, r) derivative of T at the draws
-    drawn_form: Floats  # (r, r) mean square derivative of S there
+    divergence: Floats  # (m, n) derivative of D / P sum_p u_p . grad (u_p . S)
+    log_density: Floats  # (m, n) derivative of T
+    drawn: Floats  # (Q, n) derivative of T at the draws
+    drawn_form: Floats  # (n, n) mean square derivative of S there
     ratios: Floats  # (Q,) exp T_0 / c / Q there
     dim: int  # D
 
@@ -66,12 +67,25 @@ class Changes(NamedTuple):
 class Quadratic(NamedTuple):
     """``b . x + x . A x / 2``."""
 
-    form: Floats  # (r, r) A
-    slope: Floats  # (r,) b
+    form: Floats  # (n, n) A
+    slope: Floats  # (n,) b
 
     def without(self, other: "Quadratic") -> "Quadratic":
         """The difference."""
         return Quadratic(self.form - other.form, self.slope - other.slope)
+
+
+class Strides(NamedTuple):
+    """How gradient steps are taken."""
+
+    basis: Floats  # (n, r) along which the first go
+    first: float  # their size
+    units: Floats  # (n,) in which further ones are taken
+    further: float  # their size
+
+    def for_share(self, share: float) -> "Strides":
+        """Those for a loss of so small a share of the points."""
+        return self._replace(first=self.first / share, further=self.further / share)
 
 
 def probes(points: Floats, directions: Floats) -> Floats:
@@ -87,7 +101,6 @@ def make_part(
     directions: Floats,
     drawn_directions: Floats,
     log_proposal: Floats,
-    basis: Floats,
 ) -> Part:
     """Puts together what the losses are made of.
 
@@ -98,28 +111,28 @@ def make_part(
         directions: (P, m, D), orthonormal at each point.
         drawn_directions: (P, Q, D), likewise at each draw.
         log_proposal: (Q,) nats.
-        basis: (n, r) of the changes of the map.
     """
     p, m, dim = directions.shape
-    of_score, of_log_density = np.split(basis, [-asked.scalars.shape[-1]])
     own, ahead, behind = (_part_of(asked, m, which, p) for which in range(3))
-    along, along_ahead, along_behind = (
-        _along(read.scalars, read.vectors, directions) @ of_score for read in (own, ahead, behind)
-    )
-    at_draws = _along(drawn.scalars, drawn.vectors, drawn_directions) @ of_score
-    draws = at_draws.shape[1]
-    slope = _difference(ahead.scalars, behind.scalars) @ of_log_density * dim**0.5
+    features = [_along(read.scalars, read.vectors, directions) for read in (own, ahead, behind)]
+    at_draws = _along(drawn.scalars, drawn.vectors, drawn_directions)
+    draws, entries = at_draws.shape[1:]  # entries of the score's part
+    n = entries + own.scalars.shape[-1]
+    drawn_form = np.zeros((n, n))
+    drawn_form[:entries, :entries] = dim / p * _gram(at_draws, np.full(draws, 1 / draws))
+    zeros = np.zeros((*features[0].shape[:2], own.scalars.shape[-1]))
+    slope = _difference(ahead.scalars, behind.scalars) * dim**0.5
     own_along = (own.score * directions).sum(-1)
     return Part(
         weights=weights,
-        along=along,
+        along=np.concatenate([features[0], zeros], -1),
         own=own_along,
-        mismatch=along - slope,
+        mismatch=np.concatenate([features[0], -slope], -1),
         own_mismatch=own_along - _difference(ahead.log_density, behind.log_density),
-        divergence=dim / p * _difference(along_ahead, along_behind).sum(0),
-        log_density=dim**0.5 * own.scalars[0] @ of_log_density,
-        drawn=dim**0.5 * drawn.scalars @ of_log_density,
-        drawn_form=dim / p * _gram(at_draws, np.full(draws, 1 / draws)),
+        divergence=np.concatenate([dim / p * _difference(features[1], features[2]).sum(0), zeros[0]], -1),
+        log_density=_of_log_density(own.scalars[0], entries, dim),
+        drawn=_of_log_density(drawn.scalars, entries, dim),
+        drawn_form=drawn_form,
         ratios=np.exp(np.minimum(drawn.log_density - log_proposal, MOST_NATS)) / len(log_proposal),
         dim=dim,
     )
@@ -142,17 +155,28 @@ def quadratic(part: Part, scale: float, prior: float) -> Quadratic:
     )
 
 
-def descend(loss: Quadratic, steps: int, size: float) -> Floats:
-    """Gradient steps of a size from 0: x (steps + 1, r)."""
-    path = [np.zeros(len(loss.slope))]
-    for _ in range(steps):
-        path.append(path[-1] - size * (loss.form @ path[-1] + loss.slope))
+def descend(loss: Quadratic, strides: Strides, first: int, steps: int) -> Floats:
+    """Gradient steps from 0, so many of them the first ones: x (steps + 1, n)."""
+    basis, units = strides.basis, strides.units
+    path = [np.zeros(len(units))]
+    for step in range(steps):
+        slope = loss.form @ path[-1] + loss.slope
+        along = (
+            strides.first * basis @ (basis.T @ slope) if step < first else strides.further * units**2 * slope
+        )
+        path.append(path[-1] - along)
     return np.array(path)
 
 
-def step_size(loss: Quadratic) -> float:
-    """The greatest size of a step at which none overshoots."""
-    return 1 / float(np.linalg.eigvalsh(loss.form)[-1])
+def strides_of(loss: Quadratic, basis: Floats) -> Strides:
+    """The longest strides that do not overshoot."""
+    diagonal = np.diag(loss.form)
+    units = 1 / np.sqrt(diagonal + DAMPING * diagonal.mean())
+    first, further = (
+        1 / float(np.linalg.eigvalsh(form)[-1])
+        for form in (basis.T @ loss.form @ basis, loss.form * units[:, None] * units)
+    )
+    return Strides(basis, first, units, further)
 
 
 def changes(part: Part, path: Floats, scale: float) -> Changes:
@@ -181,11 +205,16 @@ def _along(scalars: Floats, vectors: Floats, directions: Floats) -> Floats:
     return product.reshape(*product.shape[:2], -1)
 
 
+def _of_log_density(scalars: Floats, before: int, dim: int) -> Floats:
+    """Derivative (..., n) of T by the map, from scalars (..., E + 1)."""
+    return np.concatenate([np.zeros((len(scalars), before)), dim**0.5 * scalars], -1)
+
+
 def _difference(ahead: Floats, behind: Floats) -> Floats:
     return (ahead - behind) / (2 * HALF_LENGTH)
 
 
 def _gram(rows: Floats, weights: Floats) -> Floats:
-    """Sum (r, r) of the squares of rows (..., m, r), weighted by (m,)."""
-    r = rows.shape[-1]
-    return (rows * weights[:, None]).reshape(-1, r).T @ rows.reshape(-1, r)
+    """Sum (n, n) of the squares of rows (..., m, n), weighted by (m,)."""
+    n = rows.shape[-1]
+    return (rows * weights[:, None]).reshape(-1, n).T @ rows.reshape(-1, n)

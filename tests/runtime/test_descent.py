@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from discoformer.descent import Part, Quadratic, changes, descend, make_part, probes, quadratic, step_size
+from discoformer.descent import (
+    Part,
+    Quadratic,
+    changes,
+    descend,
+    make_part,
+    probes,
+    quadratic,
+    strides_of,
+)
 from discoformer.inputs import Floats
 from discoformer_training.readout import Read
 
@@ -22,27 +31,12 @@ def believed(z: Floats) -> Read:
     return Read(log_density, -z, np.stack([half, np.ones(len(z))], 1), z[:, :, None])
 
 
-def part(
-    rng: np.random.Generator,
-    m: int,
-    dim: int,
-    directions: int,
-    basis: Floats | None = None,
-    sigma: float = SIGMA,
-) -> Part:
+def part(rng: np.random.Generator, m: int, dim: int, directions: int, sigma: float = SIGMA) -> Part:
     points = sigma * rng.normal(size=(m, dim))
     u, v = (np.linalg.qr(rng.normal(size=(n, dim, directions)))[0].transpose(2, 0, 1) for n in (m, 4 * m))
     draws = 1.3 * rng.normal(size=(4 * m, dim))
     log_c = -0.5 * np.square(draws / 1.3).sum(1) - dim * np.log(1.3 * np.sqrt(2 * np.pi))
-    return make_part(
-        believed(probes(points, u)),
-        believed(draws),
-        np.full(m, 1 / m),
-        u,
-        v,
-        log_c,
-        np.eye(4) if basis is None else basis,
-    )
+    return make_part(believed(probes(points, u)), believed(draws), np.full(m, 1 / m), u, v, log_c)
 
 
 @pytest.mark.parametrize(("dim", "directions"), [(1, 1), (3, 3), (3, 2)])
@@ -108,28 +102,28 @@ def test_consistent_heads_have_no_mismatch(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
-def test_in_a_basis_the_loss_is_that_of_the_map_moved_along_it(rng: np.random.Generator) -> None:
-    basis = rng.normal(size=(4, 2))
-    whole = part(np.random.default_rng(7), 60, 3, 2)
-    along = part(np.random.default_rng(7), 60, 3, 2, basis)
-    x = 0.01 * rng.normal(size=(5, 2))
-    loss, moved = (quadratic(one, 2.0, prior=0.5) for one in (along, whole))
-    np.testing.assert_allclose(loss.slope, basis.T @ moved.slope, rtol=1e-9)
-    np.testing.assert_allclose(loss.form, basis.T @ moved.form @ basis, rtol=1e-9)
-    for ours, theirs in zip(changes(along, x, 2.0), changes(whole, x @ basis.T, 2.0), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
-
-
 @settings(deadline=None, max_examples=25)
 @given(n=st.integers(1, 12), seed=st.integers(0, 1000))
 def test_no_step_raises_the_loss(n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     root = rng.normal(size=(n + 3, n)) * 10.0 ** rng.uniform(-3, 3, n)
     loss = Quadratic(root.T @ root, rng.normal(size=n))
-    path = descend(loss, 30, step_size(loss))
+    basis = rng.normal(size=(n, max(1, n // 2)))
+    path = descend(loss, strides_of(loss, basis), 10, 30)
     values = path @ loss.slope + 0.5 * np.einsum("tn,nk,tk->t", path, loss.form, path)
     assert np.all(np.diff(values) <= 1e-9 * np.abs(values).max())
     assert values[0] == 0
+    off_basis = path[:11] - path[:11] @ np.linalg.pinv(basis).T @ basis.T
+    np.testing.assert_allclose(off_basis, 0, atol=1e-6 * (1e-9 + np.abs(path[:11]).max()))
+
+
+def test_of_a_share_of_the_points_steps_are_as_long(rng: np.random.Generator) -> None:
+    root = rng.normal(size=(8, 5))
+    loss, basis = Quadratic(root.T @ root, rng.normal(size=5)), rng.normal(size=(5, 2))
+    part = Quadratic(0.8 * loss.form, 0.8 * loss.slope)
+    strides = strides_of(loss, basis)
+    whole, others = descend(loss, strides, 2, 9), descend(part, strides.for_share(0.8), 2, 9)
+    np.testing.assert_allclose(others, whole, rtol=1e-9)
 
 
 def test_the_map_is_linear_in_the_network(rng: np.random.Generator) -> None:

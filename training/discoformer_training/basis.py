@@ -1,6 +1,6 @@
-"""The basis of adaptation: in which directions the last linear map of the heads moves, and how far.
+"""The basis of adaptation: in which directions the last linear map of the heads moves first, and how far.
 
-Adaptation without labels (discoformer.adaptation) cannot tell 715 numbers from a few hundred points. But data
+Adaptation without labels (discoformer.adaptation) cannot tell 650 numbers from a few hundred points. But data
 sets ask for alike changes. So they are learned where the truth is known. For a data set k, with x the change
 of the map, let A_k and b_k be those of its true loss,
 
@@ -10,8 +10,8 @@ M the mean of all A_k, and x_k = -(A_k + CAUTION M)^-1 b_k / sqrt(L_k(0)) the ca
 for. The basis is that of the greatest principal directions of all x_k in the metric M, each as long as they
 are spread along it: gradient steps in its coordinates go far where data sets differ, and nowhere else.
 
-The data sets are of families with neither the symmetric heavy tails nor the edges that adaptation is measured
-on (benchmarks/adaptation.py).
+The data sets are of other families than adaptation is measured on (benchmarks/adaptation.py); mixtures and
+products of Student-t distributions are the nearest.
 
 Shapes: D dimensions, n entries of the map, r of the basis.
 """

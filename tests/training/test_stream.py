@@ -390,20 +390,15 @@ def test_tasks_drawn_ahead_are_those_of_their_steps_in_any_order():
     ahead.close()
 
 
-def test_processes_draw_the_tasks_that_a_thread_draws():
-    ahead = Ahead(partial(draw_task, CONFIG, 3), workers=2)
-    for step in (0, 1, 2, 40, 41):
-        assert same(ahead(step), draw_task(CONFIG, 3, step))
-    ahead.close()
-
-
-def test_processes_have_one_thread_each_and_the_environment_here_stays_as_it_is(monkeypatch):
+def test_processes_draw_the_same_tasks_on_one_thread_each(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    pool = stream._processes(1)
-    assert pool.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
-    assert pool.submit(torch.get_num_threads).result() == 1
+    ahead = Ahead(partial(draw_task, CONFIG, 3), workers=1)
     assert "OMP_NUM_THREADS" not in os.environ
-    pool.shutdown()
+    for step in (0, 1, 5):
+        assert same(ahead(step), draw_task(CONFIG, 3, step))
+    assert ahead._pool.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
+    assert ahead._pool.submit(torch.get_num_threads).result() == 1
+    ahead.close()
 
 
 def is_running(process: int) -> bool:

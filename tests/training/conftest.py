@@ -19,7 +19,7 @@ from discoformer_training.mixtures import draw_mixtures
 from discoformer_training.network import DiScoFormer
 from discoformer_training.network_config import NetworkConfig
 from discoformer_training.points import Context
-from discoformer_training.stream import StreamConfig
+from discoformer_training.stream import StreamConfig, Task
 
 SMALL = NetworkConfig(
     blocks=2, scalars=16, channels=4, heads=2, head_scalars=4, head_channels=2, pairs=4, sample=8
@@ -112,3 +112,31 @@ def read_context() -> Callable[[Tensor], tuple[Context, Frame]]:
         return context, frame
 
     return read
+
+
+@pytest.fixture(scope="session")
+def tensors() -> Callable[[Task], list[Tensor]]:
+    """List every tensor of a task."""
+
+    def every(task: Task) -> list[Tensor]:
+        seen: list[Tensor] = []
+
+        def see(tensor: Tensor) -> Tensor:
+            seen.append(tensor)
+            return tensor
+
+        task.each(see)
+        return seen
+
+    return every
+
+
+@pytest.fixture(scope="session")
+def same(tensors: Callable[[Task], list[Tensor]]) -> Callable[[Task, Task], bool]:
+    """Say whether two tasks are equal bit for bit."""
+
+    def equal(one: Task, other: Task) -> bool:
+        pairs = zip(tensors(one), tensors(other), strict=True)
+        return all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
+
+    return equal

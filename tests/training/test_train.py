@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from discoformer_training import train as loop
 from discoformer_training import trainer
+from discoformer_training.ahead import Ahead
 from discoformer_training.checkpoint import (
     CheckpointError,
     Progress,
@@ -27,7 +28,7 @@ from discoformer_training.checkpoint import (
 from discoformer_training.config import TrainConfig
 from discoformer_training.loss import task_loss
 from discoformer_training.network import DiScoFormer
-from discoformer_training.stream import Ahead, Task, draw_task
+from discoformer_training.stream import Task, draw_task
 from discoformer_training.train import CHECKPOINT, train
 from discoformer_training.trainer import Trainer, TrainingDivergedError, learning_rate_factor
 

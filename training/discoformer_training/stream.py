@@ -1,25 +1,18 @@
 """The endless stream of training tasks: contexts, queries, and the exact answers, in the frame.
 
-A task is drawn from (seed, step, rank) alone: the run can be stopped and continued anywhere. All data sets of
-a task share their family, D (log-uniform), N (log-uniform) and M; their number keeps the cost about constant.
+A task is drawn from (seed, its number, rank) alone: the run can be stopped and continued anywhere. All data
+sets of a task share their family, D (log-uniform), N (log-uniform) and M; their number keeps the cost about
+constant.
 Queries are mostly fresh draws; some are context points, some noised or broadened draws, off the support, and
 some imagined, drawn from the components of the context: where these put mass that the density may not have.
-Of a long context the network reads landmarks; frame and base have all of it. Tasks are drawn on the CPU,
-ahead of their step: in a thread beside it, or in any number of processes.
+Of a long context the network reads landmarks; frame and base have all of it.
 
 Shapes: B data sets, N context points, M queries, D dimensions.
 """
 
 import math
-import os
-import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
-from multiprocessing import get_context, parent_process
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -38,7 +31,6 @@ from discoformer_training.points import Context
 FULL_BATCH_DIM = 50  # D at which a task has half the tokens, since its cost grows with D
 DEEPEST = 1e4  # nats: queries are not moved off the support to where the density is below exp(-DEEPEST)
 FLOOR = 3.0  # nats / sqrt(D) below the components at which an imagined query counts as empty
-AHEAD = 16  # tasks that each process may have drawn in advance: they take from a tenth of a second to many
 PUBLISHED = "gmm"  # the family of the published mixtures, beside FAMILIES
 
 
@@ -101,14 +93,14 @@ class Task:
         )
 
 
-def draw_task(config: StreamConfig, seed: int, step: int, *, rank: int = 0) -> Task:
-    """Draw the task of a step; ranks get tasks of the same sizes."""
-    dim, n = _draw_sizes(config, seed, step)
+def draw_task(config: StreamConfig, seed: int, number: int, *, rank: int = 0) -> Task:
+    """Draw a task by its number; ranks get tasks of the same sizes."""
+    dim, n = _draw_sizes(config, seed, number)
     least, most = config.query_range
     m = min(max(least, int(config.queries * n)), most)
     batch = max(1, round(config.tokens / (min(n, config.landmarks) + m) / (1 + dim / FULL_BATCH_DIM)))
-    generator = _generator(seed, step, 1 + rank)
-    family = _draw_family(config, dim, seed, step, rank)
+    generator = _generator(seed, number, 1 + rank)
+    family = _draw_family(config, dim, seed, number, rank)
     densities = _draw_densities(config, family, batch, dim, generator)
     context = densities.sample(n, generator=generator)
     n_fresh, n_seen, n_noised = (round(share * m) for share in (config.fresh, config.seen, config.noised))
@@ -136,75 +128,6 @@ def draw_task(config: StreamConfig, seed: int, step: int, *, rank: int = 0) -> T
     )
 
 
-class Ahead:
-    """Draws the tasks of the coming steps while the present one is learned from.
-
-    Args:
-        draw: gives the task of a step; nothing depends on when or where it is called.
-        workers: processes that draw, of one thread each; without any, a thread here draws one task ahead.
-    """
-
-    def __init__(self, draw: Callable[[int], Task], workers: int = 0) -> None:
-        self._draw = partial(_as_arrays, draw)
-        self._pool: Executor = _processes(workers) if workers else ThreadPoolExecutor(1, "stream")
-        self._ahead = max(1, AHEAD * workers)
-        self._coming: dict[int, Future[Task]] = {}
-
-    def __call__(self, step: int) -> Task:
-        """Return the task of a step, and begin to draw those after it."""
-        self._coming = {
-            coming: self._coming.get(coming) or self._pool.submit(self._draw, coming)
-            for coming in range(step, step + self._ahead + 1)
-        }
-        return self._coming[step].result().each(torch.from_numpy)
-
-    def close(self) -> None:
-        """End the thread or the processes."""
-        self._pool.shutdown(cancel_futures=True)
-
-
-def _as_arrays(draw: Callable[[int], Task], step: int) -> Task:
-    """Draw a task of NumPy arrays, which travel as bytes between processes; each tensor would be a file."""
-    return draw(step).each(Tensor.numpy)
-
-
-def _processes(workers: int) -> ProcessPoolExecutor:
-    """Start processes of one thread each, which end with this one."""
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin)
-    with _environment("OMP_NUM_THREADS", "1"):  # read as a process imports NumPy
-        pool.submit(int)  # starts them all
-    return pool
-
-
-def _begin() -> None:
-    """Leave signals, which a whole group gets, to the parent; end when it does."""
-    torch.set_num_threads(1)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """Set a variable of the environment for a while."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
 def context_in_frame(context: Tensor, frame: Frame, landmarks: int = StreamConfig.landmarks) -> Context:
     """Bring an unweighted context (B, N, D) to its frame, in float32, at most so many points of it."""
     points = frame.to_frame(context)
@@ -222,9 +145,9 @@ def context_in_frame(context: Tensor, frame: Frame, landmarks: int = StreamConfi
     )
 
 
-def _draw_sizes(config: StreamConfig, seed: int, step: int) -> tuple[int, int]:
+def _draw_sizes(config: StreamConfig, seed: int, number: int) -> tuple[int, int]:
     """Draw D and N, log-uniform over their ranges; D is 2 for the share of tasks in the plane."""
-    generator = _generator(seed, step, 0)
+    generator = _generator(seed, number, 0)
     draws = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
 
     def log_uniform(low: int, high: int, draw: float) -> int:
@@ -243,10 +166,10 @@ def _shares(config: StreamConfig, dim: int) -> dict[str, float]:
     }
 
 
-def _draw_family(config: StreamConfig, dim: int, seed: int, step: int, rank: int) -> str:
+def _draw_family(config: StreamConfig, dim: int, seed: int, number: int, rank: int) -> str:
     """Draw the family of a task."""
     shares = _shares(config, dim)
-    draw = torch.rand((), generator=_generator(seed, step, 1 + rank, 1), dtype=torch.float64).item()
+    draw = torch.rand((), generator=_generator(seed, number, 1 + rank, 1), dtype=torch.float64).item()
     edges = np.cumsum([*shares.values()])
     return [*shares][int(np.searchsorted(edges, draw * edges[-1], side="right"))]
 

@@ -12,12 +12,13 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from torch.optim import AdamW, Muon
 
+from discoformer_training.ahead import Ahead
 from discoformer_training.attention import attend_blocked
 from discoformer_training.checkpoint import Progress, with_prefix
 from discoformer_training.config import TrainConfig
 from discoformer_training.loss import task_loss
 from discoformer_training.network import DiScoFormer, set_kde
-from discoformer_training.stream import Ahead, draw_task
+from discoformer_training.stream import draw_task
 
 
 class TrainingDivergedError(RuntimeError):
@@ -25,7 +26,7 @@ class TrainingDivergedError(RuntimeError):
 
 
 class Trainer:
-    """A run under way; `workers` processes draw its tasks (stream.Ahead)."""
+    """A run under way; `workers` processes draw its tasks (ahead.Ahead)."""
 
     def __init__(self, config: TrainConfig, fabric: Fabric, workers: int = 0) -> None:
         self.config = config
@@ -39,7 +40,7 @@ class Trainer:
         self.average = {name: p.detach().clone() for name, p in self.network.module.named_parameters()}
         self.progress = Progress()
         draw = partial(draw_task, config.stream, config.seed, rank=fabric.global_rank)
-        self.tasks = Ahead(draw, workers)
+        self.tasks = Ahead(draw, workers, config.again_after)
 
     def step(self, share: float) -> dict[str, float]:
         """Take one step, at this share of the run; return the loss and its terms."""

@@ -1,0 +1,105 @@
+"""Draws tasks on the CPU ahead of their steps: in a thread beside them, or in any number of processes.
+
+Drawing a task takes longer than learning from it where a GPU learns, so each may be learned from twice.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context, parent_process
+from threading import Thread
+
+import torch
+from torch import Tensor
+
+from discoformer_training.stream import Task
+
+AHEAD = 16  # tasks that each process may have drawn in advance: they take from a tenth of a second to many
+
+
+class Ahead:
+    """Draws the tasks of the coming steps while the present one is learned from.
+
+    Args:
+        draw: gives a task by its number; nothing depends on when or where it is called.
+        workers: processes that draw, of one thread each; without any, a thread here draws one task ahead.
+        again_after: if positive, tasks are learned from twice: the first so many steps have the first tasks,
+            from there on a new task and an old one take turns. The old ones are kept in memory until then.
+    """
+
+    def __init__(self, draw: Callable[[int], Task], workers: int = 0, again_after: int = 0) -> None:
+        self._draw = partial(_as_arrays, draw)
+        self._pool: Executor = _processes(workers) if workers else ThreadPoolExecutor(1, "stream")
+        self._steps = max(1, AHEAD * workers)
+        self._again_after = again_after
+        self._drawn: dict[int, Future[Task]] = {}
+
+    def __call__(self, step: int) -> Task:
+        """Return the task of a step, and begin to draw those after it."""
+        coming = [self.number(step + ahead) for ahead in range(self._steps + 1)]
+        for number in coming:
+            if number not in self._drawn:
+                self._drawn[number] = self._pool.submit(self._draw, number)
+        task = self._drawn[coming[0]].result().each(torch.from_numpy)
+        self._drawn = {number: task for number, task in self._drawn.items() if self._last(number) > step}
+        return task
+
+    def number(self, step: int) -> int:
+        """The number of the task that a step learns from."""
+        late = step - self._again_after
+        if not self._again_after or late < 0:
+            return step
+        return late // 2 if late % 2 else self._again_after + late // 2
+
+    def _last(self, number: int) -> int:
+        """The last step that learns from a task."""
+        return self._again_after + 2 * number + 1 if self._again_after else number
+
+    def close(self) -> None:
+        """End the thread or the processes."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _as_arrays(draw: Callable[[int], Task], number: int) -> Task:
+    """Draw a task of NumPy arrays, which travel as bytes between processes; each tensor would be a file."""
+    return draw(number).each(Tensor.numpy)
+
+
+def _processes(workers: int) -> ProcessPoolExecutor:
+    """Start processes of one thread each, which end with this one."""
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin)
+    with _environment("OMP_NUM_THREADS", "1"):  # read as a process imports NumPy
+        pool.submit(int)  # starts them all
+    return pool
+
+
+def _begin() -> None:
+    """Leave signals, which a whole group gets, to the parent; end when it does."""
+    torch.set_num_threads(1)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment for a while."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

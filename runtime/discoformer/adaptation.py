@@ -1,26 +1,26 @@
-"""Adaptation to one data set: gradient steps on losses without labels, as many as held-out points bear.
+"""Adaptation to one data set: a first move and gradient steps, on losses without labels.
 
 The context is cut at random into ``PARTS`` parts. The network reads all but one part, with the frame and the
 components of those points alone, and is asked at the points of that part; so for each part in turn. What
 moves is the last linear map of the heads, in which the loss is quadratic (``descent`` has the formulas): the
-rest is computed once, and steps cost next to nothing. The first FIRST steps go along a basis that travels
-with the model, and tells from other data sets what a change of the map may be; further steps go anywhere.
+rest is computed once, and steps cost next to nothing. The first goes along a basis that travels with the
+model, and tells from other data sets what a change of the map may be, as far as the noise of the slope lets
+it; further steps go anywhere.
 
 To stop in time, the descent is run without each part in turn, and measured there. With ``d_i(s, t)`` the
 change of ``L_ism + L_lik`` of point i from step s to step t, learnt from the other parts, and weights ``w``
 of sum 1::
 
     held out (s, t) = sum_i w_i d_i(s, t)        error (s, t)^2 = sum_i w_i^2 (d_i(s, t) - held out (s, t))^2
-    t* = 0                              where held out (0, FIRST) > DOUBT error (0, FIRST), or L_lik so alone,
-         argmin held out (FIRST, t) + CAUTION error (FIRST, t) over FIRST <= t <= last     else
+    t* = 0                              where held out (0, 1) > DOUBT error (0, 1),
+         argmin held out (1, t) + CAUTION error (1, t) over 1 <= t <= last     else
 
-The first steps help nearly everywhere, where some hundreds of points cannot tell: so they are taken unless
-these speak against them, and further ones if these speak for them. ``last`` is FIRST, or the last step before
-the heads come apart: before their mismatch at held-out points, the mean of ``L_con``, exceeds ``MISMATCH``
-times what it was and what ``L_lik`` has fallen by together. Where components are sharp,
-``L_ism`` has tails so heavy that its error says nothing; the heads do not agree by chance. The answer is step
-``t*`` of the descent on all parts; with ``t* = 0``, the model as it was. What moves takes no part in
-encoding, so the context stays as it was encoded.
+The first move knows how far to go: so it is made unless held-out points speak against it, and further steps
+if these speak for them. ``last`` is 1, or the last step before the heads come apart: before their mismatch at
+held-out points, the mean of ``L_con``, exceeds ``MISMATCH`` times what it was and what ``L_lik`` has fallen
+by together. Where components are sharp, ``L_ism`` has tails so heavy that its error says nothing; the heads
+do not agree by chance. The answer is step ``t*`` of the descent on all parts; with ``t* = 0``, the model as
+it was. What moves takes no part in encoding, so the context stays as it was encoded.
 
 The tokens come from PyTorch (``pip install 'discoformer[adapt]'``); an adapted model is served without it.
 Time and memory grow as points read times points asked, and stay bounded: the network reads landmarks of a
@@ -40,13 +40,15 @@ from discoformer.components import evaluate
 from discoformer.descent import (
     Changes,
     Part,
-    Quadratic,
     changes,
     descend,
+    first_move,
     make_part,
     probes,
-    quadratic,
+    said_by,
     strides_of,
+    together,
+    with_answers,
 )
 from discoformer.errors import InputError, ModelError, ModelNotFoundError, require
 from discoformer.frame import Frame
@@ -64,10 +66,9 @@ PARTS = 5
 ASKED = 512  # points of a part, at most
 DRAWS = 512  # for the integral and the model's own answers, in each part
 DIRECTIONS = 8  # along which derivatives are taken at a point, or all D
-PRIOR = 64.0  # points for which the model's own answers count
-FIRST = 4  # steps that are taken without evidence
-DOUBT = 1.0  # standard errors by which held-out points may be the worse for these
-CAUTION = 2.0  # standard errors by which they must be the better for further ones
+PRIOR = 64.0  # points for which the model's own answers count, once the first move is made
+DOUBT = 2.0  # standard errors by which held-out points may be the worse for the first move
+CAUTION = 2.0  # standard errors by which they must be the better for further steps
 MISMATCH = 2.0  # times what it was that the mismatch of the heads may become, without gain in likelihood
 FEWEST = 20  # points of a context that is cut into parts
 MAP = "heads.linear"  # the parameters that move: its .weight and .bias
@@ -155,17 +156,15 @@ def course_of(
 def chosen_step(measured: Changes, weights: Floats) -> int:
     """The step t* to stop at, by losses at held-out points of weights (m,); see the head of this module."""
     likelihood, mismatch = measured.likelihood @ weights, measured.mismatch @ weights
-    together = mismatch <= MISMATCH * mismatch[0] + np.maximum(-likelihood, 0)
-    first = min(FIRST, len(together) - 1)
-    together[: first + 1] = True
-    last = len(together) - 1 if together.all() else int(together.argmin()) - 1
+    agreed = mismatch <= MISMATCH * mismatch[0] + np.maximum(-likelihood, 0)
+    agreed[:2] = True
+    last = len(agreed) - 1 if agreed.all() else int(agreed.argmin()) - 1
     change = (measured.implicit + measured.likelihood)[: last + 1]
-    for first_change in (change[first], measured.likelihood[first]):
-        held_out, error = mean_and_error(first_change, weights)
-        if not held_out <= DOUBT * error:
-            return 0
-    held_out, error = mean_and_error((change[first:] - change[first]).T, weights)
-    return first + int(np.argmin(np.nan_to_num(held_out + CAUTION * error, nan=np.inf)))
+    held_out, error = mean_and_error(change[1], weights)
+    if not held_out <= DOUBT * error:
+        return 0
+    held_out, error = mean_and_error((change[1:] - change[1]).T, weights)
+    return 1 + int(np.argmin(np.nan_to_num(held_out + CAUTION * error, nan=np.inf)))
 
 
 def weights_of(graphs: Graphs) -> bytes:
@@ -281,19 +280,20 @@ def _read(frame: Frame, points: Floats, weights: Floats) -> tuple[dict[str, Any]
 def _course(parts: list[Part], basis: Floats, steps: int, prior: float) -> Course:
     """The descent on all parts, and the descents without each of them, measured there."""
     scale = sum(float(part.weights @ np.square(part.own).mean(0)) * part.dim for part in parts)
-    losses = [quadratic(part, scale, prior) for part in parts]
-    whole = Quadratic(*(sum(field) for field in zip(*losses, strict=True)))
-    strides = strides_of(whole, basis)
-    path = descend(whole, strides, FIRST, steps)
+    said = [said_by(part, basis, scale) for part in parts]
+    whole = together(said)
+    loss = with_answers(whole, prior)
+    strides = strides_of(loss)
+    path = descend(loss, first_move(whole, basis), strides, steps)
     found = []
-    for part, loss in zip(parts, losses, strict=True):
-        of_others = strides.for_share(1 - float(part.weights.sum()))
-        found.append(changes(part, descend(whole.without(loss), of_others, FIRST, steps), scale))
+    for k, part in enumerate(parts):
+        others = together(said[:k] + said[k + 1 :])
+        of_others = descend(with_answers(others, prior), first_move(others, basis), strides, steps)
+        found.append(changes(part, of_others, scale))
     measured = Changes(*(np.concatenate(field, 1) for field in zip(*found, strict=True)))
     w = np.concatenate([part.weights for part in parts])
-    loss = path @ whole.slope + 0.5 * (path @ whole.form * path).sum(1)
     held_out, error = mean_and_error((measured.implicit + measured.likelihood).T, w)
-    return Course(path, loss, held_out, error, measured.mismatch @ w, chosen_step(measured, w))
+    return Course(path, loss.at(path), held_out, error, measured.mismatch @ w, chosen_step(measured, w))
 
 
 def moved(weights: bytes, change: Floats) -> bytes:

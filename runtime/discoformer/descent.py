@@ -13,19 +13,29 @@ from a proposal of density c, and ``c_S`` the mean of |S_0|^2::
 (exp to second order in A). In expectation L_ism is half the squared error of the score, up to a constant
 (Hyvarinen, *JMLR* 6, 2005; along random directions Song et al., *UAI* 2019), and L_lik is least where exp T
 is the density. L_con lets each head learn from the other. By itself it has little to say, since heads that
-agree may both be wrong. L_was counts as so many more
-points at which the network was right: the draws are broader than the sample, and where it has nothing to
-say, the answers should stay.
+agree may both be wrong. L_was counts as so many more points at which the network was right: the draws are
+broader than the sample, and where it has nothing to say, the answers should stay.
 
-Derivatives are central differences of half-length h. The first gradient steps go along a basis that has been
-learned from data sets of known truth (``discoformer_training.basis``), further ones anywhere, in coordinates
-in which A has a unit diagonal. Each has the size 1 / the greatest eigenvalue of A in its coordinates: none
-raises the loss.
+**The first move** goes along a basis that has been learned from data sets of known truth
+(``discoformer_training.basis``), and as far as the data are to be believed. In its coordinates, with
+``p = 0``, let ``b_i`` be the slope of L of point i at ``x = 0``, V diag(lambda) V^T the form A, w of sum 1::
+
+    b = sum_i w_i b_i        noise = sum_i w_i^2 |b_i - b|^2        (the expectation of |b - E b|^2)
+    x = - V [lambda / (lambda^2 + NOISE noise / |b|^2 mean lambda^2)] V^T b
+
+This is the expectation of x, given b, where ``b = - A x + e`` and x and e are normal and isotropic: x because
+the basis is as long as data sets differ along it, with a variance such that ``|b|^2`` is as expected; e has a
+variance of ``NOISE noise / r``. Where the slope is noise for the most part, only the steepest is believed.
+
+**Further moves** are gradient steps anywhere, in coordinates in which A has a unit diagonal, of the size
+1 / the greatest eigenvalue of A in these: none raises the loss. Derivatives are central differences of
+half-length h.
 
 Shapes: m points, P directions, Q draws, D dimensions; n entries of the map, (E + 1)(C + 1) of the score's
 part and then E + 1 of the log-density's; r of the basis.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -36,6 +46,8 @@ if TYPE_CHECKING:
     from discoformer_training.readout import Read
 
 HALF_LENGTH = 0.02  # h, frame units
+NOISE = 3.0  # times its estimate that the noise of the slope counts: it has heavy tails
+FLATTEST = 1e-9  # of the mean square curvature: along what is flatter nothing moves
 DAMPING = 1e-3  # of the diagonal of A, relative to its mean, where it is small
 MOST_NATS = 20.0  # by which a log-density may rise at a draw: exp would overflow
 
@@ -70,22 +82,26 @@ class Quadratic(NamedTuple):
     form: Floats  # (n, n) A
     slope: Floats  # (n,) b
 
-    def without(self, other: "Quadratic") -> "Quadratic":
-        """The difference."""
-        return Quadratic(self.form - other.form, self.slope - other.slope)
+    def at(self, x: Floats) -> Floats:
+        """The values at each x (steps, n)."""
+        values: Floats = x @ self.slope + 0.5 * (x @ self.form * x).sum(1)
+        return values
+
+
+class Said(NamedTuple):
+    """What one part of the context says, or several together."""
+
+    loss: Quadratic  # L with p = 0, times the sum of the weights
+    answers: Floats  # (n, n) A of L_was, likewise
+    slopes: Floats  # (m, r) derivative of L at each point along the basis, at x = 0
+    weights: Floats  # (m,)
 
 
 class Strides(NamedTuple):
-    """How gradient steps are taken."""
+    """How further steps are taken."""
 
-    basis: Floats  # (n, r) along which the first go
-    first: float  # their size
-    units: Floats  # (n,) in which further ones are taken
-    further: float  # their size
-
-    def for_share(self, share: float) -> "Strides":
-        """Those for a loss of so small a share of the points."""
-        return self._replace(first=self.first / share, further=self.further / share)
+    units: Floats  # (n,)
+    size: float
 
 
 def probes(points: Floats, directions: Floats) -> Floats:
@@ -138,45 +154,64 @@ def make_part(
     )
 
 
-def quadratic(part: Part, scale: float, prior: float) -> Quadratic:
-    """The loss L of a part, times the sum of its weights; ``scale`` is c_S, ``prior`` is p."""
+def said_by(part: Part, basis: Floats, scale: float) -> Said:
+    """What a part says; ``basis`` is (n, r), ``scale`` is c_S."""
     w, share = part.weights, part.weights.sum()
     rate = part.dim / len(part.own) / scale
-    form = _gram(part.along, w) + 2 * _gram(part.mismatch, w)
-    slope = np.tensordot(w * part.own, part.along, 2)
-    slope += 2 * np.tensordot(w * part.own_mismatch, part.mismatch, 2)
-    form = rate * form + prior * share / scale * part.drawn_form
-    ratios = part.ratios + prior / len(part.ratios)
-    return Quadratic(
-        form + share / part.dim * _gram(part.drawn, ratios),
-        rate * slope
-        + w @ part.divergence / scale
-        + (share * part.ratios @ part.drawn - w @ part.log_density) / part.dim,
+    form = rate * (_gram(part.along, w) + 2 * _gram(part.mismatch, w))
+    slopes = rate * (_summed(part.own, part.along) + 2 * _summed(part.own_mismatch, part.mismatch))
+    slopes += part.divergence / scale + (part.ratios @ part.drawn - part.log_density) / part.dim
+    evenly = np.full(len(part.ratios), 1 / len(part.ratios))
+    return Said(
+        Quadratic(form + share / part.dim * _gram(part.drawn, part.ratios), w @ slopes),
+        share * (part.drawn_form / scale + _gram(part.drawn, evenly) / part.dim),
+        slopes @ basis,
+        w,
     )
 
 
-def descend(loss: Quadratic, strides: Strides, first: int, steps: int) -> Floats:
-    """Gradient steps from 0, so many of them the first ones: x (steps + 1, n)."""
-    basis, units = strides.basis, strides.units
-    path = [np.zeros(len(units))]
-    for step in range(steps):
-        slope = loss.form @ path[-1] + loss.slope
-        along = (
-            strides.first * basis @ (basis.T @ slope) if step < first else strides.further * units**2 * slope
-        )
-        path.append(path[-1] - along)
-    return np.array(path)
+def together(said: Sequence[Said]) -> Said:
+    """What several parts say, as the mean over their points: weights of sum 1."""
+    weights, slopes = (np.concatenate([getattr(one, name) for one in said]) for name in ("weights", "slopes"))
+    share = weights.sum()
+    form, slope, answers = (
+        np.sum(field, 0) / share for field in zip(*((*one.loss, one.answers) for one in said), strict=True)
+    )
+    return Said(Quadratic(form, slope), answers, slopes, weights / share)
 
 
-def strides_of(loss: Quadratic, basis: Floats) -> Strides:
+def first_move(said: Said, basis: Floats) -> Floats:
+    """The first move x (n,), by what all parts say ``together``; see the head of this module."""
+    slope = said.weights @ said.slopes
+    noise = np.square(said.weights) @ np.square(said.slopes - slope).sum(1)
+    curvature, axes = np.linalg.eigh(basis.T @ said.loss.form @ basis)
+    power, spread = slope @ slope, np.square(curvature).mean()
+    if power == 0 or spread == 0:
+        return np.zeros(len(basis))
+    doubt = max(NOISE * noise / power, FLATTEST) * spread
+    move: Floats = -basis @ axes @ (curvature / (np.square(curvature) + doubt) * (slope @ axes))
+    return move
+
+
+def with_answers(said: Said, prior: float) -> Quadratic:
+    """L with the model's own answers counting p, the ``prior``."""
+    return Quadratic(said.loss.form + prior * said.answers, said.loss.slope)
+
+
+def strides_of(loss: Quadratic) -> Strides:
     """The longest strides that do not overshoot."""
     diagonal = np.diag(loss.form)
     units = 1 / np.sqrt(diagonal + DAMPING * diagonal.mean())
-    first, further = (
-        1 / float(np.linalg.eigvalsh(form)[-1])
-        for form in (basis.T @ loss.form @ basis, loss.form * units[:, None] * units)
-    )
-    return Strides(basis, first, units, further)
+    return Strides(units, 1 / float(np.linalg.eigvalsh(loss.form * units[:, None] * units)[-1]))
+
+
+def descend(loss: Quadratic, first: Floats, strides: Strides, steps: int) -> Floats:
+    """The first move from 0 (n,), then gradient steps, so many in all: x (steps + 1, n)."""
+    path = [np.zeros(len(first)), first]
+    for _ in range(steps - 1):
+        slope = loss.form @ path[-1] + loss.slope
+        path.append(path[-1] - strides.size * strides.units**2 * slope)
+    return np.array(path)
 
 
 def changes(part: Part, path: Floats, scale: float) -> Changes:
@@ -212,6 +247,11 @@ def _of_log_density(scalars: Floats, before: int, dim: int) -> Floats:
 
 def _difference(ahead: Floats, behind: Floats) -> Floats:
     return (ahead - behind) / (2 * HALF_LENGTH)
+
+
+def _summed(own: Floats, derivative: Floats) -> Floats:
+    """Sum over directions: (P, m) times (P, m, n), to (m, n)."""
+    return np.einsum("pm,pmn->mn", own, derivative)
 
 
 def _gram(rows: Floats, weights: Floats) -> Floats:

@@ -353,11 +353,12 @@ class Estimate:
         return impute(self, Y, draws, samples, seed)
 
     def adapt(self, steps: int = 256, seed: int = 0, say: Callable[[int], None] | None = None) -> "Estimate":
-        """Adapts the network to this context: gradient steps on losses that need no labels.
+        """Adapts the network to this context: steps on losses that need no labels.
 
-        For data unlike anything in training. Points are held out: the first few steps are taken unless these
-        speak against them, then as many as do these good beyond doubt. ``adaptation`` of the result says what
-        was done; with no step taken, the answers stay as they are.
+        For data unlike anything in training. The first step goes as far along directions learned from other
+        data sets as the noise of its slope lets it, and is taken unless points that are held out speak
+        against it; then come as many gradient steps as do these good beyond doubt. ``adaptation`` of the
+        result says what was done; with no step taken, the answers stay as they are.
         This estimate and its model do not change; ``model.save`` of the result writes the adapted model.
 
         Args:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from safetensors.numpy import save
 
 import discoformer
-from discoformer.adaptation import CAUTION, DOUBT, FIRST, MISMATCH, PARTS, _read, chosen_step
+from discoformer.adaptation import CAUTION, DOUBT, MISMATCH, PARTS, _read, chosen_step
 from discoformer.cli import main
 from discoformer.descent import Changes
 from discoformer.frame import fit_frame
@@ -60,9 +60,8 @@ def test_steps_are_kept_that_help_held_out_points(after: discoformer.Estimate) -
     assert len(done.loss) == len(done.held_out) == len(done.held_out_error) == len(done.mismatch) == STEPS + 1
     assert done.loss[0] == done.held_out[0] == done.held_out_error[0] == 0
     assert np.all(np.diff(done.loss) <= 1e-12)  # of a convex quadratic, in steps that are short enough
-    first = min(FIRST, done.steps)
-    assert done.held_out[first] <= DOUBT * done.held_out_error[first]
-    assert done.held_out[done.steps] <= done.held_out[first]
+    assert done.held_out[1] <= DOUBT * done.held_out_error[1]
+    assert done.held_out[done.steps] <= done.held_out[1]
     assert done.log_density_change > 0
     assert done.score_change > 0
 
@@ -180,43 +179,37 @@ def test_where_held_out_points_object_the_model_stays(
 
 
 def measured(mean: list[float], spread: float, m: int = 100) -> tuple[Changes, Floats]:
-    """Losses that do not change before step FIRST, then by these means; heads that agree."""
-    change = np.zeros((FIRST + len(mean), m))
+    """Losses that change by these means from the first step on; heads that agree."""
     signs = np.tile([1.0, -1.0], m // 2) * spread * m**0.5
-    change[FIRST:] = np.array(mean)[:, None] + np.arange(1, len(mean) + 1)[:, None] * signs
+    change = np.array([0.0, *mean])[:, None] + np.arange(len(mean) + 1)[:, None] * signs
     return Changes(change, np.zeros_like(change), np.ones_like(change)), np.full(m, 1 / m)
 
 
-def test_first_steps_are_taken_unless_held_out_points_object() -> None:
-    for mean, steps in ((-0.1, FIRST), (0.9 * DOUBT, FIRST), (1.1 * DOUBT, 0), (np.nan, 0)):
+def test_the_first_move_is_made_unless_held_out_points_object() -> None:
+    for mean, steps in ((-0.1, 1), (0.9 * DOUBT, 1), (1.1 * DOUBT, 0), (np.nan, 0)):
         assert chosen_step(*measured([mean], 1.0)) == steps
-    likelihood, weights = measured([1.1 * DOUBT], 1.0)
-    alone = Changes(-1 - likelihood.implicit, likelihood.implicit, likelihood.mismatch)
-    assert chosen_step(alone, weights) == 0  # though together they are the better for it
-    found, weights = measured([0.5], 1.0)
-    one_step = Changes(*(field[[0, FIRST]] for field in found))
-    assert chosen_step(one_step, weights) == 1
+    assert chosen_step(*measured([1.1 * DOUBT, -5.0 * CAUTION], 1.0)) == 0
 
 
 def test_further_steps_need_evidence() -> None:
     enough = -1.1 * CAUTION
-    assert chosen_step(*measured([0.0, enough], 1.0)) == FIRST + 1
-    assert chosen_step(*measured([0.0, 0.8 * enough], 1.0)) == FIRST
-    assert chosen_step(*measured([0.0, enough, 1.5 * enough], 1.0)) == FIRST + 1  # as good, and less sure
-    assert chosen_step(*measured([0.0, enough, np.nan], 1.0)) == FIRST + 1
+    assert chosen_step(*measured([0.0, enough], 1.0)) == 2
+    assert chosen_step(*measured([0.0, 0.8 * enough], 1.0)) == 1
+    assert chosen_step(*measured([0.0, enough, 1.5 * enough], 1.0)) == 2  # as good, and less sure
+    assert chosen_step(*measured([0.0, enough, np.nan], 1.0)) == 2
 
 
 def test_heads_that_come_apart_end_it_unless_the_likelihood_gains() -> None:
     found, weights = measured([-3.0 * CAUTION * step for step in range(6)], 1.0)
-    assert chosen_step(found, weights) == FIRST + 5
-    for apart, steps in ((FIRST + 3, FIRST + 2), (FIRST + 1, FIRST), (2, FIRST)):  # never the first
+    assert chosen_step(found, weights) == 6
+    for apart, steps in ((4, 3), (2, 1), (1, 1)):  # never the first
         mismatch = np.ones_like(found.mismatch)
         mismatch[apart:] = 1.1 * MISMATCH
         assert chosen_step(found._replace(mismatch=mismatch), weights) == steps
         likelihood = np.full_like(found.likelihood, -0.2 * MISMATCH)
         likelihood[0] = 0
         parted = found._replace(mismatch=mismatch, likelihood=likelihood)
-        assert chosen_step(parted, weights) == FIRST + 5
+        assert chosen_step(parted, weights) == 6
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ of the map, let A_k and b_k be those of its true loss,
 
 M the mean of all A_k, and x_k = -(A_k + CAUTION M)^-1 b_k / sqrt(L_k(0)) the cautious change that it asks
 for. The basis is that of the greatest principal directions of all x_k in the metric M, each as long as they
-are spread along it: gradient steps in its coordinates go far where data sets differ, and nowhere else.
+are spread along it: in its coordinates, changes are of one size in all directions.
 
 The data sets are of other families than adaptation is measured on (benchmarks/adaptation.py); mixtures and
 products of Student-t distributions are the nearest.

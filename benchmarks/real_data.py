@@ -59,7 +59,7 @@ class Result:
 
 
 def measure(
-    model: discoformer.Model, names: Sequence[str], dims: Sequence[int], splits: int, flows: int, seed: int
+    model: discoformer.Model, names: Sequence[str], dims: Sequence[int], splits: int, few: int, seed: int
 ) -> Iterator[Result]:
     """Yields results, data set by data set."""
     for name in names:
@@ -73,11 +73,11 @@ def measure(
                 start = time.process_time()
                 estimate = model.estimate(train)
                 yield _ours(estimate, test, (*about, OURS), start)
-                if split < flows and len(train) >= FEWEST:
+                if split < few and len(train) >= FEWEST:
                     start = time.process_time()
                     yield _ours(estimate.adapt(seed=seed + split), test, (*about, ADAPTED), start)
                 for estimator, function in OTHERS.items():
-                    if estimator != FLOW or split < flows:
+                    if estimator != FLOW or split < few:
                         start = time.process_time()
                         found = function(train, test, seed + split)
                         seconds = time.process_time() - start
@@ -146,14 +146,14 @@ def _integral(ours: Sequence[Result]) -> tuple[str, str]:
     return f"{np.mean([r.log_integral for r in ours]):+.3f}", f"{effective.min():.0f}{note}"
 
 
-def report(model: discoformer.Model, results: Sequence[Result], flows: int, seed: int) -> str:
+def report(model: discoformer.Model, results: Sequence[Result], few: int, seed: int) -> str:
     """Markdown: what was measured, and the table."""
     about, splits = model.metadata, 1 + max(r.split for r in results)
     return f"""\
 Held-out mean log-likelihood of the model `{about.name}` {about.version}, nats per row: mean of {splits}
 splits, seed {seed}; N rows are read, a quarter as many are answered for. The other estimators are given by
 their difference from it (negative: worse) ± its standard error, corrected for the overlap of splits; the flow
-was trained, and the network adapted, on the first {flows} splits, and what the latter brings is given where
+was trained, and the network adapted, on the first {few} splits, and what the latter brings is given where
 both integrals are known. Then the median CPU time to read and to answer. Last, of the
 network's density, the mean log of its integral, and by how many effective samples it is known, at least. It
 is subtracted where these are {ENOUGH:.0f} or more; where they are not, the network's figure may be too high.
@@ -169,11 +169,12 @@ is subtracted where these are {ENOUGH:.0f} or more; where they are not, the netw
 @click.option("--dim", "dims", multiple=True, type=click.IntRange(1), default=DIMS, show_default=True)
 @click.option("--splits", type=click.IntRange(1), default=10, show_default=True)
 @click.option(
-    "--flows",
+    "--few-splits",
+    "few",
     type=click.IntRange(0),
     default=3,
     show_default=True,
-    help="Splits with a flow, and adaptation.",
+    help="Splits with what takes long: a flow, and adaptation.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def main(
@@ -182,7 +183,7 @@ def main(
     names: Sequence[str],
     dims: Sequence[int],
     splits: int,
-    flows: int,
+    few: int,
     seed: int,
 ) -> None:
     """Measures the model in FOLDER, prints the table, and writes it with all results to --out."""
@@ -190,11 +191,11 @@ def main(
     warnings.simplefilter("ignore", discoformer.RangeWarning)
     model = discoformer.load(folder.resolve(), device="cpu", threads=1)
     results = []
-    for result in measure(model, names, dims, splits, flows, seed):
+    for result in measure(model, names, dims, splits, few, seed):
         results.append(result)
         if result.estimator == OURS:
             click.echo(f"{result.data}, D = {result.dim}, split {result.split}", err=True)
-    text = report(model, results, flows, seed)
+    text = report(model, results, few, seed)
     click.echo(text)
     if out is not None:
         write(out, folder.resolve().name, model, seed, text, [asdict(result) for result in results])

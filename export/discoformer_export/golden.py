@@ -31,6 +31,7 @@ import torch
 from safetensors.torch import load_file
 
 from discoformer.samples import Sample, base_of_samples, graph_inputs, landmarks_of, read_sample
+from discoformer.weights import FILE
 from discoformer_export.graphs import context_of
 from discoformer_training.network import DiScoFormer
 from discoformer_training.network_config import NetworkConfig
@@ -88,7 +89,7 @@ def network_of(folder: Path) -> DiScoFormer:
     """Build the network of a model folder, in float64, from its weights.safetensors and config.json."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))["training"]["network"]
     network = DiScoFormer(NetworkConfig(**config))
-    network.load_state_dict(load_file(folder / "weights.safetensors"))
+    network.load_state_dict(load_file(folder / FILE))
     return network.eval().double()
 
 
@@ -225,6 +226,6 @@ def _answer(network: DiScoFormer, inputs: Mapping[str, npt.NDArray[Any]]) -> Arr
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or not Path(sys.argv[1], "weights.safetensors").is_file():
-        sys.exit("usage: python -m discoformer_export.golden MODEL_FOLDER (with its weights.safetensors)")
+    if len(sys.argv) != 2 or not Path(sys.argv[1], FILE).is_file():
+        sys.exit(f"usage: python -m discoformer_export.golden MODEL_FOLDER (with its {FILE})")
     write(golden(Path(sys.argv[1])), Path(sys.argv[1]) / "golden")

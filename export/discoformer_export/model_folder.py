@@ -13,13 +13,14 @@ import onnx
 import torch
 from safetensors.torch import save
 
+from discoformer.weights import BASIS, FILE
 from discoformer_export.errors import ExportError
 from discoformer_export.frame_file import frame_file
 from discoformer_export.graphs import GRAPHS
 from discoformer_export.onnx_files import OPSET, to_onnx
 from discoformer_export.parity import Parity, measure, measure_raw, to_json
 from discoformer_export.raw_file import raw_file
-from discoformer_training.basis import NAME
+from discoformer_training.basis import TENSOR
 from discoformer_training.checkpoint import load_checkpoint, load_network
 from discoformer_training.config import TrainConfig
 
@@ -90,9 +91,9 @@ def release(
         )
 
     files = {f"{graph_name}.onnx": model.SerializeToString() for graph_name, model in models.items()}
-    files["weights.safetensors"] = weights
-    if NAME in tensors:
-        files["adaptation.safetensors"] = save({"basis": tensors[NAME].float().contiguous()})
+    files[FILE] = weights
+    if TENSOR in tensors:
+        files[BASIS] = save({"basis": tensors[TENSOR].float().contiguous()})
     files["parity.json"] = _as_json(to_json(report))
     description = _description(config, metadata, progress.tokens, progress.seconds)
     hashes = {file_name: hashlib.sha256(content).hexdigest() for file_name, content in files.items()}

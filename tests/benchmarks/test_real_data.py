@@ -80,7 +80,7 @@ def test_the_error_counts_the_overlap_of_splits() -> None:
 
 
 def test_the_command_on_held_out_likelihood(tmp_path: Path) -> None:
-    options = ["--data", "linnerud", "--dim", "2", "--splits", "2", "--flows", "1", "--seed", "3"]
+    options = ["--data", "linnerud", "--dim", "2", "--splits", "2", "--few-splits", "1", "--seed", "3"]
     done = CliRunner().invoke(real_data.main, [str(MODEL), "--out", str(tmp_path), *options])
     assert done.exit_code == 0, done.output
     results = data_sets.read(tmp_path / "gmm.json")

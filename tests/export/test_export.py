@@ -24,7 +24,7 @@ from discoformer_export.graphs import AXES, GRAPHS, Graph, Query, example_inputs
 from discoformer_export.model_folder import release
 from discoformer_export.onnx_files import TRANSPOSED, to_onnx, transposed
 from discoformer_export.parity import GRID, RAW_CASES, TOLERANCE
-from discoformer_training.basis import NAME
+from discoformer_training.basis import TENSOR
 from discoformer_training.checkpoint import Progress, save_checkpoint
 from discoformer_training.config import TrainConfig
 from discoformer_training.network import DiScoFormer
@@ -50,7 +50,7 @@ def network() -> DiScoFormer:
 def checkpoint(network: DiScoFormer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("run") / "checkpoint.safetensors"
     tensors = {f"average.{name}": tensor for name, tensor in network.state_dict().items()}
-    tensors |= {NAME: torch.ones(3, 2)}
+    tensors |= {TENSOR: torch.ones(3, 2)}
     save_checkpoint(path, TrainConfig(network=SMALL), Progress(step=7, tokens=700, seconds=1.0), tensors)
     return path
 

@@ -26,7 +26,7 @@ from discoformer_training.points import seen
 from discoformer_training.readout import read_tokens
 from discoformer_training.stream import StreamConfig, Task, draw_task
 
-NAME = "adaptation.basis"  # of the tensor (n, r), in a checkpoint
+TENSOR = "adaptation.basis"  # of the tensor (n, r), in a checkpoint
 SIZE = 64  # r
 TASKS = 640  # data sets that it is learned from
 CAUTION = 10.0  # times the mean curvature: the change that a data set asks for is as good as a gradient step

@@ -139,7 +139,7 @@ def basis(checkpoint: Path, tasks: int, seed: int) -> None:
     from rich.progress import track
 
     from discoformer_training.attention import attend_blocked
-    from discoformer_training.basis import NAME, learn_basis
+    from discoformer_training.basis import TENSOR, learn_basis
     from discoformer_training.checkpoint import (
         CheckpointError,
         load_checkpoint,
@@ -154,7 +154,7 @@ def basis(checkpoint: Path, tasks: int, seed: int) -> None:
         raise click.ClickException(str(error)) from error
     steps = track(range(tasks), "data sets", console=Console(stderr=True))
     learned = learn_basis(network, steps, seed=seed)
-    save_checkpoint(checkpoint, config, progress, tensors | {NAME: learned.float()})
+    save_checkpoint(checkpoint, config, progress, tensors | {TENSOR: learned.float()})
 
 
 @commands.command()

@@ -169,8 +169,8 @@ def hashes() -> dict[str, str]:
 
 
 def table(record: dict[str, Any]) -> str:
-    """The record as a table in Markdown."""
-    rows = record["runtimes"].values()
+    """The record as a table in Markdown; the installed release may be the newest too."""
+    rows = {(row["title"], row["version"]): row for row in record["runtimes"].values()}.values()
     chains = [chain for chain in CHAINS if any(chain in row["errors"] for row in rows)]
     lines = ["| runtime | " + " | ".join(f"`{chain.replace('+', '`, `')}`" for chain in chains) + " |"]
     lines.append("|---" * (len(chains) + 1) + "|")

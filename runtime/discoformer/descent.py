@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from discoformer_training.readout import Read
 
 HALF_LENGTH = 0.02  # h, frame units
-NOISE = 3.0  # times its estimate that the noise of the slope counts: it has heavy tails
+NOISE = 4.0  # times its estimate that the noise of the slope counts: it has heavy tails
 FLATTEST = 1e-9  # of the mean square curvature: along what is flatter nothing moves
 DAMPING = 1e-3  # of the diagonal of A, relative to its mean, where it is small
 MOST_NATS = 20.0  # by which a log-density may rise at a draw: exp would overflow

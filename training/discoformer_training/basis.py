@@ -6,9 +6,9 @@ of the map, let A_k and b_k be those of its true loss,
 
     L_k(x) = mean |S - s|^2 / c + mean (T - log f)^2 / D = L_k(0) + 2 b_k . x + x . A_k x,   c = mean |s|^2,
 
-M the mean of all A_k, and x_k = -(A_k + CAUTION M)^-1 b_k / sqrt(L_k(0)) the cautious change that it asks
-for. The basis is that of the greatest principal directions of all x_k in the metric M, each as long as they
-are spread along it: in its coordinates, changes are of one size in all directions.
+M the mean of the first A_k, and x_k = -(A_k + CAUTION M)^-1 b_k / sqrt(L_k(0)) the cautious change that it
+asks for. The basis is that of the greatest principal directions of all x_k in the metric M, each as long as
+they are spread along it: in its coordinates, changes are of one size in all directions.
 
 The data sets are of other families than adaptation is measured on (benchmarks/adaptation.py); mixtures and
 products of Student-t distributions are the nearest.
@@ -17,6 +17,7 @@ Shapes: D dimensions, n entries of the map, r of the basis.
 """
 
 from collections.abc import Iterable
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -27,8 +28,9 @@ from discoformer_training.readout import read_tokens
 from discoformer_training.stream import StreamConfig, Task, draw_task
 
 TENSOR = "adaptation.basis"  # of the tensor (n, r), in a checkpoint
-SIZE = 64  # r
-TASKS = 640  # data sets that it is learned from
+SIZE = 128  # r
+TASKS = 1920  # data sets that it is learned from
+METRIC = 256  # of these, the first, of which M is the mean
 CAUTION = 10.0  # times the mean curvature: the change that a data set asks for is as good as a gradient step
 DAMPING = 1e-4  # of the diagonal of M, that it has an inverse
 OFF = 5.0  # nats / sqrt(D): log-densities that are further off say nothing
@@ -79,10 +81,14 @@ def learn_basis(
         (n, r) float64: entries of the map as in `discoformer.descent`, the score's part first; the direction
         of greatest spread first.
     """
-    losses = [_true_loss(network, draw_task(STREAM, seed, step)) for step in steps]
-    metric = torch.stack([form for form, _, _ in losses]).mean(0)
+    losses = (_true_loss(network, draw_task(STREAM, seed, step)) for step in steps)
+    first = list(islice(losses, METRIC))
+    metric = torch.stack([form for form, _, _ in first]).mean(0)
     metric += DAMPING * torch.diag(metric.diagonal() + DAMPING * metric.diagonal().mean())
-    asked = [torch.linalg.solve(form + CAUTION * metric, slope) / loss**0.5 for form, slope, loss in losses]
+    asked = [
+        torch.linalg.solve(form + CAUTION * metric, slope) / loss**0.5
+        for form, slope, loss in chain(first, losses)
+    ]
     root = torch.linalg.cholesky(metric)
     _, spread, directions = torch.linalg.svd(
         torch.stack(asked) @ root / len(asked) ** 0.5, full_matrices=False

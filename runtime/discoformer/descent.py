@@ -21,11 +21,14 @@ broader than the sample, and where it has nothing to say, the answers should sta
 ``p = 0``, let ``b_i`` be the slope of L of point i at ``x = 0``, V diag(lambda) V^T the form A, w of sum 1::
 
     b = sum_i w_i b_i        noise = sum_i w_i^2 |b_i - b|^2        (the expectation of |b - E b|^2)
-    x = - V [lambda / (lambda^2 + NOISE noise / |b|^2 mean lambda^2)] V^T b
+    d = NOISE noise / |b|^2 (1 + (n_eff L_con(0))^-4)        n_eff = 1 / sum_i w_i^2
+    x = - V [lambda / (lambda^2 + d mean lambda^2)] V^T b
 
 This is the expectation of x, given b, where ``b = - A x + e`` and x and e are normal and isotropic: x because
 the basis is as long as data sets differ along it, with a variance such that ``|b|^2`` is as expected; e has a
-variance of ``NOISE noise / r``. Where the slope is noise for the most part, only the steepest is believed.
+variance of ``d |b|^2 / r``. Where the slope is noise for the most part, only the steepest is believed. And
+where the heads differ by less than one point of the sample can tell, the model knows the law, and the slope
+is hardly believed at all.
 
 **Further moves** are gradient steps anywhere, in coordinates in which A has a unit diagonal, of the size
 1 / the greatest eigenvalue of A in these: none raises the loss. Derivatives are central differences of
@@ -46,7 +49,8 @@ if TYPE_CHECKING:
     from discoformer_training.readout import Read
 
 HALF_LENGTH = 0.02  # h, frame units
-NOISE = 4.0  # times its estimate that the noise of the slope counts: it has heavy tails
+NOISE = 3.0  # times its estimate that the noise of the slope counts: it has heavy tails
+CLOSEST = 1e-3  # points' worth of mismatch that heads have at least
 FLATTEST = 1e-9  # of the mean square curvature: along what is flatter nothing moves
 DAMPING = 1e-3  # of the diagonal of A, relative to its mean, where it is small
 MOST_NATS = 20.0  # by which a log-density may rise at a draw: exp would overflow
@@ -94,6 +98,7 @@ class Said(NamedTuple):
     loss: Quadratic  # L with p = 0, times the sum of the weights
     answers: Floats  # (n, n) A of L_was, likewise
     slopes: Floats  # (m, r) derivative of L at each point along the basis, at x = 0
+    mismatch: Floats  # (m,) L_con at each point, at x = 0
     weights: Floats  # (m,)
 
 
@@ -166,18 +171,22 @@ def said_by(part: Part, basis: Floats, scale: float) -> Said:
         Quadratic(form + share / part.dim * _gram(part.drawn, part.ratios), w @ slopes),
         share * (part.drawn_form / scale + _gram(part.drawn, evenly) / part.dim),
         slopes @ basis,
+        rate * np.square(part.own_mismatch).sum(0),
         w,
     )
 
 
 def together(said: Sequence[Said]) -> Said:
     """What several parts say, as the mean over their points: weights of sum 1."""
-    weights, slopes = (np.concatenate([getattr(one, name) for one in said]) for name in ("weights", "slopes"))
+    weights = np.concatenate([one.weights for one in said])
     share = weights.sum()
     form, slope, answers = (
         np.sum(field, 0) / share for field in zip(*((*one.loss, one.answers) for one in said), strict=True)
     )
-    return Said(Quadratic(form, slope), answers, slopes, weights / share)
+    slopes, mismatch = (
+        np.concatenate([getattr(one, name) for one in said]) for name in ("slopes", "mismatch")
+    )
+    return Said(Quadratic(form, slope), answers, slopes, mismatch, weights / share)
 
 
 def first_move(said: Said, basis: Floats) -> Floats:
@@ -188,8 +197,9 @@ def first_move(said: Said, basis: Floats) -> Floats:
     power, spread = slope @ slope, np.square(curvature).mean()
     if power == 0 or spread == 0:
         return np.zeros(len(basis))
-    doubt = max(NOISE * noise / power, FLATTEST) * spread
-    move: Floats = -basis @ axes @ (curvature / (np.square(curvature) + doubt) * (slope @ axes))
+    apart = max(said.weights @ said.mismatch / np.square(said.weights).sum(), CLOSEST)
+    doubt = max(NOISE * noise / power * (1 + apart**-4), FLATTEST)
+    move: Floats = -basis @ axes @ (curvature / (np.square(curvature) + doubt * spread) * (slope @ axes))
     return move
 
 

@@ -112,13 +112,16 @@ def test_consistent_heads_have_no_mismatch(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
+APART = 1e6  # a mismatch of heads of which one knows nothing
+
+
 def said(rng: np.random.Generator, n: int, r: int, m: int) -> tuple[Said, Floats]:
     """What m points say of n entries of very different curvatures, and a basis (n, r)."""
     root, basis = rng.normal(size=(n + 3, n)) * 10.0 ** rng.uniform(-2, 2, n), rng.normal(size=(n, r))
     slopes, weights = rng.normal(size=(m, n)) + rng.normal(size=n), rng.uniform(0.5, 1.5, m)
     weights /= weights.sum()
     loss = Quadratic(root.T @ root, weights @ slopes)
-    return Said(loss, np.eye(n), slopes @ basis, weights), basis
+    return Said(loss, np.eye(n), slopes @ basis, np.full(m, APART), weights), basis
 
 
 sizes = {"n": st.integers(1, 12), "m": st.integers(1, 40), "seed": st.integers(0, 1000)}
@@ -155,7 +158,7 @@ def test_the_first_move_is_the_expectation_given_the_slope(n: int, m: int, seed:
 def test_without_noise_the_first_move_goes_to_the_minimum_within_the_basis(rng: np.random.Generator) -> None:
     form = np.diag([1.0, 2.0, 4.0, 3.0])
     slope, basis = rng.normal(size=4), rng.normal(size=(4, 2))
-    one = Said(Quadratic(form, slope), form, np.tile(slope @ basis, (9, 1)), np.full(9, 1 / 9))
+    one = Said(Quadratic(form, slope), form, np.tile(slope @ basis, (9, 1)), np.ones(9), np.full(9, 1 / 9))
     expected = -basis @ np.linalg.solve(basis.T @ form @ basis, basis.T @ slope)
     np.testing.assert_allclose(first_move(one, basis), expected, rtol=1e3 * FLATTEST)
 
@@ -169,6 +172,18 @@ def test_the_noisier_the_slope_the_shorter_the_first_move(rng: np.random.Generat
         lengths.append(np.linalg.norm(np.linalg.lstsq(basis, first_move(noisier, basis))[0]))
     assert np.all(np.diff(lengths) < 0)
     assert lengths[-1] < 0.01 * lengths[0]
+
+
+def test_the_closer_the_heads_the_shorter_the_first_move(rng: np.random.Generator) -> None:
+    one, basis = said(rng, 6, 4, 50)
+    points = 1 / np.square(one.weights).sum()
+    moves = [
+        first_move(one._replace(mismatch=np.full(50, worth / points)), basis) for worth in (1e3, 1, 0.3, 0)
+    ]
+    lengths = [np.linalg.norm(np.linalg.lstsq(basis, move)[0]) for move in moves]
+    assert np.all(np.diff(lengths) < 0)
+    assert lengths[-1] < 1e-6 * lengths[0]
+    np.testing.assert_allclose(moves[0], first_move(one, basis), rtol=1e-6)
 
 
 def test_the_first_move_does_not_depend_on_the_unit_of_the_loss(rng: np.random.Generator) -> None:

@@ -1,6 +1,6 @@
 """Draws tasks on the CPU ahead of their steps: in a thread beside them, or in any number of processes.
 
-Drawing a task takes longer than learning from it where a GPU learns, so each may be learned from twice.
+Drawing a task may take longer than learning from it: so it may be learned from twice.
 """
 
 import os

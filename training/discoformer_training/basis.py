@@ -29,8 +29,7 @@ from discoformer_training.stream import StreamConfig, Task, draw_task
 
 TENSOR = "adaptation.basis"  # of the tensor (n, r), in a checkpoint
 SIZE = 128  # r
-TASKS = 1920  # data sets that it is learned from
-METRIC = 256  # of these, the first, of which M is the mean
+METRIC = 256  # data sets, the first, of which M is the mean
 CAUTION = 10.0  # times the mean curvature: the change that a data set asks for is as good as a gradient step
 DAMPING = 1e-4  # of the diagonal of M, that it has an inverse
 OFF = 5.0  # nats / sqrt(D): log-densities that are further off say nothing
@@ -64,7 +63,7 @@ STREAM = StreamConfig(
 
 def learn_basis(
     network: DiScoFormer,
-    steps: Iterable[int] = range(TASKS),
+    numbers: Iterable[int],
     *,
     size: int = SIZE,
     seed: int = 0,
@@ -73,7 +72,7 @@ def learn_basis(
 
     Args:
         network: that is to be adapted.
-        steps: of the stream of data sets that it is learned from.
+        numbers: of the data sets in the stream that it is learned from.
         size: of the basis, at most.
         seed: of the stream.
 
@@ -81,7 +80,7 @@ def learn_basis(
         (n, r) float64: entries of the map as in `discoformer.descent`, the score's part first; the direction
         of greatest spread first.
     """
-    losses = (_true_loss(network, draw_task(STREAM, seed, step)) for step in steps)
+    losses = (_true_loss(network, draw_task(STREAM, seed, number)) for number in numbers)
     first = list(islice(losses, METRIC))
     metric = torch.stack([form for form, _, _ in first]).mean(0)
     metric += DAMPING * torch.diag(metric.diagonal() + DAMPING * metric.diagonal().mean())

@@ -127,7 +127,7 @@ def _config(files: tuple[Path, ...], given: dict[str, Any]) -> "TrainConfig":
 @commands.command()
 @click.argument("checkpoint", type=PATH)
 @click.option(
-    "--tasks", type=click.IntRange(min=1), default=640, show_default=True, help="Data sets to learn from."
+    "--tasks", type=click.IntRange(min=1), default=1920, show_default=True, help="Data sets to learn from."
 )
 @click.option("--seed", default=0, show_default=True, help="Of the data sets.")
 def basis(checkpoint: Path, tasks: int, seed: int) -> None:

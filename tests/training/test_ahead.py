@@ -1,4 +1,4 @@
-"""Tasks drawn ahead of their steps, in a thread or in processes, for once or twice, are the right ones."""
+"""Tasks drawn ahead, in a thread or in processes, for one or more steps each, are the right ones."""
 
 import os
 import signal
@@ -23,32 +23,40 @@ def test_tasks_drawn_ahead_are_those_of_their_steps_in_any_order(same):
     ahead.close()
 
 
-def test_tasks_come_twice_so_many_apart(same):
-    ahead = Ahead(lambda number: draw_task(CONFIG, 3, number), again_after=3)
-    numbers = [ahead.number(step) for step in range(13)]
-    assert numbers == [0, 1, 2, 3, 0, 4, 1, 5, 2, 6, 3, 7, 4]
+@pytest.mark.parametrize(
+    ("uses", "numbers"),
+    [
+        (1, [*range(16)]),
+        (2, [0, 1, 2, 3, 0, 4, 1, 5, 2, 6, 3, 7, 4, 8, 5, 9]),
+        (3, [0, 1, 2, 3, 0, 4, 1, 5, 2, 6, 3, 0, 7, 4, 1, 8]),
+    ],
+)
+def test_tasks_come_again_so_many_new_ones_later(same, uses, numbers):
+    ahead = Ahead(lambda number: draw_task(CONFIG, 3, number), uses=uses, again_after=3)
     for step, number in enumerate(numbers):
+        assert ahead.number(step) == number
         assert same(ahead(step), draw_task(CONFIG, 3, number))
     ahead.close()
 
 
-def test_a_task_is_drawn_once_for_both_times_and_kept_no_longer():
+@pytest.mark.parametrize(("uses", "kept"), [(1, 2), (2, 5), (3, 8)])
+def test_a_task_is_drawn_once_for_all_its_steps_and_kept_no_longer(uses, kept):
     numbers: list[int] = []
 
     def draw(number: int) -> Task:
         numbers.append(number)
         return draw_task(CONFIG, 3, number)
 
-    ahead = Ahead(draw, again_after=3)
-    for step in range(13):
+    ahead = Ahead(draw, uses=uses, again_after=3)
+    for step in range(20):
         ahead(step)
-        assert len(ahead._drawn) <= 5
+        assert len(ahead._drawn) <= kept
     ahead.close()
     assert sorted(numbers) == [*range(max(numbers) + 1)]
 
 
 def test_a_run_taken_up_in_the_middle_draws_old_tasks_anew(same):
-    ahead = Ahead(lambda number: draw_task(CONFIG, 3, number), again_after=3)
+    ahead = Ahead(lambda number: draw_task(CONFIG, 3, number), uses=2, again_after=3)
     for step in (8, 9, 10):
         assert same(ahead(step), draw_task(CONFIG, 3, ahead.number(step)))
     ahead.close()

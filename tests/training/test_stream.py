@@ -102,6 +102,16 @@ def test_a_share_of_the_tasks_is_in_the_plane_and_the_others_stay_as_they_are():
     assert abs(sum(dim == 2 for dim, _ in mixed) / 2000 - (0.3 + 0.7 * 0.088)) < 0.03
 
 
+def test_a_share_of_the_tasks_is_large_and_the_others_stay_as_they_are():
+    drawn, mixed = (
+        [stream._draw_sizes(config, 0, step) for step in range(2000)]
+        for config in (StreamConfig(plane=0.3), StreamConfig(plane=0.3, large=0.2))
+    )
+    moved = [other for one, other in zip(drawn, mixed, strict=True) if one != other]
+    assert all(dim >= 31 and n >= 8 * 512**0.75 for dim, n in moved)
+    assert abs(len(moved) / 2000 - 0.2) < 0.03
+
+
 def test_every_tensor_is_float32_finite_and_of_its_shape(tensors):
     for task in tasks(CONFIG, 20):
         for tensor in tensors(replace(task, floor=task.log_density)):

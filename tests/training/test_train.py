@@ -271,6 +271,16 @@ def test_a_signal_ends_the_run_after_its_step_and_leaves_a_checkpoint(tmp_path, 
     assert_same_run(tmp_path / "second" / CHECKPOINT, tmp_path / "whole" / CHECKPOINT)
 
 
+def test_the_checkpoint_is_written_before_the_processes_that_draw_end(tmp_path, tiny_run, monkeypatch):
+    def hang(_: Ahead) -> None:
+        raise TimeoutError("killed while it waited")
+
+    monkeypatch.setattr(Ahead, "close", hang)
+    with pytest.raises(TimeoutError):
+        train(tiny_run, tmp_path, stop_at=3)
+    assert load_checkpoint(tmp_path / CHECKPOINT)[1].step == 3
+
+
 # Diverging
 
 

@@ -1,6 +1,6 @@
 """Draws tasks on the CPU ahead of their steps: in a thread beside them, or in any number of processes.
 
-Drawing a task may take longer than learning from it: so it may be learned from twice.
+Drawing a task may take longer than learning from it: so it may be learned from several times.
 """
 
 import os
@@ -26,14 +26,18 @@ class Ahead:
     Args:
         draw: gives a task by its number; nothing depends on when or where it is called.
         workers: processes that draw, of one thread each; without any, a thread here draws one task ahead.
-        again_after: if positive, tasks are learned from twice: the first so many steps have the first tasks,
-            from there on a new task and an old one take turns. The old ones are kept in memory until then.
+        uses: steps that learn from each task.
+        again_after: new tasks between two uses of one. A run begins with so many new tasks; then new ones
+            take turns with old ones, which are kept in memory until their last step.
     """
 
-    def __init__(self, draw: Callable[[int], Task], workers: int = 0, again_after: int = 0) -> None:
+    def __init__(
+        self, draw: Callable[[int], Task], workers: int = 0, uses: int = 1, again_after: int = 1
+    ) -> None:
         self._draw = partial(_as_arrays, draw)
         self._pool: Executor = _processes(workers) if workers else ThreadPoolExecutor(1, "stream")
         self._steps = max(1, AHEAD * workers)
+        self._uses = uses
         self._again_after = again_after
         self._drawn: dict[int, Future[Task]] = {}
 
@@ -49,14 +53,17 @@ class Ahead:
 
     def number(self, step: int) -> int:
         """The number of the task that a step learns from."""
-        late = step - self._again_after
-        if not self._again_after or late < 0:
-            return step
-        return late // 2 if late % 2 else self._again_after + late // 2
+        times = 1  # uses that take turns, one more after again_after turns
+        while times < self._uses and step >= times * self._again_after:
+            step -= times * self._again_after
+            times += 1
+        turn, time = divmod(step, times)
+        return turn + (times - 1 - time) * self._again_after
 
     def _last(self, number: int) -> int:
         """The last step that learns from a task."""
-        return self._again_after + 2 * number + 1 if self._again_after else number
+        before = self._again_after * self._uses * (self._uses - 1) // 2
+        return before + (number + 1) * self._uses - 1
 
     def close(self) -> None:
         """End the thread or the processes."""

@@ -23,7 +23,8 @@ class TrainConfig:
     warmup: int = 100  # steps of linear rise
     decay_from: float = 0.4  # share of the run after which the rate falls, as a cosine, to 0
     weight_decay: float = 0.01  # on matrices
-    again_after: int = 0  # if positive, tasks are learned from once more, so many tasks later
+    uses: int = 1  # steps that learn from each task,
+    again_after: int = 600  # so many new tasks apart
     clip: float = 0.1  # greatest norm of the gradient: tasks of every size have their say
     average: float = 0.999  # decay of the moving average of the weights, per step
     kde_bandwidth: float | None = None  # start as a KDE of this bandwidth in the frame

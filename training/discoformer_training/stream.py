@@ -39,7 +39,8 @@ class StreamConfig:
     """What the stream draws."""
 
     dims: tuple[int, int] = (1, 100)  # least and greatest D
-    plane: float = 0.0  # so many of the tasks are in the plane, whatever dims says
+    plane: float = 0.0  # so many of the tasks are in the plane, whatever dims says,
+    large: float = 0.0  # and so many have both D and N from the upper quarters of their ranges
     context_sizes: tuple[int, int] = (8, 4096)  # least and greatest N
     landmarks: int = 4096  # context points that the network reads at most
     modes: tuple[int, int] = (1, 10)
@@ -146,13 +147,15 @@ def context_in_frame(context: Tensor, frame: Frame, landmarks: int = StreamConfi
 
 
 def _draw_sizes(config: StreamConfig, seed: int, number: int) -> tuple[int, int]:
-    """Draw D and N, log-uniform over their ranges; D is 2 for the share of tasks in the plane."""
+    """Draw D and N, log-uniform over their ranges but for the shares in the plane and of large tasks."""
     generator = _generator(seed, number, 0)
     draws = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
 
     def log_uniform(low: int, high: int, draw: float) -> int:
         return min(high, int(math.exp(math.log(low) + draw * math.log((high + 1) / low))))
 
+    if draws[2] >= 1 - config.large:
+        draws[:2] = (0.75 + 0.25 * draw for draw in draws[:2])
     dim = 2 if draws[2] < config.plane else log_uniform(*config.dims, draws[0])
     return dim, log_uniform(*config.context_sizes, draws[1])
 

@@ -108,7 +108,7 @@ def train(
             if now - saved_at > checkpoint_every:
                 save()
                 saved_at = now
-    save()
+        save()  # before the processes end, which may have long tasks in hand
     for logger in loggers:
         logger.finalize("success")
     return trainer.progress

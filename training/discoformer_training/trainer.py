@@ -1,7 +1,6 @@
 """The state of a training run and its one step: stream -> network -> loss -> optimizers -> moving average.
 
-Muon (Jordan et al., 2024; its steps of AdamW's size, arXiv 2502.16982) moves the matrices inside blocks,
-AdamW everything else.
+Muon moves the matrices inside blocks, AdamW everything else.
 """
 
 import math
@@ -10,13 +9,14 @@ from functools import partial
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor
-from torch.optim import AdamW, Muon
+from torch.optim import AdamW
 
 from discoformer_training.ahead import Ahead
 from discoformer_training.attention import attend_blocked
 from discoformer_training.checkpoint import Progress, with_prefix
 from discoformer_training.config import TrainConfig
 from discoformer_training.loss import task_loss
+from discoformer_training.muon import StackedMuon
 from discoformer_training.network import DiScoFormer, set_kde
 from discoformer_training.stream import draw_task
 
@@ -40,7 +40,7 @@ class Trainer:
         self.average = {name: p.detach().clone() for name, p in self.network.module.named_parameters()}
         self.progress = Progress()
         draw = partial(draw_task, config.stream, config.seed, rank=fabric.global_rank)
-        self.tasks = Ahead(draw, workers, config.again_after)
+        self.tasks = Ahead(draw, workers, config.uses, config.again_after)
 
     def step(self, share: float) -> dict[str, float]:
         """Take one step, at this share of the run; return the loss and its terms."""
@@ -73,8 +73,7 @@ class Trainer:
 
     @torch.no_grad()
     def _follow(self, decay: float) -> None:
-        for name, parameter in self.network.module.named_parameters():
-            self.average[name].lerp_(parameter, 1 - decay)
+        torch._foreach_lerp_([*self.average.values()], [*self.network.module.parameters()], 1 - decay)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a run needs to continue, by name."""
@@ -108,11 +107,11 @@ class Trainer:
             optimizer.state[parameter][slot] = value.to(device).clone()
 
 
-def _optimizers(network: DiScoFormer, config: TrainConfig) -> tuple[Muon, AdamW]:
+def _optimizers(network: DiScoFormer, config: TrainConfig) -> tuple[StackedMuon, AdamW]:
     """Share the parameters between Muon and AdamW."""
     named = list(network.named_parameters())
     others = [p for name, p in named if not _is_muons(name, p)]
-    muon = Muon(
+    muon = StackedMuon(
         [p for name, p in named if _is_muons(name, p)],
         lr=config.learning_rate,
         weight_decay=config.weight_decay,

@@ -264,7 +264,7 @@ that was moved is blamed most.
 
 
 @click.command()
-@click.option("--model", "name", default="gmm", show_default=True, help="Name or folder of a model.")
+@click.option("--model", "name", default="base", show_default=True, help="Name or folder of a model.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the .md and .json.")
 @click.option("--seeds", type=click.IntRange(1), default=20, show_default=True, help="From 0 on.")
 def main(name: str, out: Path | None, seeds: int) -> None:

@@ -4,7 +4,7 @@ The adjusted Rand index of the labels found against the true ones: 1 where they 
 method is told the number of clusters. Points that HDBSCAN calls noise are a cluster of their own. The
 standard error is over seeds: of the draw, or of the noise of ``data_sets`` and a choice of 80 % of the rows.
 
-    python benchmarks/clusters.py --model models/gmm --out docs/modes
+    python benchmarks/clusters.py --model models/base --out docs/modes
 """
 
 import time
@@ -153,7 +153,7 @@ def save_picture(path: Path, model: discoformer.Model) -> None:
 
 
 @click.command()
-@click.option("--model", "name", default="gmm", show_default=True, help="Name of a model, or its folder.")
+@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for tables and picture."
 )

@@ -6,7 +6,7 @@ error is over draws. Ours is normalised by importance sampling from 512 points (
 it, the joint log-density minus that of the re-estimated ``marginal``. KDE (Scott's bandwidth, standardised
 columns), one Gaussian and EM (components by BIC) are conditioned in closed form.
 
-    python benchmarks/conditionals.py --model models/gmm --out docs/conditionals
+    python benchmarks/conditionals.py --model models/base --out docs/conditionals
 """
 
 import warnings
@@ -156,7 +156,7 @@ Mean squared error, in nats², of the log-density of the free features given the
 
 
 @click.command()
-@click.option("--model", "name", default="gmm", show_default=True, help="Name of a model, or its folder.")
+@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the .md and .json.")
 @click.option("--draws", type=click.IntRange(2), default=10, show_default=True)
 def main(name: str, out: Path | None, draws: int) -> None:

@@ -83,7 +83,7 @@ def picture(path: Path, rows: dict[str, Floats], kept: Floats) -> None:
 
 
 @click.command()
-@click.option("--model", "name", default="gmm", show_default=True, help="Name of a model, or its folder.")
+@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def main(name: str, out: Path, seed: int) -> None:

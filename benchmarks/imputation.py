@@ -11,7 +11,7 @@ The energy score is least in expectation where the draws have the true distribut
 An imputer that has no draws of its own is given some: a row's donors for KNN (hot deck), values of the column
 for the mean. The standard error is over seeds: of the split, the noise of ``data_sets``, the holes and draws.
 
-    python benchmarks/imputation.py --model models/gmm --out docs/imputation
+    python benchmarks/imputation.py --model models/base --out docs/imputation
 """
 
 import time
@@ -225,7 +225,7 @@ Energy score of {DRAWS} draws, which asks for the right spread and dependence to
 
 
 @click.command()
-@click.option("--model", "name", default="gmm", show_default=True, help="Name of a model, or its folder.")
+@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the .md and .json.")
 @click.option("--task", "tasks", multiple=True, type=click.Choice(TASKS), default=TASKS)
 @click.option("--seeds", type=click.IntRange(2), default=5, show_default=True)

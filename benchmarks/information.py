@@ -398,7 +398,7 @@ relative to the truth. Seed {seed}. *Value* is the mean of the held-out and the 
 
 
 @click.command()
-@click.option("--model", "folder", default="gmm", show_default=True, help="Name or folder of a model.")
+@click.option("--model", "folder", default="base", show_default=True, help="Name or folder of a model.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the .md and .json.")
 @click.option(
     "--quantity", "names", multiple=True, type=click.Choice(list(QUANTITIES)), default=tuple(QUANTITIES)

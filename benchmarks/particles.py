@@ -202,7 +202,7 @@ blob method: mean of {draws} draws ± its standard error, seed {seed}; median CP
 
 
 @click.command()
-@click.option("--model", "name", default="gmm", show_default=True, help="Name of a model, or its folder.")
+@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option(
     "--problem", "problems", multiple=True, type=click.Choice(list(PROBLEMS)), default=tuple(PROBLEMS)

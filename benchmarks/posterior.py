@@ -238,7 +238,7 @@ are few for 31 dimensions: some drift away after 30 steps, which the mismatch do
 
 
 @click.command()
-@click.option("--model", "name", default="gmm", show_default=True, help="Name of a model, or its folder.")
+@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option(
     "--problem", "problems", multiple=True, type=click.Choice(list(PROBLEMS)), default=tuple(PROBLEMS)

@@ -182,7 +182,7 @@ over draws ± its standard error, seed {seed}; median CPU time, the encoding inc
 
 
 @click.command()
-@click.option("--model", "name", default="gmm", show_default=True, help="Name of a model, or its folder.")
+@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option(
     "--family", "families", multiple=True, type=click.Choice(list(FAMILIES)), default=tuple(FAMILIES)

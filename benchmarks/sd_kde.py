@@ -133,7 +133,7 @@ construction; the best KDE is told the truth.
 
 
 @click.command()
-@click.option("--model", "name", default="gmm", show_default=True, help="Name of a model, or its folder.")
+@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the .md and .json.")
 @click.option("--draws", type=click.IntRange(1), default=8, show_default=True, help="Of each cell.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

@@ -3,7 +3,7 @@
 N points of five Gaussians in D dimensions, seed 0; one thread. Seconds are of CPU time; those of reading the
 context are not among them; memory is the most that the process held, libraries and context included.
 
-    python benchmarks/shape_cost.py --model models/gmm --out docs/shape_cost.md
+    python benchmarks/shape_cost.py --model models/base --out docs/shape_cost.md
 """
 
 import multiprocessing
@@ -53,7 +53,7 @@ def run(task: str, name: str, n: int, dim: int) -> tuple[float, float]:
 
 
 @click.command()
-@click.option("--model", "name", default="gmm", show_default=True, help="Name of a model, or its folder.")
+@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
 @click.option("--n", type=click.IntRange(100), default=10_000, show_default=True)
 @click.option("--dim", type=click.IntRange(3), default=10, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File for the table.")

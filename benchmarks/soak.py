@@ -24,7 +24,7 @@ KINDS = 64  # different calls
 def main() -> None:
     """Run the soak test; exit code 1 if an answer differs or memory grows by a tenth after the warm-up."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", nargs="?", default="gmm")
+    parser.add_argument("model", nargs="?", default="base")
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--calls", type=int, default=10_000)
     arguments = parser.parse_args()

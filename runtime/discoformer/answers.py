@@ -16,7 +16,15 @@ def answer_columns(names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InputError: Two would be called the same.
     """
-    columns = (*names, "log_density", "density", *(f"score_{name}" for name in names))
+    return distinct(*names, "log_density", "density", *(f"score_{name}" for name in names))
+
+
+def distinct(*columns: str) -> tuple[str, ...]:
+    """The names of the columns of an output.
+
+    Raises:
+        InputError: Two are the same.
+    """
     double = [name for name in columns if columns.count(name) > 1]
     if double:
         raise InputError(

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 4096  # points that the integral is found from
 CANDIDATES = 32  # points that a draw is picked from
+DRAWN = 2**9  # draws at a time
 
 
 class Weighted(NamedTuple):
@@ -216,8 +217,11 @@ class Conditional:
         """
         whole_number("count", count, 1)
         rng = np.random.default_rng(whole_number("seed", seed, 0))
-        values = np.broadcast_to(self._values, (count, len(self._values)))
-        return self._conditioner.weigh(values, CANDIDATES, rng).pick(1, rng)[0]
+        parts = []
+        for start in range(0, count, DRAWN):
+            values = np.broadcast_to(self._values, (min(DRAWN, count - start), len(self._values)))
+            parts.append(self._conditioner.weigh(values, CANDIDATES, rng).pick(1, rng)[0])
+        return np.concatenate(parts)
 
     def _answer(self, queries: Matrix) -> tuple[Floats, Floats]:
         if queries.values.shape[1] != len(self.free):

@@ -17,7 +17,7 @@ every row twice, find more in small samples, and are measured to keep it too (be
 **A sample against itself.** Then ranks say nothing: p-values come from the estimate's own density instead,
 and control is only as good as that::
 
-    p(x_i) = P(T_k(z) <= T_k(x_i)), z drawn from estimates that have not seen x_i
+    p(x_i) = mean over j of P(T_j(z) <= T_k(x_i)), z drawn from the estimate without fold j, x_i in fold k
 
 by importance sampling. So that anomalies do not hide each other, the tenth of the rows that is least dense is
 left out at first; then the rows found are, and the rest is estimated again, until they stay the same. A clump
@@ -43,8 +43,8 @@ import numpy.typing as npt
 from discoformer.errors import InputError
 from discoformer.estimates import Estimate
 from discoformer.folds import FOLDS, deal, read_rows
-from discoformer.inputs import Floats, read_matrix
-from discoformer.model import Model, default_model
+from discoformer.inputs import Floats, is_real, read_matrix
+from discoformer.model import Model, model_or_default
 from discoformer.normalization import broadened, draw, mixture_log_density
 from discoformer.samples import Say, say_nothing
 from discoformer.tables import Table
@@ -98,7 +98,7 @@ class Reference:
         """
         if method not in ("cross", "split"):
             raise InputError(f"method must be 'cross' or 'split', got {method!r}")
-        rows, model = read_rows("X", X, folds), model or default_model()
+        rows, model = read_rows("X", X, folds), model_or_default(model)
         fold = deal(len(rows.values), folds if method == "cross" else 2, seed)
         held = range(folds) if method == "cross" else [0]
         self.estimate = model.estimate(X)
@@ -162,7 +162,7 @@ def find_anomalies(
         DegenerateDataError: X has a constant column, or collinear columns.
     """
     benjamini_hochberg(np.ones(1), fdr)  # checks it
-    rows, model = read_rows("X", X, folds).values, model or default_model()
+    rows, model = read_rows("X", X, folds).values, model_or_default(model)
     fold, found = deal(len(rows), folds, seed), np.zeros(len(rows), bool)
     draws = int(np.clip(len(rows) / fdr, FEWEST_DRAWS, MOST_DRAWS))
     for turn in range(ROUNDS):
@@ -194,8 +194,8 @@ def benjamini_hochberg(p_values: Floats, fdr: float) -> Flags:
     Raises:
         InputError: ``fdr`` is not between 0 and 1.
     """
-    if not 0 < fdr < 1:
-        raise InputError(f"fdr must be between 0 and 1, got {fdr}")
+    if not (is_real(fdr) and 0 < fdr < 1):
+        raise InputError(f"fdr must be between 0 and 1, got {fdr!r}")
     order = np.sort(p_values)
     below = np.flatnonzero(order <= fdr * np.arange(1, len(order) + 1) / len(order))
     return p_values <= order[below[-1]] if below.size else np.zeros(len(order), bool)
@@ -204,8 +204,9 @@ def benjamini_hochberg(p_values: Floats, fdr: float) -> Flags:
 def push_of(p: Estimate, score: Floats) -> Floats:
     """Signed shares (M, D) of columns in what is strange about rows of this score (M, D)."""
     points, weights = p.context
-    spread = weights @ np.square(p.score(points))
-    standard = np.square(score) / spread
+    own = np.asarray(p.score(points))
+    unit = np.abs(own).max(axis=0)  # squares in data units may not be numbers
+    standard = np.square(score / unit) / (weights @ np.square(own / unit))
     total = standard.sum(axis=1, keepdims=True)
     return -np.sign(score) * standard / np.where(total > 0, total, 1)
 
@@ -213,7 +214,8 @@ def push_of(p: Estimate, score: Floats) -> Floats:
 def mass_below(fits: list[Estimate], levels: Floats, samples: int, seed: int) -> Floats:
     """Probability (M,), in the mean of estimates, of a point whose log-density is no more than a level (M,).
 
-    One draw counts as below each level, so none is 0.
+    The first draw above a level counts as well, so none is 0. Draws reach further than the density, so that
+    it is worth little in the tails: what is found does not end where the number of draws does.
     """
     each = math.ceil(samples / len(fits))
     found = np.zeros(len(levels))
@@ -223,9 +225,10 @@ def mass_below(fits: list[Estimate], levels: Floats, samples: int, seed: int) ->
         log_density = np.asarray(p.log_density(p.frame.to_data(z)))
         log_weights = log_density - p.frame.log_abs_det - mixture_log_density(proposal, z)
         order = np.argsort(log_density)
-        mass = np.r_[0, np.cumsum(np.exp(log_weights - log_weights.max())[order])]
-        found += mass[np.searchsorted(log_density[order], levels, side="right")] / mass[-1]
-    return (found / len(fits) * samples + 1) / (samples + 1)
+        mass = np.cumsum(np.exp(log_weights - log_weights.max())[order])
+        above = np.searchsorted(log_density[order], levels, side="right")
+        found += mass[np.minimum(above, each - 1)] / mass[-1]
+    return np.maximum(found / len(fits), np.finfo(float).tiny)
 
 
 def _explained(p: Estimate, rows: Floats) -> tuple[Floats, Floats]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from discoformer.consistency import Consistency, consistency_of
-from discoformer.errors import DegenerateDataError
+from discoformer.errors import DegenerateDataError, InputError
 from discoformer.findings import (
     LEVELS,
     Finding,
@@ -103,6 +103,8 @@ def diagnose(estimate: "Estimate", Y: Any, seed: int) -> Diagnosis:
     whole_number("seed", seed, 0)
     points = estimate.frame.to_frame(estimate.context.points)
     queries = _some(points) if Y is None else estimate.read_in_frame(Y)[0]
+    if not len(queries):
+        raise InputError("Y must have 1 row or more, got 0; leave it out to diagnose the context itself")
     normalization = estimate.normalization(seed=seed)
     folds = _folds(estimate, seed)
     held_out = hold_out(estimate, folds) if folds else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from discoformer.consistency import Consistency
-from discoformer.held_out import HeldOut, Stein
+from discoformer.held_out import HeldOut, Stein, spread
 from discoformer.inputs import Floats, describe_column
 from discoformer.normalization import Normalization
 
@@ -41,7 +41,7 @@ class Finding(NamedTuple):
 
 
 def _level(value: float, thresholds: tuple[float, float]) -> Level:
-    return LEVELS[sum(value >= threshold for threshold in thresholds)]
+    return LEVELS[sum(not value < threshold for threshold in thresholds)]  # what is no number is bad
 
 
 def size_finding(estimate: "Estimate") -> Finding:
@@ -61,7 +61,7 @@ def condition_finding(estimate: "Estimate") -> Finding:
     """Whether columns are nearly linear combinations of others."""
     points, w = estimate.context
     u = points - w @ points
-    u /= np.sqrt(w @ np.square(u))
+    u /= spread(u, w)
     values = np.linalg.eigvalsh((u * w[:, None]).T @ u)
     condition = float(values[-1] / max(values[0], np.finfo(float).tiny))
     if estimate.diagnostics.n <= estimate.diagnostics.dim:

@@ -49,10 +49,7 @@ def read_gaps(path: Path, wanted: Sequence[str] | None = None) -> Gaps:
 
 def _read_csv(path: Path, wanted: Sequence[str] | None) -> Gaps:
     name = "stdin" if path == STDIN else str(path)
-    with open_text(path) as file:
-        rows = [row for row in csv.reader(file) if row]
-    if not rows:
-        raise InputError(f"{name} has no rows of numbers")
+    rows = _read_rows(path, name)
     header = None if any(is_number(cell) for cell in rows[0]) else tuple(cell.strip() for cell in rows[0])
     body = rows[header is not None :]
     ragged = next((i for i, row in enumerate(body) if len(row) != len(rows[0])), None)
@@ -74,6 +71,23 @@ def _read_csv(path: Path, wanted: Sequence[str] | None) -> Gaps:
             _write_bytes(out, text.getvalue().encode())
 
     return Gaps(values, columns, write)
+
+
+def _read_rows(path: Path, name: str) -> list[list[str]]:
+    """The cells of a CSV file; a blank line is a missing cell of a single column, else it is left out."""
+    with open_text(path) as file:
+        reader = csv.reader(file)
+        try:
+            rows = list(reader)
+        except (UnicodeDecodeError, csv.Error) as error:
+            line = reader.line_num
+            raise InputError(f"{name}, after line {line}: this is no CSV in UTF-8: {error}") from error
+    while rows and not rows[-1]:
+        rows.pop()
+    width = next((len(row) for row in rows if row), 0)
+    if not width:
+        raise InputError(f"{name} has no rows of numbers")
+    return [row or [""] for row in rows] if width == 1 else [row for row in rows if row]
 
 
 def _cell(name: str, row: int, column: int, cell: str, header: tuple[str, ...] | None) -> float:
@@ -140,7 +154,11 @@ def _replaced(table: Any, j: int, column: AnyFloats) -> Any:
     arrow, field = require("pyarrow"), table.schema.field(j)
     kind = field.type if require("pyarrow.types").is_floating(field.type) else arrow.float64()
     values = arrow.array(column.astype(kind.to_pandas_dtype()), type=kind)
-    return table.set_column(j, arrow.field(field.name, kind), values)
+    found = table.set_column(j, arrow.field(field.name, kind), values)
+    if kind == field.type:
+        return found
+    kept = {key: text for key, text in (table.schema.metadata or {}).items() if key != b"pandas"}
+    return found.replace_schema_metadata(kept)  # pandas' own still says that the column is one of integers
 
 
 def _named(path: Path, out: Path | None) -> Path:

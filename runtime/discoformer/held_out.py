@@ -18,14 +18,12 @@ How much the folds' answers differ gives the standard error of the log-density, 
 Shapes: n points, D dimensions.
 """
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from discoformer.errors import RangeWarning
 from discoformer.folds import FOLDS, deal
 from discoformer.inputs import Floats
 from discoformer.kernels import log_sums
@@ -83,12 +81,10 @@ def fit_folds(estimate: "Estimate", seed: int) -> list[Fold]:
     points, weights = estimate.context
     number = deal(len(points), min(FOLDS, len(points)), seed)
     folds = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RangeWarning)
-        for index in range(number.max() + 1):
-            train = number != index
-            size = max(1.0, estimate.diagnostics.effective_size * float(weights[train].sum()))
-            folds.append(Fold(~train, estimate.model.estimate(points[train], weights[train], size)))
+    for index in range(number.max() + 1):
+        train = number != index
+        size = max(1.0, estimate.diagnostics.effective_size * float(weights[train].sum()))
+        folds.append(Fold(~train, estimate.model.estimate_again(points[train], weights[train], size)))
     return folds
 
 
@@ -141,8 +137,8 @@ def mean_and_error(values: Floats, w: Floats) -> Any:
 def kernel_log_density(points: Floats, w: Floats, size: float, queries: Floats) -> Floats:
     """Log-density (M,) of the Gaussian KDE of points (n, D) with Scott's bandwidth."""
     dim = points.shape[1]
-    bandwidth = np.sqrt(w @ np.square(points - w @ points)) * size ** (-1 / (dim + 4))
     center = w @ points  # differences of large numbers are not
+    bandwidth = spread(points - center, w) * size ** (-1 / (dim + 4))
     scaled, at = (points - center) / bandwidth, (queries - center) / bandwidth
     return log_sums(at, scaled, w, 1.0) - float(np.log(bandwidth).sum())
 
@@ -150,11 +146,18 @@ def kernel_log_density(points: Floats, w: Floats, size: float, queries: Floats) 
 def gaussian_log_density(points: Floats, w: Floats, size: float, queries: Floats) -> Floats:
     """Log-density (M,) of the Gaussian with the moments of points (n, D)."""
     dim, center = points.shape[1], w @ points
-    spread = np.sqrt(w @ np.square(points - center))
-    u = (points - center) / spread
+    scale = spread(points - center, w)
+    u = (points - center) / scale
     correlation = (u * w[:, None]).T @ u if size >= 2 * dim else np.eye(dim)
     root = np.linalg.cholesky(correlation)
-    white = np.linalg.solve(root, ((queries - center) / spread).T)
-    log_det = np.log(np.diagonal(root)).sum() + np.log(spread).sum()
+    white = np.linalg.solve(root, ((queries - center) / scale).T)
+    log_det = np.log(np.diagonal(root)).sum() + np.log(scale).sum()
     found: Floats = -0.5 * np.square(white).sum(axis=0) - log_det - 0.5 * dim * np.log(2 * np.pi)
+    return found
+
+
+def spread(deviations: Floats, w: Floats) -> Floats:
+    """Standard deviations (D,) from deviations (n, D), whose squares may not be numbers."""
+    reach = np.abs(deviations).max(axis=0)
+    found: Floats = reach * np.sqrt(w @ np.square(deviations / reach))
     return found

@@ -48,7 +48,7 @@ from discoformer.errors import InputError
 from discoformer.estimates import Estimate
 from discoformer.folds import FOLDS, deal, read_rows
 from discoformer.inputs import Floats, Matrix
-from discoformer.model import Model, default_model
+from discoformer.model import Model, model_or_default
 
 STEP = 0.02  # of central differences, in the frame
 DIRECTIONS = 2**10  # rows times directions of the divergence, at most; one direction at least
@@ -107,7 +107,7 @@ def entropy(X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int
         DegenerateDataError: X has a constant column, or collinear columns.
     """
     rows = read_rows("X", X, folds)
-    crossed = _cross(model or default_model(), rows.values, log_rule, folds, seed)
+    crossed = _cross(model_or_default(model), rows.values, log_rule, folds, seed)
     return _summary(-crossed.held_out, -crossed.in_sample)
 
 
@@ -144,7 +144,7 @@ def fisher(X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int 
         DegenerateDataError: As in ``entropy``.
     """
     rows = read_rows("X", X, folds)
-    return _summary(*_cross(model or default_model(), rows.values, score_rule(seed), folds, seed))
+    return _summary(*_cross(model_or_default(model), rows.values, score_rule(seed), folds, seed))
 
 
 def relative_fisher(
@@ -185,7 +185,7 @@ def mutual_information(
     x, y = read_rows("X", X, folds).values, read_rows("Y", Y, folds).values
     if len(x) != len(y):
         raise InputError(f"X and Y must have as many rows, drawn in pairs, got {len(x)} and {len(y)}")
-    model = model or default_model()
+    model = model_or_default(model)
     joint, first, second = (_cross(model, z, log_rule, folds, seed) for z in (np.hstack([x, y]), x, y))
     return _summary(
         joint.held_out - first.held_out - second.held_out,
@@ -230,7 +230,7 @@ def _between(X: Any, Y: Any, rule: Rule, model: Model | None, folds: int, seed: 
     """The mean over rows of X of what a rule says by estimates of X, less by estimates of Y."""
     first, second = read_rows("X", X, folds), read_rows("Y", Y, folds)
     _check_alike(first, second)
-    model = model or default_model()
+    model = model_or_default(model)
     mine = _cross(model, first.values, rule, folds, seed)
     fold = deal(len(second.values), folds, seed)
     others = model.estimate_batch([second.values[fold != k] for k in range(folds)])

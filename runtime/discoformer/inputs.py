@@ -6,6 +6,7 @@ tensors) or DLPack (``__dlpack__``). None of these libraries is imported here.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -72,6 +73,11 @@ def read_weights(weights: Any, rows: int) -> Floats:
     if not array.any():
         raise InputError("weights must not all be zero")
     return array
+
+
+def is_real(value: Any) -> bool:
+    """Whether a value is a real number, NumPy's included."""
+    return isinstance(value, Real)
 
 
 def whole_number(name: str, value: Any, least: int) -> int:

@@ -11,8 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from discoformer.base import Base
 from discoformer.errors import (
     DeviceWarning,
@@ -24,6 +22,7 @@ from discoformer.errors import (
 )
 from discoformer.estimates import Diagnostics, Estimate
 from discoformer.graphs import FILES, Encoded, Graphs
+from discoformer.inputs import whole_number
 from discoformer.metadata import Metadata
 from discoformer.parallel import both
 from discoformer.samples import (
@@ -107,8 +106,7 @@ def load_estimate(path: str | os.PathLike[str], model: "Model | None" = None) ->
         OSError: The file cannot be read.
     """
     saved = read_estimate(Path(path))
-    if model is None:
-        model = default_model() if saved.model == DEFAULT_NAME else load(saved.model)
+    model = model_or_default(model) if model or saved.model == DEFAULT_NAME else load(saved.model)
     if model.graphs.sha256 != saved.sha256:
         raise ModelError(
             f"{path} was made by the model {saved.model!r} {saved.version} (SHA-256 of its files "
@@ -176,6 +174,14 @@ class Model:
         self._warn_of_range([sample])
         return self._encode([sample], base_of_samples([sample], say), landmarks, say)[0]
 
+    def estimate_again(self, X: Any, weights: Any, effective_size: float) -> Estimate:
+        """``estimate`` without its warnings, for points made from those of an estimate that has given them.
+
+        (``warnings.catch_warnings`` would turn off those of other threads, too.)
+        """
+        sample = read_sample(X, weights, effective_size)
+        return self._encode([sample], base_of_samples([sample]), None)[0]
+
     def estimate_batch(
         self, contexts: Iterable[Any], weights: Iterable[Any] | None = None, landmarks: int | None = None
     ) -> list[Estimate]:
@@ -237,10 +243,8 @@ class Model:
         say: Say = say_nothing,
     ) -> list[Estimate]:
         """Estimates of samples that have one dimension, from their bases."""
-        most = self.metadata.landmarks if landmarks is None else landmarks
-        if not isinstance(most, (int, np.integer)) or most < 1:
-            raise InputError(f"landmarks must be 1 or more, or None for the model's own, got {landmarks}")
-        read = [landmarks_of(sample, int(most)) for sample in samples]
+        most = self.metadata.landmarks if landmarks is None else whole_number("landmarks", landmarks, 1)
+        read = [landmarks_of(sample, most) for sample in samples]
         given = graph_inputs([sample.frame for sample in samples], base, read)
         say(f"encoding {given['context'].shape[1]} points")
         states = self.graphs.encode(given)
@@ -283,6 +287,19 @@ class Model:
 def default_model() -> Model:
     """The default model, loaded once and kept."""
     return load()
+
+
+def model_or_default(model: Any) -> Model:
+    """The model given, or the default one for None.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if model is None:
+        return default_model()
+    if not isinstance(model, Model):
+        raise InputError(f"model must be what discoformer.load gives, or None for the default, got {model!r}")
+    return model
 
 
 def find_folder(path_or_name: str | os.PathLike[str]) -> Path:

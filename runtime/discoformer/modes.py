@@ -14,7 +14,7 @@ import numpy as np
 
 from discoformer.ascent import Climb, Done, Ints, ascend, climb_of
 from discoformer.errors import InputError
-from discoformer.inputs import Floats
+from discoformer.inputs import Floats, is_real
 from discoformer.passes import pairs_of, pass_heights, prominences
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Modes(NamedTuple):
         Raises:
             InputError: ``prominence`` is negative or not finite.
         """
-        if isinstance(prominence, bool) or not 0 <= prominence < np.inf:
+        if isinstance(prominence, bool) or not (is_real(prominence) and 0 <= prominence < np.inf):
             raise InputError(f"prominence must be finite and 0 nats or more, got {prominence!r}")
         kept = self.prominence >= prominence
         into = np.arange(len(kept))
@@ -67,7 +67,7 @@ def modes_of(estimate: "Estimate", Y: Any, done: Done | None = None) -> Modes:
     peaks = _distinct(climb, ascend(climb, starts))
     heights, pairs = climb(peaks).log_density, pairs_of(peaks)
     lost, behind = prominences(heights, pairs, pass_heights(climb, peaks, pairs))
-    labels = _nearest(ascend(climb, rows, done), peaks)
+    labels = _nearest(ascend(climb, rows, done), peaks) if len(rows) else np.zeros(0, np.intp)
     return Modes(frame.to_data(peaks), frame.log_density_to_data(heights), lost, behind, labels)
 
 

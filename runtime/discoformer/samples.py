@@ -14,7 +14,7 @@ from discoformer.components import Components
 from discoformer.errors import InputError
 from discoformer.frame import Frame, fit_frame, present_rows
 from discoformer.graphs import Encoded
-from discoformer.inputs import Floats, describe_column, read_matrix, read_weights
+from discoformer.inputs import Floats, describe_column, is_real, read_matrix, read_weights
 from discoformer.landmarks import take_landmarks
 from discoformer.product import Product
 from discoformer.sessions import Float32s
@@ -41,7 +41,13 @@ class Sample(NamedTuple):
 
     def doubts(self) -> tuple[str, ...]:
         """One sentence for each cause of doubt."""
-        return _doubts_about_frame(self.frame) + _doubts_about_values(self.few_valued)
+        size, n = self.frame.effective_size, len(self.w)
+        worth = (
+            f"effective_size is {size:g}, more than the {n} rows of positive weight can be worth: the "
+            "answers are surer than they should be"
+        )
+        doubts = _doubts_about_frame(self.frame) + _doubts_about_values(self.few_valued)
+        return (worth, *doubts) if size > n * (1 + 1e-9) else doubts
 
 
 def read_sample(X: Any, weights: Any, effective_size: float | None = None, say: Say = say_nothing) -> Sample:
@@ -50,8 +56,8 @@ def read_sample(X: Any, weights: Any, effective_size: float | None = None, say: 
     points, w = present_rows(
         matrix.values, None if weights is None else read_weights(weights, len(matrix.values))
     )
-    if effective_size is not None and not 1 <= effective_size < np.inf:
-        raise InputError(f"effective_size must be finite and 1 or more, got {effective_size}")
+    if effective_size is not None and not (is_real(effective_size) and 1 <= effective_size < np.inf):
+        raise InputError(f"effective_size must be a finite number, 1 or more, got {effective_size!r}")
     effective_size = None if effective_size is None else float(effective_size)
     say(f"finding the frame of {len(w)} points")
     frame = fit_frame(points, w, effective_size, matrix.columns)

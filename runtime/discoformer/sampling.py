@@ -28,7 +28,6 @@ Shapes: n points, D dimensions. Float64.
 """
 
 import math
-import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
@@ -36,7 +35,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 import numpy as np
 
 from discoformer.components import Components
-from discoformer.errors import InputError, RangeWarning
+from discoformer.errors import InputError
 from discoformer.inputs import Floats, whole_number
 from discoformer.normalization import broadened, draw, mixture_log_density
 from discoformer.samples import say_nothing
@@ -208,6 +207,4 @@ def _reverse(
 
 def _encode(estimate: "Estimate", points: Floats, weights: Floats) -> "Estimate":
     """The estimate of other points of the same worth, without a warning that the first one has given."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RangeWarning)
-        return estimate.model.estimate(points, weights, estimate.diagnostics.effective_size)
+    return estimate.model.estimate_again(points, weights, estimate.diagnostics.effective_size)

@@ -63,11 +63,11 @@ def with_weights(content: bytes, weights: bytes, path: Path) -> bytes:
 
     Args:
         content: The file.
-        weights: A safetensors file with every parameter that the graph has; it may have more.
+        weights: A safetensors file; parameters that the graph lacks are left out, others stay as they are.
         path: Where the file was read from, for error messages.
 
     Raises:
-        ModelError: A parameter of the graph is missing or of another size.
+        ModelError: A parameter of the graph is of another size.
     """
     parameters = read_weights_file(weights, path)
     changed = bytearray(content)

@@ -202,7 +202,10 @@ def open_file(path: Path, columns: Sequence[str], dtype: np.dtype[Any]) -> Itera
         except BaseException as error:
             error.add_note(_keep(writer, file, partial))
             raise
-    partial.replace(path)
+        if os.name == "posix":
+            partial.replace(path)  # while it is locked, or another process might begin to write into it
+    if os.name != "posix":
+        partial.replace(path)
 
 
 def _open_alone(partial: Path) -> io.FileIO:
@@ -213,6 +216,8 @@ def _open_alone(partial: Path) -> io.FileIO:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _stands_at(file, partial):  # another process has just finished it
+                raise BlockingIOError
         file.truncate(0)
     except BlockingIOError as error:
         file.close()
@@ -220,6 +225,11 @@ def _open_alone(partial: Path) -> io.FileIO:
             f"{partial} is being written by another process: wait for it, or choose another --out"
         ) from error
     return file
+
+
+def _stands_at(file: io.FileIO, path: Path) -> bool:
+    """Whether an open file is still the one of this name."""
+    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
 
 
 @contextmanager

@@ -56,6 +56,10 @@ def test_modes_refuses_a_column_of_its_own_name(kde_folder: Path, tmp_path: Path
     result = run(kde_folder, "modes", tmp_path / "data.csv")
     assert result.exit_code == 1
     assert "more than one column 'label'" in result.stderr
+    (tmp_path / "data.csv").write_text("rows,x\n1,2\n2,4\n3,5\n")
+    result = run(kde_folder, "modes", tmp_path / "data.csv", "--modes", tmp_path / "modes.csv")
+    assert result.exit_code == 1
+    assert "more than one column 'rows'" in result.stderr
 
 
 def test_impute(gaussian_folder: Path, data: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from scipy.stats import multivariate_normal, multivariate_t
 import discoformer
 from discoformer.components import Components, evaluate
 from discoformer.conditional_mixtures import draw_given, given_mixture, log_density_given, mean_given, split
+from discoformer.conditionals import DRAWN
 from discoformer.errors import InputError
 from discoformer.frame import fit_frame
 from discoformer.inputs import Floats
@@ -82,6 +83,7 @@ def test_conditionals_of_the_gaussian_stand_in(
         np.cov(drawn.T) / np.outer(spread, spread), cov / np.outer(spread, spread), atol=0.12
     )
     np.testing.assert_array_equal(drawn, c.sample(4000, seed=3))
+    np.testing.assert_array_equal(drawn[:DRAWN], c.sample(DRAWN, seed=3))  # in parts, in bounded memory
 
 
 def test_a_conditional_of_the_kernel_stand_in_integrates_to_one(

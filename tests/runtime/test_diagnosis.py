@@ -13,7 +13,7 @@ import discoformer
 from discoformer.consistency import consistency_of
 from discoformer.diagnosis import VERDICTS
 from discoformer.errors import InputError
-from discoformer.findings import LEVELS, few_valued
+from discoformer.findings import LEVELS, _level, condition_finding, few_valued
 from discoformer.held_out import (
     HeldOut,
     fit_folds,
@@ -140,6 +140,10 @@ def test_simple_methods_are_those_of_scipy(rng: np.random.Generator) -> None:
     y = rng.normal(size=(9, 2)) * [1, 50]
     fit = multivariate_normal(x.mean(axis=0), np.cov(x.T, bias=True))
     np.testing.assert_allclose(gaussian_log_density(x, w, 80.0, y), fit.logpdf(y))
+    for simple in (gaussian_log_density, kernel_log_density):
+        for unit in (1e-170, 1e170):
+            moved = simple(x * unit, w, 80.0, y * unit) + 2 * np.log(unit)
+            np.testing.assert_allclose(moved, simple(x, w, 80.0, y), rtol=1e-9)
     one = x[:, :1]
     kernel = gaussian_kde(one.T, bw_method=80 ** (-1 / 5) * np.sqrt(79 / 80))
     np.testing.assert_allclose(kernel_log_density(one, w, 80.0, y[:, :1]), kernel.logpdf(y[:, :1].T))
@@ -222,3 +226,20 @@ def test_the_level_is_that_of_the_worst(plain: discoformer.Diagnosis) -> None:
         found = replace(plain, findings=findings)
         assert found.level == worst
         assert found.verdict == VERDICTS[worst]
+
+
+def test_what_is_no_number_is_bad() -> None:
+    assert [_level(value, (1, 2)) for value in (0.5, 1, 2, np.nan)] == ["fine", "doubtful", "bad", "bad"]
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_units_do_not_matter_for_the_condition(
+    gaussian: discoformer.Model, rng: np.random.Generator, unit: float
+) -> None:
+    x = rng.normal(size=(60, 2))
+    assert condition_finding(gaussian.estimate(x * unit)) == condition_finding(gaussian.estimate(x))
+
+
+def test_no_queries_are_not_diagnosed(gaussian: discoformer.Model, rng: np.random.Generator) -> None:
+    with pytest.raises(InputError, match="Y must have 1 row or more"):
+        gaussian.estimate(rng.normal(size=(60, 2))).diagnose(np.empty((0, 2)))

@@ -220,3 +220,15 @@ def test_a_forked_child_opens_its_own_sessions(kde: discoformer.Model, rng: np.r
     expected = _in_parent.log_density(y)
     with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
         np.testing.assert_array_equal(pool.submit(_answer_in_child, y).result(timeout=60), expected)
+
+
+def test_a_sample_cannot_be_worth_more_than_its_rows(
+    gaussian: discoformer.Model, rng: np.random.Generator
+) -> None:
+    x = rng.normal(size=(40, 2))
+    assert not gaussian.estimate(x, effective_size=40).diagnostics.warnings
+    (doubt,) = gaussian.estimate(x, effective_size=400).diagnostics.warnings
+    assert doubt.startswith("effective_size is 400, more than the 40 rows")
+    wrong: Any = "many"
+    with pytest.raises(discoformer.InputError, match="effective_size must be a finite number, 1 or more"):
+        gaussian.estimate(x, effective_size=wrong)

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -105,3 +106,29 @@ def test_only_csv_goes_to_stdout(tmp_path: Path) -> None:
     np.save(tmp_path / "in.npy", np.array([[np.nan]]))
     with pytest.raises(InputError, match="name a file by --out"):
         read_gaps(tmp_path / "in.npy").write(np.array([[1.0]]), None)
+
+
+def test_a_blank_line_of_a_single_column_is_a_missing_cell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "one.csv"
+    path.write_text("a\n1\n2\n\n4\n\n")
+    gaps = read_gaps(path)
+    np.testing.assert_array_equal(gaps.values, [[1], [2], [np.nan], [4]])
+    gaps.write(np.full((4, 1), 3.0), None)
+    assert capsys.readouterr().out == "a\n1\n2\n3.0\n4\n"
+
+
+def test_csv_of_another_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "latin.csv"
+    path.write_bytes("ä,b\n1,2\n".encode("latin-1"))
+    with pytest.raises(InputError, match="this is no CSV in UTF-8"):
+        read_gaps(path)
+
+
+def test_pandas_reads_whole_numbers_that_were_filled_in(tmp_path: Path) -> None:
+    path = tmp_path / "k.parquet"
+    pd.DataFrame({"a": [1.0, 2, 3], "k": pd.array([1, None, 3], dtype="Int64")}).to_parquet(path)
+    gaps = read_gaps(path)
+    gaps.write(np.where(np.isnan(gaps.values), 2.5, gaps.values), tmp_path / "filled.parquet")
+    assert pd.read_parquet(tmp_path / "filled.parquet").to_numpy().tolist() == [[1, 1], [2, 2.5], [3, 3]]

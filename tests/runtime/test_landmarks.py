@@ -97,8 +97,10 @@ def test_the_network_reads_landmarks_and_says_so(kde: discoformer.Model, rng: np
     assert some.diagnostics.effective_size == whole.diagnostics.effective_size
     assert not np.array_equal(some.log_density(y), whole.log_density(y))
     np.testing.assert_allclose(some.density(y), whole.density(y), atol=0.03)
-    for wrong in (0, -3, 10.5):
-        with pytest.raises(discoformer.InputError, match=rf"landmarks must be 1 or more, .* got {wrong}"):
+    for wrong in (0, -3, 10.5, True):
+        with pytest.raises(
+            discoformer.InputError, match=rf"landmarks must be a whole number, 1 or more, got {wrong}"
+        ):
             kde.estimate(x, landmarks=wrong)  # type: ignore[arg-type]
 
 

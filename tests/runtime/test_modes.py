@@ -135,3 +135,9 @@ def test_bad_input(kde: discoformer.Model, rng: np.random.Generator) -> None:
             p.modes(prominence=prominence)
     with pytest.raises(InputError, match="Y must have 2 columns"):
         p.modes([[1.0]])
+
+
+def test_no_rows_have_no_labels(kde: discoformer.Model, rng: np.random.Generator) -> None:
+    found = kde.estimate(blobs(rng)[0]).modes(np.empty((0, 2)))
+    assert len(found.points) == 3
+    assert found.labels.shape == (0,)

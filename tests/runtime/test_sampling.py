@@ -17,6 +17,7 @@ import discoformer
 from discoformer.cli import main
 from discoformer.components import Components
 from discoformer.errors import InputError
+from discoformer.held_out import fit_folds
 from discoformer.inputs import Floats
 from discoformer.sampling import METHODS, langevin, sample
 from discoformer.scipy import DensityEstimate
@@ -111,6 +112,20 @@ def test_the_seed_fixes_the_draw(kde: discoformer.Model, method: Any, rng: np.ra
     first, again, other = (estimate.sample(20, method, seed=seed, steps=2) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).min() > 0
+
+
+def test_warnings_of_other_threads_are_not_turned_off(
+    kde: discoformer.Model, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Filters are global: a thread that changes them for a while may put back those of another for good."""
+    p = kde.estimate(rng.normal(size=(40, 2)))
+
+    def changed(*_: object, **__: object) -> None:
+        raise AssertionError("the filters of all threads were changed")
+
+    monkeypatch.setattr("warnings.catch_warnings", changed)
+    assert p.sample(3, method="diffusion", steps=2).shape == (3, 2)
+    assert fit_folds(p, 0)
 
 
 @given(st.integers(1, 5), st.integers(1, 40), st.integers(1, 3), st.sampled_from(METHODS))

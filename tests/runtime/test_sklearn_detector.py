@@ -70,6 +70,13 @@ def test_new_rows_are_held_against_the_sample(clean: Floats, rng: np.random.Gene
     assert not np.array_equal(detector.p_values(asked), expected)  # those of the new fit
 
 
+def test_what_was_fitted_stays_as_it_was(clean: Floats) -> None:
+    mine = clean.copy()
+    detector = unfitted().fit(mine)
+    mine *= 10
+    np.testing.assert_array_equal(detector.p_values(clean), unfitted().fit(clean).p_values(clean))
+
+
 def test_in_a_pipeline_and_by_pickle(clean: Floats) -> None:
     frame = pd.DataFrame(clean, columns=["a", "b", "c"])
     piped = make_pipeline(StandardScaler(), unfitted()).fit(frame)

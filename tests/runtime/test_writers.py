@@ -1,7 +1,9 @@
 """Files out: complete ones, and what is left of those that are not."""
 
 import csv
+import io
 import json
+import os
 import resource
 import sys
 from collections.abc import Iterable, Iterator
@@ -153,3 +155,26 @@ def test_a_file_that_another_job_is_writing_is_left_to_it(tmp_path: Path) -> Non
             pass
         first.write(np.ones((1, 1)))
     assert path.read_text() == "a\n1.0\n1.0\n1.0\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files are not locked there")
+def test_a_file_finished_while_another_job_opens_it_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    path, partial = tmp_path / "t.csv", tmp_path / "t.csv.partial"
+    partial.write_text("a\n1.0\n")
+    lock = fcntl.flock
+
+    def finished_first(file: io.FileIO, operation: int) -> None:
+        partial.replace(path)
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", finished_first)
+    with (
+        pytest.raises(InputError, match="being written by another process"),
+        open_file(path, ["a"], np.dtype(float)),
+    ):
+        pass
+    assert path.read_text() == "a\n1.0\n"

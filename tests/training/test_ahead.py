@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -64,13 +66,26 @@ def test_a_run_taken_up_in_the_middle_draws_old_tasks_anew(same):
 
 def test_processes_draw_the_same_tasks_on_one_thread_each(monkeypatch: pytest.MonkeyPatch, same):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    ahead = Ahead(partial(draw_task, CONFIG, 3), workers=1)
+    ahead = Ahead(partial(draw_task, CONFIG, 3), workers=2)
     assert "OMP_NUM_THREADS" not in os.environ
     for step in (0, 1, 5):
         assert same(ahead(step), draw_task(CONFIG, 3, step))
-    assert ahead._pool.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
+    assert len(ahead._processes) == 2
+    for process in ahead._processes if sys.platform == "linux" else ():
+        environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+        assert b"OMP_NUM_THREADS=1" in environment
     assert ahead._pool.submit(torch.get_num_threads).result() == 1
     ahead.close()
+
+
+def test_a_process_that_is_killed_ends_the_run_with_an_error():
+    ahead = Ahead(partial(draw_task, CONFIG, 3), workers=2)
+    ahead(0)
+    ahead._processes[0].kill()
+    with pytest.raises(BrokenProcessPool):
+        [*map(ahead, range(1, 1000))]
+    ahead.close()
+    assert not any(process.is_alive() for process in ahead._processes)
 
 
 def is_running(process: int) -> bool:

@@ -1,5 +1,7 @@
 """Muon over stacks of matrices takes the steps of PyTorch's own, and keeps the same state."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.optim import Muon
@@ -7,7 +9,7 @@ from torch.optim import Muon
 from discoformer_training.muon import StackedMuon
 
 SHAPES = [(3, 8), (8, 3), (3, 8), (4, 4), (1, 5), (6, 1)]
-SETTINGS = {"lr": 0.02, "weight_decay": 0.1, "momentum": 0.9, "adjust_lr_fn": "match_rms_adamw"}
+SETTINGS = {"lr": 0.02, "weight_decay": 0.1, "momentum": 0.9}
 
 
 def run(kind: type[Muon], device: str, steps: int = 5) -> tuple[list[torch.Tensor], Muon]:
@@ -15,7 +17,8 @@ def run(kind: type[Muon], device: str, steps: int = 5) -> tuple[list[torch.Tenso
     matrices = [
         torch.nn.Parameter(torch.randn(shape, generator=generator).to(device)) for shape in [*SHAPES, (2, 2)]
     ]
-    optimizer = kind(matrices, **SETTINGS)
+    kinds = {Muon: partial(Muon, adjust_lr_fn="match_rms_adamw"), StackedMuon: StackedMuon}
+    optimizer = kinds[kind](matrices, **SETTINGS)
     for _ in range(steps):
         for matrix in matrices[:-1]:  # the last has no gradient
             matrix.grad = torch.randn(matrix.shape, generator=generator).to(device)

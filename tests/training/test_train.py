@@ -396,6 +396,12 @@ def test_learning_rate_factor_stays_between_zero_and_one(step, share):
     assert 0 <= learning_rate_factor(TrainConfig(), step, share) <= 1
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_learning_rate_may_neither_rise_nor_fall(share):
+    config = replace(TrainConfig(), warmup=0, decay_from=1.0)
+    assert learning_rate_factor(config, 0, share) == 1
+
+
 def test_learning_rate_rises_linearly_stays_and_falls_as_a_cosine_to_zero():
     config = TrainConfig(warmup=4, decay_from=0.5)
     assert [learning_rate_factor(config, step, 0.0) for step in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
 
 import torch
@@ -35,7 +35,9 @@ class Ahead:
         self, draw: Callable[[int], Task], workers: int = 0, uses: int = 1, again_after: int = 1
     ) -> None:
         self._draw = partial(_as_arrays, draw)
+        others = active_children()
         self._pool: Executor = _processes(workers) if workers else ThreadPoolExecutor(1, "stream")
+        self._processes = [process for process in active_children() if process not in others]
         self._steps = max(1, AHEAD * workers)
         self._uses = uses
         self._again_after = again_after
@@ -66,7 +68,9 @@ class Ahead:
         return before + (number + 1) * self._uses - 1
 
     def close(self) -> None:
-        """End the thread or the processes."""
+        """End the thread, or the processes whatever they have in hand."""
+        for process in self._processes:  # a pool waits for those that still live when one has died
+            process.kill()
         self._pool.shutdown(cancel_futures=True)
 
 
@@ -79,7 +83,8 @@ def _processes(workers: int) -> ProcessPoolExecutor:
     """Start processes of one thread each, which end with this one."""
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin)
     with _environment("OMP_NUM_THREADS", "1"):  # read as a process imports NumPy
-        pool.submit(int)  # starts them all
+        for _ in range(workers):  # each starts one, long before the first is ready for more
+            pool.submit(int)
     return pool
 
 

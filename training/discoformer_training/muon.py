@@ -11,6 +11,7 @@ X / |X|, in bfloat16 (Jordan et al., 2024; the length of the step arXiv 2502.169
 
 import math
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -19,7 +20,15 @@ from torch.optim import Muon
 
 
 class StackedMuon(Muon):
-    """`torch.optim.Muon`, with its settings and its state, to rounding; steps have AdamW's size."""
+    """`torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, to rounding, and with its state."""
+
+    def __init__(
+        self, matrices: Iterable[Tensor], lr: float, weight_decay: float = 0.1, momentum: float = 0.95
+    ) -> None:
+        """Set up; arguments as PyTorch's own, and no others."""
+        super().__init__(
+            matrices, lr=lr, weight_decay=weight_decay, momentum=momentum, adjust_lr_fn="match_rms_adamw"
+        )
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]

@@ -115,7 +115,6 @@ def _optimizers(network: DiScoFormer, config: TrainConfig) -> tuple[StackedMuon,
         [p for name, p in named if _is_muons(name, p)],
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
-        adjust_lr_fn="match_rms_adamw",
     )
     adamw = AdamW(
         [
@@ -134,5 +133,5 @@ def _is_muons(name: str, parameter: Tensor) -> bool:
 
 def learning_rate_factor(config: TrainConfig, step: int, share: float) -> float:
     """Linear rise over the warm-up, then 1, then half a cosine down to 0 at the end of the run."""
-    fallen = max(0.0, share - config.decay_from) / (1 - config.decay_from)
-    return min(1.0, (step + 1) / config.warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, fallen)))
+    fallen = (share - config.decay_from) / (1 - config.decay_from) if share > config.decay_from else 0.0
+    return min(1.0, (step + 1) / max(1, config.warmup)) * 0.5 * (1 + math.cos(math.pi * min(1.0, fallen)))

@@ -9,6 +9,7 @@ import click
 import numpy as np
 
 from discoformer.anomaly_plot import save_anomalies
+from discoformer.answers import distinct
 from discoformer.cli.shared import (
     INPUT,
     PICTURES,
@@ -23,9 +24,10 @@ from discoformer.cli.shared import (
     read_context,
     require_extras,
     tell,
+    tell_doubts,
 )
 from discoformer.conformal import ROUNDS, Anomalies, Reference, find_anomalies
-from discoformer.errors import InputError, RangeWarning
+from discoformer.errors import RangeWarning
 from discoformer.folds import FOLDS
 from discoformer.model import Model, load
 from discoformer.tables import Table, read_table
@@ -97,6 +99,7 @@ def anomalies(
             tell(reference.estimate.diagnostics)
             found = reference.find(rows, fdr)
         else:
+            tell_doubts(context)
             rows, found = context, _against_itself(context, fdr, loaded, folds, seed)
         values = np.asarray(rows.values, np.float64)
         marks = np.column_stack([found.p_values, found.found, found.log_density, found.push])
@@ -114,14 +117,7 @@ def output_columns(context: Table) -> tuple[str, ...]:
         InputError: Two would be called the same.
     """
     names = names_of(context)
-    columns = (*names, "p_value", "anomaly", "log_density", *(f"push_{name}" for name in names))
-    double = [name for name in columns if columns.count(name) > 1]
-    if double:
-        raise InputError(
-            f"the output would have more than one column {double[0]!r}: rename that column of DATA, "
-            "or leave it out by --columns"
-        )
-    return columns
+    return distinct(*names, "p_value", "anomaly", "log_density", *(f"push_{name}" for name in names))
 
 
 def _against_itself(context: Table, fdr: float, model: Model, folds: int, seed: int) -> Anomalies:

@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from discoformer.cli.shared import INPUT, columns_option, errors_as_messages, model_options, read_context
+from discoformer.cli.shared import (
+    INPUT,
+    columns_option,
+    errors_as_messages,
+    model_options,
+    read_context,
+    tell_doubts,
+)
 from discoformer.errors import RangeWarning
 from discoformer.folds import FOLDS
 from discoformer.information import Information
@@ -45,9 +52,11 @@ def entropy(
     """
     with errors_as_messages():
         context, _ = read_context(data, columns, None)
+        tell_doubts(context)
+        opened = load(model, device, threads)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RangeWarning)
-            found = entropy_of(context, model=load(model, device, threads), folds=folds, seed=seed)
+            found = entropy_of(context, model=opened, folds=folds, seed=seed)
         for doubt in dict.fromkeys(str(w.message) for w in caught if w.category is RangeWarning):
             click.echo(f"Warning: {doubt}", err=True)
         rows, dim = context.values.shape

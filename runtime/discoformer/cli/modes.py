@@ -7,6 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
+from discoformer.answers import distinct
 from discoformer.cli.shared import (
     INPUT,
     Output,
@@ -23,12 +24,14 @@ from discoformer.cli.shared import (
     tell,
     weights_option,
 )
-from discoformer.errors import InputError
 from discoformer.estimates import Estimate
 from discoformer.inputs import AnyFloats
 from discoformer.modes import PROMINENCE, Modes, modes_of
 from discoformer.tables import Table
 from discoformer.writers import WRITERS
+
+LABELLED = ("label", "log_density")  # columns beside those of DATA
+MODES = ("log_density", "prominence", "rows")  # beside the place of a mode
 
 
 @click.command()
@@ -72,7 +75,9 @@ def modes(
         require_extras(modes_out, None)
         context, row_weights = read_context(data, columns, weights)
         names = names_of(context)
-        _check_names(names)
+        distinct(*names, *LABELLED)
+        if modes_out:
+            distinct(*names, *MODES)
         found = read_estimate(context, row_weights, model, device, threads)
         tell(found.diagnostics)
         modes = _climb(found, context).merged(prominence)
@@ -81,15 +86,6 @@ def modes(
             _write_modes(modes, names, modes_out)
         else:
             _tell_modes(modes, names)
-
-
-def _check_names(names: tuple[str, ...]) -> None:
-    taken = [name for name in ("label", "log_density") if name in names]
-    if taken:
-        raise InputError(
-            f"the output would have more than one column {taken[0]!r}: rename that column of DATA, or leave "
-            "it out by --columns"
-        )
 
 
 def _climb(found: Estimate, context: Table) -> Modes:
@@ -111,15 +107,14 @@ def _write_labels(
     log_density = found.log_density(context)
     parts = [values, modes.labels[:, None], np.asarray(log_density)[:, None]]
     text = out is None or out.suffix in (".csv", ".jsonl")
-    with open_output(out, form, (*names, "label", "log_density"), values.dtype) as writer:
+    with open_output(out, form, (*names, *LABELLED), values.dtype) as writer:
         writer.write(_joined(parts, text, values.dtype))
 
 
 def _write_modes(modes: Modes, names: tuple[str, ...], out: Path) -> None:
     rows = np.bincount(modes.labels, minlength=len(modes.points))
     parts = [modes.points, modes.log_density[:, None], modes.prominence[:, None], rows[:, None]]
-    columns = (*names, "log_density", "prominence", "rows")
-    with open_output(out, None, columns, np.dtype(float)) as writer:
+    with open_output(out, None, (*names, *MODES), np.dtype(float)) as writer:
         writer.write(_joined(parts, out.suffix in (".csv", ".jsonl"), np.dtype(float)))
 
 

@@ -19,6 +19,7 @@ from discoformer.errors import DiscoformerError, RangeWarning, require
 from discoformer.estimates import Diagnostics, Estimate
 from discoformer.model import DEFAULT_NAME, load
 from discoformer.readers import STDIN
+from discoformer.samples import read_sample
 from discoformer.tables import Table, read_table
 from discoformer.writers import STDOUT_FORMATS, WRITERS, Writer, open_file, open_stdout
 
@@ -154,6 +155,12 @@ def tell(diagnostics: Diagnostics) -> None:
             err=True,
         )
     for doubt in diagnostics.warnings:
+        click.echo(f"Warning: {doubt}", err=True)
+
+
+def tell_doubts(context: Table) -> None:
+    """What is worth knowing about rows of which no estimate is made as they are."""
+    for doubt in read_sample(context, None).doubts():
         click.echo(f"Warning: {doubt}", err=True)
 
 

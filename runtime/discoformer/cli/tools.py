@@ -42,7 +42,7 @@ def doctor(model: str, device: Any) -> None:
     "--sizes", default="256,1024,4096,8192,16384", show_default=True, help="Numbers N = M, comma-separated."
 )
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="The best counts.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draws.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for bench.md, .json and .png."
 )

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from discoformer.conformal import Anomalies, Reference
 from discoformer.errors import InputError
 from discoformer.estimates import Estimate
-from discoformer.inputs import AnyFloats, Floats
+from discoformer.inputs import AnyFloats, Floats, is_real
 from discoformer.model import DEFAULT_NAME
 from discoformer.sessions import Device
 from discoformer.sklearn.models import WIDTHS, load_once
@@ -80,9 +80,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Warns:
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
-        if not 0 < self.contamination <= 0.5:
-            raise InputError(f"contamination must be above 0 and up to 0.5, got {self.contamination}")
-        self._rows: AnyFloats = validate_data(self, X, dtype=WIDTHS, ensure_min_samples=2)
+        if not (is_real(self.contamination) and 0 < self.contamination <= 0.5):
+            raise InputError(f"contamination must be above 0 and up to 0.5, got {self.contamination!r}")
+        self._rows: AnyFloats = validate_data(self, X, dtype=WIDTHS, ensure_min_samples=2, copy=True)
         self.estimate_: Estimate = load_once(self.model, self.device, self.threads).estimate(self._rows)
         self.offset_ = float(np.quantile(self.estimate_.log_density(self._rows), self.contamination))
         self.__dict__.pop("_reference", None)  # of an earlier fit

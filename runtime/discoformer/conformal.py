@@ -164,7 +164,7 @@ def find_anomalies(
     benjamini_hochberg(np.ones(1), fdr)  # checks it
     rows, model = read_rows("X", X, folds).values, model_or_default(model)
     fold, found = deal(len(rows), folds, seed), np.zeros(len(rows), bool)
-    draws = int(np.clip(len(rows) / fdr, FEWEST_DRAWS, MOST_DRAWS))
+    samples = max(math.ceil(len(rows) / fdr), FEWEST_DRAWS)  # so that one row alone may be found
     for turn in range(ROUNDS):
         say(f"round {turn + 1}: {found.sum()} of {len(rows)} rows left out")
         fits = model.estimate_batch([rows[(fold != k) & ~found] for k in range(folds)])
@@ -174,7 +174,7 @@ def find_anomalies(
         if turn == 0:
             found = log_density < np.quantile(log_density, SUSPECT)
             continue
-        p_values = mass_below(fits, log_density, draws, seed)
+        p_values = mass_below(fits, log_density, samples, seed)
         before, found = found, benjamini_hochberg(p_values, fdr)
         if (before == found).all():
             break
@@ -214,10 +214,10 @@ def push_of(p: Estimate, score: Floats) -> Floats:
 def mass_below(fits: list[Estimate], levels: Floats, samples: int, seed: int) -> Floats:
     """Probability (M,), in the mean of estimates, of a point whose log-density is no more than a level (M,).
 
-    The first draw above a level counts as well, so none is 0. Draws reach further than the density, so that
-    it is worth little in the tails: what is found does not end where the number of draws does.
+    As of so many samples, of which one counts as below each level, so none is 0. There are no more draws than
+    MOST_DRAWS, but these reach further than the density, and have little weight in its tails.
     """
-    each = math.ceil(samples / len(fits))
+    each = math.ceil(min(samples, MOST_DRAWS) / len(fits))
     found = np.zeros(len(levels))
     for k, p in enumerate(fits):
         proposal = broadened(p.components)
@@ -225,10 +225,9 @@ def mass_below(fits: list[Estimate], levels: Floats, samples: int, seed: int) ->
         log_density = np.asarray(p.log_density(p.frame.to_data(z)))
         log_weights = log_density - p.frame.log_abs_det - mixture_log_density(proposal, z)
         order = np.argsort(log_density)
-        mass = np.cumsum(np.exp(log_weights - log_weights.max())[order])
-        above = np.searchsorted(log_density[order], levels, side="right")
-        found += mass[np.minimum(above, each - 1)] / mass[-1]
-    return np.maximum(found / len(fits), np.finfo(float).tiny)
+        mass = np.r_[0, np.cumsum(np.exp(log_weights - log_weights.max())[order])]
+        found += mass[np.searchsorted(log_density[order], levels, side="right")] / mass[-1]
+    return (found / len(fits) * samples + 1) / (samples + 1)
 
 
 def _explained(p: Estimate, rows: Floats) -> tuple[Floats, Floats]:

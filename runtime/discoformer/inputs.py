@@ -49,7 +49,7 @@ def read_matrix(name: str, data: Any, missing: bool = False) -> Matrix:
         )
     if array.ndim != 2 or array.shape[1] == 0:
         raise InputError(f"{name} must have shape (rows, columns) with 1 column or more, got {array.shape}")
-    values = _as_float64(name, array).view()
+    values = _as_float64(name, array, columns).view()
     values.flags.writeable = False  # it may be the caller's own
     _check_finite(name, values, columns, missing)
     return Matrix(values, _float_width(array), columns)
@@ -125,13 +125,30 @@ def _as_array(name: str, data: Any) -> npt.NDArray[Any]:
     return array
 
 
-def _as_float64(name: str, array: npt.NDArray[Any]) -> Floats:
+def _as_float64(name: str, array: npt.NDArray[Any], columns: Sequence[str] | None = None) -> Floats:
+    if array.dtype.kind not in "biufO":
+        raise InputError(f"{name} must hold real numbers, got dtype {array.dtype}")
     try:
-        if array.dtype.kind in "biufO":
-            return array.astype(np.float64, copy=False)
+        return array.astype(np.float64, copy=False)
+    except (TypeError, ValueError):
+        values = np.empty(array.shape)
+        for at, value in np.ndenumerate(array):
+            values[at] = _number(name, value, at, columns)
+        return values
+
+
+def _number(name: str, value: Any, at: tuple[int, ...], columns: Sequence[str] | None) -> float:
+    """Reads one cell; the missing value of pandas, which is no float, as NaN."""
+    if type(value).__name__ == "NAType":
+        return np.nan
+    try:
+        return float(value)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{name} must hold real numbers only: {error}") from error
-    raise InputError(f"{name} must hold real numbers, got dtype {array.dtype}")
+        where = f"row {at[0]}" + (f", {describe_column(at[1], columns)}" if len(at) == 2 else "")
+        raise InputError(
+            f"{name} must hold real numbers only, got {value!r} in {where}: leave the column out, or say it "
+            "in numbers"
+        ) from error
 
 
 def _float_width(array: npt.NDArray[Any]) -> np.dtype[Any]:

@@ -80,7 +80,7 @@ def test_the_input_is_left_alone() -> None:
         ([[1, 2], [3]], "cannot be read"),
         ([["a", "b"]], "dtype <U1"),
         (np.ones((2, 2), complex), "dtype complex128"),
-        (pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}), "real numbers only"),
+        (pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}), r"only, got 'x' in row 0, column 1 \('b'\)"),
         (np.ma.masked_less(np.array(ROWS), 2.0), "masked"),
     ],
 )
@@ -118,3 +118,10 @@ def test_weights() -> None:
 def test_weights_that_are_none(weights: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_weights(weights, 3)
+
+
+def test_the_missing_value_of_pandas_is_missing() -> None:
+    frame = pd.DataFrame({"a": [1.0, 2, 3], "b": pd.array([1, None, 3], dtype="Int64")})
+    np.testing.assert_array_equal(read_matrix("X", frame, missing=True).values, [[1, 1], [2, np.nan], [3, 3]])
+    with pytest.raises(InputError, match=r"X must be finite, got nan in row 1, column 1 \('b'\)"):
+        read_matrix("X", frame)

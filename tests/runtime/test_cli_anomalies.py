@@ -122,3 +122,12 @@ def test_entropy_of_too_few_rows(gaussian_folder: Path, sample: Floats, tmp_path
     assert "X must have 10 rows or more" in result.stderr
     few = run("entropy", gaussian_folder, save(tmp_path / "data.csv", sample[:10]), "--folds", 5)
     assert few.exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["anomalies", "entropy"])
+def test_doubts_about_the_values_are_told(
+    command: str, gaussian_folder: Path, sample: Floats, tmp_path: Path
+) -> None:
+    result = run(command, gaussian_folder, save(tmp_path / "data.csv", sample.round()))
+    assert result.exit_code == 0, result.output
+    assert "takes few values" in result.stderr

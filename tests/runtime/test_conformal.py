@@ -1,7 +1,7 @@
 """p-values that keep their promise, the procedure of Benjamini and Hochberg, and the columns to blame."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -163,3 +163,13 @@ def test_other_models_than_a_model_are_refused(rng: np.random.Generator) -> None
     for ask in (find_anomalies, Reference, entropy):
         with pytest.raises(InputError, match=r"model must be what discoformer.load gives, .* got 'base'"):
             ask(x, model=model)
+
+
+def test_rates_and_prominences_that_are_no_numbers(
+    gaussian: discoformer.Model, rng: np.random.Generator
+) -> None:
+    x, wrong = rng.normal(size=(60, 2)), cast(Any, "a")
+    with pytest.raises(InputError, match="fdr must be between 0 and 1, got 'a'"):
+        Reference(x, model=gaussian).find(x, fdr=wrong)
+    with pytest.raises(InputError, match="prominence must be finite and 0 nats or more, got 'a'"):
+        gaussian.estimate(x).modes(prominence=wrong)

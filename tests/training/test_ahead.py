@@ -70,8 +70,8 @@ def test_processes_draw_the_same_tasks_on_one_thread_each(monkeypatch: pytest.Mo
     assert "OMP_NUM_THREADS" not in os.environ
     for step in (0, 1, 5):
         assert same(ahead(step), draw_task(CONFIG, 3, step))
-    assert len(ahead._processes) == 2
-    for process in ahead._processes if sys.platform == "linux" else ():
+    assert len(ahead._workers) == 2
+    for process in ahead._workers if sys.platform == "linux" else ():
         environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
         assert b"OMP_NUM_THREADS=1" in environment
     assert ahead._pool.submit(torch.get_num_threads).result() == 1
@@ -81,11 +81,11 @@ def test_processes_draw_the_same_tasks_on_one_thread_each(monkeypatch: pytest.Mo
 def test_a_process_that_is_killed_ends_the_run_with_an_error():
     ahead = Ahead(partial(draw_task, CONFIG, 3), workers=2)
     ahead(0)
-    ahead._processes[0].kill()
+    ahead._workers[0].kill()
     with pytest.raises(BrokenProcessPool):
         [*map(ahead, range(1, 1000))]
     ahead.close()
-    assert not any(process.is_alive() for process in ahead._processes)
+    assert not any(process.is_alive() for process in ahead._workers)
 
 
 def is_running(process: int) -> bool:

@@ -37,7 +37,7 @@ class Ahead:
         self._draw = partial(_as_arrays, draw)
         others = active_children()
         self._pool: Executor = _processes(workers) if workers else ThreadPoolExecutor(1, "stream")
-        self._processes = [process for process in active_children() if process not in others]
+        self._workers = [process for process in active_children() if process not in others]
         self._steps = max(1, AHEAD * workers)
         self._uses = uses
         self._again_after = again_after
@@ -69,7 +69,7 @@ class Ahead:
 
     def close(self) -> None:
         """End the thread, or the processes whatever they have in hand."""
-        for process in self._processes:  # a pool waits for those that still live when one has died
+        for process in self._workers:  # a pool waits for those that still live when one has died
             process.kill()
         self._pool.shutdown(cancel_futures=True)
 

@@ -99,7 +99,7 @@ def anomalies(
             tell(reference.estimate.diagnostics)
             found = reference.find(rows, fdr)
         else:
-            tell_doubts(context)
+            tell_doubts(context, loaded)
             rows, found = context, _against_itself(context, fdr, loaded, folds, seed)
         values = np.asarray(rows.values, np.float64)
         marks = np.column_stack([found.p_values, found.found, found.log_density, found.push])

@@ -52,13 +52,11 @@ def entropy(
     """
     with errors_as_messages():
         context, _ = read_context(data, columns, None)
-        tell_doubts(context)
-        opened = load(model, device, threads)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", RangeWarning)
-            found = entropy_of(context, model=opened, folds=folds, seed=seed)
-        for doubt in dict.fromkeys(str(w.message) for w in caught if w.category is RangeWarning):
-            click.echo(f"Warning: {doubt}", err=True)
+        loaded = load(model, device, threads)
+        tell_doubts(context, loaded)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RangeWarning)  # said with the other doubts
+            found = entropy_of(context, model=loaded, folds=folds, seed=seed)
         rows, dim = context.values.shape
         click.echo(_json(found, rows, dim) if as_json else _text(found, rows, dim))
 

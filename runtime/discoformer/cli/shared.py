@@ -17,7 +17,7 @@ import click
 
 from discoformer.errors import DiscoformerError, RangeWarning, require
 from discoformer.estimates import Diagnostics, Estimate
-from discoformer.model import DEFAULT_NAME, load
+from discoformer.model import DEFAULT_NAME, Model, load
 from discoformer.readers import STDIN
 from discoformer.samples import read_sample
 from discoformer.tables import Table, read_table
@@ -158,9 +158,10 @@ def tell(diagnostics: Diagnostics) -> None:
         click.echo(f"Warning: {doubt}", err=True)
 
 
-def tell_doubts(context: Table) -> None:
+def tell_doubts(context: Table, model: Model) -> None:
     """What is worth knowing about rows of which no estimate is made as they are."""
-    for doubt in read_sample(context, None).doubts():
+    sample = read_sample(context, None)
+    for doubt in model.metadata.out_of_range(*sample.z.shape) + sample.doubts():
         click.echo(f"Warning: {doubt}", err=True)
 
 

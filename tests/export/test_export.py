@@ -31,7 +31,7 @@ from discoformer_training.network import DiScoFormer
 from discoformer_training.network_config import NetworkConfig
 
 SMALL = NetworkConfig(
-    blocks=2, scalars=12, channels=3, heads=2, head_scalars=4, head_channels=1, pairs=4, sample=6
+    blocks=2, scalars=12, channels=3, heads=2, head_scalars=4, head_channels=1, pairs=4, hidden=48, sample=6
 )
 
 

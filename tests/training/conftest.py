@@ -6,6 +6,7 @@ state, and so serve property tests too.
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from discoformer_training.points import Context
 from discoformer_training.stream import StreamConfig, Task
 
 SMALL = NetworkConfig(
-    blocks=2, scalars=16, channels=4, heads=2, head_scalars=4, head_channels=2, pairs=4, sample=8
+    blocks=2, scalars=16, channels=4, heads=2, head_scalars=4, head_channels=2, pairs=4, hidden=64, sample=8
 )
 
 
@@ -35,9 +36,7 @@ def small() -> NetworkConfig:
 @pytest.fixture(scope="session")
 def tiny_run() -> TrainConfig:
     """A run whose steps take milliseconds."""
-    network = NetworkConfig(
-        blocks=1, scalars=16, channels=4, heads=2, head_scalars=4, head_channels=2, pairs=4, sample=8
-    )
+    network = replace(SMALL, blocks=1)
     stream = StreamConfig(dims=(1, 3), context_sizes=(8, 12), tokens=256)
     return TrainConfig(network=network, stream=stream, steps=20, warmup=5, average=0.9, seed=3)
 

@@ -19,7 +19,7 @@ from discoformer.components import Components
 from discoformer.product import evaluate_product
 from discoformer_training.attention import attend_blocked
 from discoformer_training.heads import log_gamma
-from discoformer_training.network import ABSENT, DiScoFormer, normalised, set_kde
+from discoformer_training.network import ABSENT, DiScoFormer, normalised, set_kde, widened
 from discoformer_training.network_config import NetworkConfig
 from discoformer_training.points import Context, compressed
 
@@ -292,6 +292,21 @@ def test_float32_is_close_to_float64(make_network, setting):
     narrow = network.float()(context.each(torch.Tensor.float), queries.float())
     assert narrow[0].dtype == narrow[1].dtype == torch.float32
     assert_same((narrow[0].double(), narrow[1].double()), expected, 1e-4)
+
+
+@pytest.mark.parametrize("hidden", [64, 65, 200])
+def test_a_widened_network_is_the_same_function_at_first(make_network, setting, small, hidden):
+    """And what was added can learn: it is read out by weights of 0 whose gradient is not 0."""
+    context, queries = setting(2, 40, 20, 5)
+    narrow, wide = make_network(), make_network(replace(small, hidden=hidden), seed=1)
+    wide.load_state_dict(widened(narrow.state_dict(), wide))
+    assert_same(wide(context, queries), narrow(context, queries))
+    log_density, score = wide(context, queries)
+    (log_density.sum() + score.square().sum()).backward()
+    for block in wide.blocks:
+        read_out = block.feed_forward.scalar_out.weight
+        assert read_out.shape[1] == hidden
+        assert (read_out.grad[:, 64:] != 0).all()
 
 
 def test_config_goes_through_json(small):

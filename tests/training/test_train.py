@@ -179,7 +179,7 @@ def test_starting_from_what_is_no_checkpoint_is_an_error(tmp_path, tiny_run, way
 
 
 @pytest.mark.parametrize("way", ["resume", "weights_from"])
-@pytest.mark.parametrize("change", [{"scalars": 8}, {"blocks": 2}])
+@pytest.mark.parametrize("change", [{"scalars": 8}, {"blocks": 2}, {"hidden": 32}])
 def test_starting_from_the_checkpoint_of_another_network_is_an_error(tmp_path, tiny_run, change, way):
     train(replace(tiny_run, steps=1), tmp_path / "old")
     other = replace(tiny_run, network=replace(tiny_run.network, **change))
@@ -200,6 +200,17 @@ def test_a_new_run_may_have_other_constants_of_the_network(tmp_path, tiny_run):
     other = replace(tiny_run, network=replace(tiny_run.network, greatest_size=99.0))
     train(other, tmp_path / "new", weights_from=tmp_path / "old" / CHECKPOINT, stop_at=1)
     assert load_checkpoint(tmp_path / "new" / CHECKPOINT)[0].network.greatest_size == 99
+
+
+def test_a_new_run_may_have_wider_feed_forwards_than_its_weights(tmp_path, tiny_run):
+    """At a rate of 0 it answers as the old one does."""
+    train(replace(tiny_run, steps=3), tmp_path / "old")
+    wide = replace(tiny_run, network=replace(tiny_run.network, hidden=80), learning_rate=0.0)
+    train(wide, tmp_path / "new", weights_from=tmp_path / "old" / CHECKPOINT, stop_at=1)
+    task = draw_task(tiny_run.stream, 1, 0)
+    old, new = (load_network(tmp_path / run / CHECKPOINT) for run in ("old", "new"))
+    with torch.no_grad():
+        torch.testing.assert_close(new(task.context, task.queries), old(task.context, task.queries))
 
 
 # Ending

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from discoformer_training.stream import Task
 
-AHEAD = 16  # tasks that each process may have drawn in advance: they take from a tenth of a second to many
+AHEAD = 64  # steps whose tasks each process may have drawn in advance: some take a minute
 
 
 class Ahead:

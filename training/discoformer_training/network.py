@@ -22,6 +22,7 @@ coordinates throughout.
 """
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -275,9 +276,9 @@ class FeedForward(nn.Module):
         self.norm = nn.LayerNorm(config.scalars)
         self.left = nn.Parameter(torch.randn(config.pairs, config.channels) / config.channels**0.5)
         self.right = nn.Parameter(torch.randn(config.pairs, config.channels) / config.channels**0.5)
-        self.hidden = nn.Linear(config.scalars + config.pairs, 4 * config.scalars)
-        self.scalar_out = nn.Linear(4 * config.scalars, config.scalars)
-        self.gate = nn.Linear(4 * config.scalars, config.channels)
+        self.hidden = nn.Linear(config.scalars + config.pairs, config.hidden)
+        self.scalar_out = nn.Linear(config.hidden, config.scalars)
+        self.gate = nn.Linear(config.hidden, config.channels)
         self.mix = nn.Parameter(torch.randn(config.channels, config.channels) / config.channels**0.5)
         with torch.no_grad():
             self.scalar_out.weight.mul_(0.1)
@@ -290,6 +291,22 @@ class FeedForward(nn.Module):
         hidden = gelu(self.hidden(torch.cat([self.norm(tokens.scalars), compressed(inner, 10)], -1)))
         vectors = self.gate(hidden)[..., None, :] * linear(tokens.vectors, self.mix)
         return Tokens(tokens.scalars + self.scalar_out(hidden), tokens.vectors + vectors)
+
+
+@torch.no_grad()
+def widened(weights: Mapping[str, Tensor], network: DiScoFormer) -> dict[str, Tensor]:
+    """The weights of a network whose feed-forwards are narrower, as weights of this one: the same function.
+
+    What is added to a feed-forward keeps the network's own weights, and is not read out at first. Weights of
+    the network's own shapes stay as they are.
+    """
+    wide = {}
+    for name, own in network.state_dict().items():
+        weight = weights[name]
+        read_out = name.endswith(("feed_forward.scalar_out.weight", "feed_forward.gate.weight"))
+        wide[name] = torch.zeros_like(own) if read_out else own.clone()
+        wide[name][tuple(slice(size) for size in weight.shape)] = weight
+    return wide
 
 
 def squared_norm(x: Tensor) -> Tensor:

@@ -56,7 +56,8 @@ def train(
         config: the run; with `resume` it must have the network of the checkpoint.
         out: folder for checkpoint and logs.
         resume: checkpoint to continue from.
-        weights_from: checkpoint whose averaged weights a new run begins with.
+        weights_from: checkpoint whose averaged weights a new run begins with; its feed-forwards may be
+            narrower.
         time_budget: seconds of training, earlier parts included, after which the run ends, its learning rate
             decayed by then.
         stop_at: step at which to stop early, as a kill would.
@@ -123,9 +124,12 @@ def _start(
     if source is None:
         return trainer
     saved, progress, tensors = load_checkpoint(source)
-    needed = config.network if resume else config.network.with_constants_of(saved.network)
-    if saved.network != needed:
-        raise CheckpointError(f"{source} holds the network {saved.network}, needed {needed}")
+    fits = saved.network == config.network if resume else config.network.extends(saved.network)
+    if not fits:
+        raise CheckpointError(
+            f"{source} holds the network {saved.network}, needed {config.network}"
+            + ("" if resume else ", but for constants and a narrower `hidden`")
+        )
     if resume is not None:
         trainer.restore(progress, tensors)
     else:

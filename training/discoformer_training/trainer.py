@@ -17,7 +17,7 @@ from discoformer_training.checkpoint import Progress, with_prefix
 from discoformer_training.config import TrainConfig
 from discoformer_training.loss import task_loss
 from discoformer_training.muon import StackedMuon
-from discoformer_training.network import DiScoFormer, set_kde
+from discoformer_training.network import DiScoFormer, set_kde, widened
 from discoformer_training.stream import draw_task
 
 
@@ -86,7 +86,8 @@ class Trainer:
         return tensors
 
     def begin_with(self, weights: dict[str, Tensor]) -> None:
-        """Set the weights, and their average, by name."""
+        """Set the weights, and their average, by name; see `network.widened`."""
+        weights = widened(weights, self.network.module)
         self.network.module.load_state_dict(weights)
         for name, tensor in weights.items():
             self.average[name].copy_(tensor)

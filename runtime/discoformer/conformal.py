@@ -42,12 +42,11 @@ import numpy.typing as npt
 
 from discoformer.errors import InputError
 from discoformer.estimates import Estimate
-from discoformer.folds import FOLDS, deal, read_rows
+from discoformer.folds import FOLDS, deal, estimate_parts, read_rows
 from discoformer.inputs import Floats, is_real, read_matrix
 from discoformer.model import Model, model_or_default
 from discoformer.normalization import broadened, draw, mixture_log_density
 from discoformer.samples import Say, say_nothing
-from discoformer.tables import Table
 
 Method: TypeAlias = Literal["cross", "split"]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -102,7 +101,7 @@ class Reference:
         fold = deal(len(rows.values), folds if method == "cross" else 2, seed)
         held = range(folds) if method == "cross" else [0]
         self.estimate = model.estimate(X)
-        self._folds = model.estimate_batch([Table(rows.values[fold != k], rows.columns) for k in held])
+        self._folds = estimate_parts(model, rows, [fold != k for k in held])
         self._calibration = [
             np.sort(np.asarray(p.log_density(rows.values[fold == k])))
             for k, p in zip(held, self._folds, strict=True)
@@ -162,12 +161,13 @@ def find_anomalies(
         DegenerateDataError: X has a constant column, or collinear columns.
     """
     benjamini_hochberg(np.ones(1), fdr)  # checks it
-    rows, model = read_rows("X", X, folds).values, model_or_default(model)
+    sample, model = read_rows("X", X, folds), model_or_default(model)
+    rows = sample.values
     fold, found = deal(len(rows), folds, seed), np.zeros(len(rows), bool)
     samples = max(math.ceil(len(rows) / fdr), FEWEST_DRAWS)  # so that one row alone may be found
     for turn in range(ROUNDS):
         say(f"round {turn + 1}: {found.sum()} of {len(rows)} rows left out")
-        fits = model.estimate_batch([rows[(fold != k) & ~found] for k in range(folds)])
+        fits = estimate_parts(model, sample, [(fold != k) & ~found for k in range(folds)])
         log_density, push = np.empty(len(rows)), np.empty(rows.shape)
         for k, p in enumerate(fits):
             log_density[fold == k], push[fold == k] = _explained(p, rows[fold == k])

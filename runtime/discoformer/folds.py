@@ -1,12 +1,17 @@
 """Rows dealt into folds, so that a row may be asked of an estimate that has not seen it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from discoformer.errors import InputError
+from discoformer.estimates import Estimate
 from discoformer.inputs import Matrix, read_matrix, whole_number
+from discoformer.model import Model
+from discoformer.samples import read_sample
+from discoformer.tables import Table
 
 FOLDS = 5
 
@@ -39,3 +44,16 @@ def deal(rows: int, folds: int, seed: int) -> npt.NDArray[np.int64]:
         InputError: The seed is no whole number of 0 or more.
     """
     return np.random.default_rng(whole_number("seed", seed, 0)).permutation(rows) % folds
+
+
+def estimate_parts(model: Model, sample: Matrix, parts: Iterable[npt.NDArray[np.bool_]]) -> list[Estimate]:
+    """Estimates from parts of a sample, each given by the rows (rows,) that it has.
+
+    Raises:
+        DegenerateDataError: A constant column, or collinear columns: of the sample, or of a part alone.
+    """
+    try:
+        return model.estimate_batch([Table(sample.values[part], sample.columns) for part in parts])
+    except InputError:
+        read_sample(Table(sample.values, sample.columns), None)  # says it of the sample, where it holds there
+        raise

@@ -46,7 +46,7 @@ import numpy as np
 
 from discoformer.errors import InputError
 from discoformer.estimates import Estimate
-from discoformer.folds import FOLDS, deal, read_rows
+from discoformer.folds import FOLDS, deal, estimate_parts, read_rows
 from discoformer.inputs import Floats, Matrix
 from discoformer.model import Model, model_or_default
 
@@ -107,7 +107,7 @@ def entropy(X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int
         DegenerateDataError: X has a constant column, or collinear columns.
     """
     rows = read_rows("X", X, folds)
-    crossed = _cross(model_or_default(model), rows.values, log_rule, folds, seed)
+    crossed = _cross(model_or_default(model), rows, log_rule, folds, seed)
     return _summary(-crossed.held_out, -crossed.in_sample)
 
 
@@ -144,7 +144,7 @@ def fisher(X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int 
         DegenerateDataError: As in ``entropy``.
     """
     rows = read_rows("X", X, folds)
-    return _summary(*_cross(model_or_default(model), rows.values, score_rule(seed), folds, seed))
+    return _summary(*_cross(model_or_default(model), rows, score_rule(seed), folds, seed))
 
 
 def relative_fisher(
@@ -182,11 +182,14 @@ def mutual_information(
         InputError: As in ``entropy``, or X and Y differ in their number of rows.
         DegenerateDataError: X and Y together have a constant column, or collinear columns.
     """
-    x, y = read_rows("X", X, folds).values, read_rows("Y", Y, folds).values
-    if len(x) != len(y):
-        raise InputError(f"X and Y must have as many rows, drawn in pairs, got {len(x)} and {len(y)}")
+    x, y = read_rows("X", X, folds), read_rows("Y", Y, folds)
+    if len(x.values) != len(y.values):
+        raise InputError(
+            f"X and Y must have as many rows, drawn in pairs, got {len(x.values)} and {len(y.values)}"
+        )
     model = model_or_default(model)
-    joint, first, second = (_cross(model, z, log_rule, folds, seed) for z in (np.hstack([x, y]), x, y))
+    both = Matrix(np.hstack([x.values, y.values]), x.width, None)
+    joint, first, second = (_cross(model, z, log_rule, folds, seed) for z in (both, x, y))
     return _summary(
         joint.held_out - first.held_out - second.held_out,
         joint.in_sample - first.in_sample - second.in_sample,
@@ -231,9 +234,9 @@ def _between(X: Any, Y: Any, rule: Rule, model: Model | None, folds: int, seed: 
     first, second = read_rows("X", X, folds), read_rows("Y", Y, folds)
     _check_alike(first, second)
     model = model_or_default(model)
-    mine = _cross(model, first.values, rule, folds, seed)
+    mine = _cross(model, first, rule, folds, seed)
     fold = deal(len(second.values), folds, seed)
-    others = model.estimate_batch([second.values[fold != k] for k in range(folds)])
+    others = estimate_parts(model, second, [fold != k for k in range(folds)])
     theirs = np.array([rule(p, first.values) for p in others])  # (K, N)
     means = theirs.mean(axis=1)
     spread = (folds - 1) / folds * float(np.square(means - means.mean()).sum())
@@ -241,11 +244,12 @@ def _between(X: Any, Y: Any, rule: Rule, model: Model | None, folds: int, seed: 
     return _summary(mine.held_out - other, mine.in_sample - other, spread)
 
 
-def _cross(model: Model, points: Floats, rule: Rule, folds: int, seed: int) -> _Crossed:
+def _cross(model: Model, sample: Matrix, rule: Rule, folds: int, seed: int) -> _Crossed:
     """Asks each row once of an estimate that has not seen it, and once of one that has."""
+    points = sample.values
     fold = deal(len(points), folds, seed)
     crossed = _Crossed(np.empty(len(points)), np.empty(len(points)))
-    for k, p in enumerate(model.estimate_batch([points[fold != k] for k in range(folds)])):
+    for k, p in enumerate(estimate_parts(model, sample, [fold != k for k in range(folds)])):
         for values, rows in zip(crossed, (fold == k, fold == (k + 1) % folds), strict=True):
             values[rows] = rule(p, points[rows])
     return crossed

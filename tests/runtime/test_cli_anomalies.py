@@ -84,6 +84,7 @@ def test_npy_in_and_json_lines_out(gaussian_folder: Path, sample: Floats, tmp_pa
     [
         (("--fdr", 1), 2, "--fdr"),
         (("--query", "-"), 2, "cannot both be -"),
+        (("--method", "split"), 2, "--method split needs --query"),
         (("--out", "x.csv", "--format", "jsonl"), 2, "does not fit --out"),
         (("--folds", 40), 1, "X must have 80 rows or more, 2 for each of 40 folds, got 60"),
         (("--columns", "a,c"), 1, "has no column c; it has a, b"),
@@ -122,6 +123,18 @@ def test_entropy_of_too_few_rows(gaussian_folder: Path, sample: Floats, tmp_path
     assert "X must have 10 rows or more" in result.stderr
     few = run("entropy", gaussian_folder, save(tmp_path / "data.csv", sample[:10]), "--folds", 5)
     assert few.exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["anomalies", "entropy"])
+def test_a_constant_column_is_named(
+    gaussian_folder: Path, sample: Floats, tmp_path: Path, command: str
+) -> None:
+    """Of the sample: not of the part of it that is estimated first."""
+    sample[:, 1] = 3
+    result = run(command, gaussian_folder, save(tmp_path / "data.csv", sample))
+    assert result.exit_code == 1
+    assert "'b'" in result.stderr
+    assert "contexts" not in result.stderr
 
 
 @pytest.mark.parametrize("command", ["anomalies", "entropy"])

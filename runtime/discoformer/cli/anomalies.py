@@ -87,6 +87,8 @@ def anomalies(
     Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
     """
     check_usage(out, form, data, query)
+    if method == "split" and query is None:
+        raise click.UsageError("--method split needs --query: rows of DATA are judged by each other")
     with errors_as_messages(), warnings.catch_warnings():
         warnings.simplefilter("ignore", RangeWarning)  # said with the other doubts
         require_extras(out, plot)

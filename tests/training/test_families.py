@@ -11,12 +11,13 @@ from scipy.stats import multivariate_t
 from torch import Tensor
 
 from discoformer_training.families import FAMILIES, LAWS, Affine, draw_density, draw_students, placed
+from discoformer_training.families.curves import draw_closed, draw_curves
 from discoformer_training.families.maps import Bent, Coupling, Map, Radial, Rotation, draw_maps
 from discoformer_training.mixtures import draw_mixtures
 from discoformer_training.randoms import gamma
 
 FEW = settings(deadline=None, max_examples=10, derandomize=True)
-MANY = {"groups", "clusters", "ring", "spirals"}  # where any of the laws may come in
+MANY = {"groups", "clusters", "ring", "spirals", "curves"}  # where any of the laws may come in
 BOUNDED = {"gamma", "log_normal", "softplus_normal", "beta", "logit_normal"} | MANY
 STEEP = {"gumbel", "funnel"} | MANY
 CASES = [
@@ -127,13 +128,13 @@ def test_draws_on_a_line_follow_the_density(name: str) -> None:
         assert torch.maximum((chance - steps).abs(), (chance - steps + 1 / n).abs()).max() < 2.23 / n**0.5
 
 
-PLANE = ["ring", "spirals", "banana", "funnel", "warped", "student", "clusters", "thin", "groups"]
+PLANE = ["ring", "spirals", "curves", "banana", "funnel", "warped", "student", "clusters", "thin", "groups"]
 
 
 @pytest.mark.parametrize("name", PLANE)
 def test_density_in_the_plane_integrates_to_one(name: str) -> None:
     own = FAMILIES[name].draw(1, 2, seeded(3))
-    if name == "spirals":  # of one width, and short
+    if name in ("spirals", "curves"):  # of one width, and short
         axis = torch.linspace(-6, 6, 241, dtype=torch.float64)
         weight = torch.full_like(axis, 12 / 240)
     else:
@@ -145,6 +146,23 @@ def test_density_in_the_plane_integrates_to_one(name: str) -> None:
     log_density = torch.cat([own.log_density_and_score(part)[0] for part in grid.split(10_000, 1)], 1)
     total = (log_density.exp() * weights).sum(1)
     torch.testing.assert_close(total, torch.ones_like(total), rtol=2e-3, atol=0)
+
+
+def test_closed_curves_are_smooth_bands_of_even_mass() -> None:
+    """Gaussians one after the other are as far apart along a curve, and less than twice their width."""
+    curves = draw_closed(50, seeded(0))
+    gaps = (curves.means - curves.means.roll(1, 1)).norm(dim=-1)
+    assert (gaps.max(1).values < 2 * curves.variances[:, 0, 0].sqrt()).all()
+    assert (gaps.quantile(0.1, 1) > 0.9 * gaps.quantile(0.9, 1)).all()
+    torch.testing.assert_close(curves.log_weights.exp().sum(1), torch.ones(50, dtype=torch.float64))
+
+
+def test_mass_along_curves_is_uneven() -> None:
+    for seed in range(8):
+        weights = draw_curves(50, seeded(seed)).log_weights
+        torch.testing.assert_close(weights.exp().sum(1), torch.ones(50, dtype=torch.float64))
+        assert (weights.std(1) > 0).all()
+        assert 0.3 < weights.std(1).mean() < 1.5
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5, 30])
@@ -269,6 +287,6 @@ def test_a_law_that_is_held_out_does_not_come_in_as_a_part(
     for seed in range(20):
         draw_density(name, 1, 5, parts=["beta", "gamma"], generator=seeded(seed))
     assert used == {"beta", "gamma"}
-    for seed in range(100):
+    for seed in range(200):
         draw_density(name, 1, 5, generator=seeded(seed))
     assert used > {"laplace", "gumbel", "student_product"}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from discoformer_training.families import laws
-from discoformer_training.families.curves import draw_rings, draw_spirals
+from discoformer_training.families.curves import Rings, draw_curves, draw_rings, draw_spirals
 from discoformer_training.families.density import Affine, Density, Joint, Mixed
 from discoformer_training.families.elliptical import StudentMixtures
 from discoformer_training.families.maps import Mapped, bananas, draw_maps, funnels
@@ -212,12 +212,14 @@ def _with_others(
     return Joint((plane, others), (2, dim - 2))
 
 
-def _draw_rings(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY) -> Density:
-    return _with_others(draw_rings(batch, generator), batch, dim, generator, parts)
-
-
-def _draw_spirals(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY) -> Density:
-    return _with_others(draw_spirals(batch, generator), batch, dim, generator, parts)
+def _draw_curved(
+    draw: Callable[[int, torch.Generator], Rings | Mixtures],
+    batch: int,
+    dim: int,
+    generator: torch.Generator,
+    parts: Sequence[str] = ANY,
+) -> Density:
+    return _with_others(draw(batch, generator), batch, dim, generator, parts)
 
 
 def _draw_bananas(batch: int, dim: int, generator: torch.Generator) -> Density:
@@ -262,8 +264,9 @@ FAMILIES: dict[str, Family] = {
     "clusters": Family(_draw_clusters, has_parts=True),
     "outliers": Family(_draw_outliers, has_parts=True),
     "thin": Family(_draw_thin),
-    "ring": Family(_draw_rings, has_parts=True, least_dim=2),
-    "spirals": Family(_draw_spirals, has_parts=True, least_dim=2),
+    "ring": Family(partial(_draw_curved, draw_rings), has_parts=True, least_dim=2),
+    "spirals": Family(partial(_draw_curved, draw_spirals), has_parts=True, least_dim=2),
+    "curves": Family(partial(_draw_curved, draw_curves), has_parts=True, least_dim=2),
     "banana": Family(_draw_bananas, least_dim=2),
     "funnel": Family(_draw_funnels, least_dim=2),
     "warped": Family(_draw_warped),

@@ -340,12 +340,22 @@ def test_errors_name_columns(kde_folder: Path, tmp_path: Path) -> None:
     assert "q.csv has 2 columns, where 3 are needed" in run(kde_folder, three, "--query", query).stderr
 
 
+def test_names_of_columns_may_hold_commas(kde_folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data.csv"
+    data.write_text('"length, cm",b,c\n1,2,3\n2,5,1\n4,4,2\n3,1,1\n')
+    header, values = rows(run(kde_folder, data, "--columns", '"length, cm", c'))
+    assert header[:2] == ["length, cm", "c"]
+    np.testing.assert_array_equal(values[:, :2], [[1, 3], [2, 1], [4, 2], [3, 1]])
+    assert "has no column" in run(kde_folder, data, "--columns", "").stderr
+
+
 def test_the_column_of_weights_may_be_named_among_the_columns(kde_folder: Path, tmp_path: Path) -> None:
     data, rng = tmp_path / "x.csv", np.random.default_rng(0)
     np.savetxt(data, rng.random((60, 3)), delimiter=",", header="a,b,w", comments="")
     expected = run(kde_folder, data, "--columns", "a,b", "--weights", "w").stdout
     assert expected.startswith("a,b,log_density,")
     assert run(kde_folder, data, "--columns", "a,b,w", "--weights", "w").stdout == expected
+    assert "no column but 'w'" in run(kde_folder, data, "--columns", "w", "--weights", "w").stderr
     assert "'a' of" in run(kde_folder, data, "--columns", "a,a").stderr
 
 

@@ -13,6 +13,7 @@ from discoformer.cli.shared import (
     columns_option,
     errors_as_messages,
     model_options,
+    names_in,
     read_estimate,
     require_extras,
     tell,
@@ -63,7 +64,7 @@ def impute(
         raise click.UsageError(f"the output has the format of DATA: --out must end in {suffix}")
     with errors_as_messages():
         require_extras(out, None)
-        gaps = read_gaps(data, None if columns is None else [name.strip() for name in columns.split(",")])
+        gaps = read_gaps(data, names_in(columns))
         gaps.write(_filled(gaps, model, device, threads, draw, samples, seed), out)
 
 

@@ -4,6 +4,7 @@ Results go to stdout or to files, what is said about them to stderr. Exit codes:
 130 (Ctrl-C), 143 (SIGTERM).
 """
 
+import csv
 import signal
 import sys
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 
 import click
 
-from discoformer.errors import DiscoformerError, RangeWarning, require
+from discoformer.errors import DiscoformerError, InputError, RangeWarning, require
 from discoformer.estimates import Diagnostics, Estimate
 from discoformer.model import DEFAULT_NAME, Model, load
 from discoformer.readers import STDIN
@@ -42,7 +43,9 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return model_option(device_option(threads_option(command)))
 
 
-columns_option = click.option("--columns", help="Columns of DATA to use, comma-separated; by default all.")
+columns_option = click.option(
+    "--columns", help="Columns of DATA to use, as in a line of CSV: a,b; by default all."
+)
 weights_option = click.option("--weights", metavar="COLUMN", help="Column of DATA that holds row weights.")
 
 
@@ -102,12 +105,24 @@ def require_extras(out: Path | None, plot: Path | None) -> None:
 
 def read_context(data: Path, columns: str | None, weights: str | None) -> tuple[Table, Any]:
     """The context, and the column of weights where one is named."""
-    wanted = None if columns is None else [name.strip() for name in columns.split(",")]
+    wanted = names_in(columns)
     if weights is None:
         return read_table(data, wanted), None
     if wanted is not None:
-        wanted = [*(name for name in wanted if name != weights), weights]
+        wanted = [name for name in wanted if name != weights]
+        if not wanted:
+            raise InputError(
+                f"--columns names no column but {weights!r}, that of --weights: name others, too"
+            )
+        wanted.append(weights)
     return read_table(data, wanted).split_off(weights)
+
+
+def names_in(columns: str | None) -> list[str] | None:
+    """The names in the value of ``--columns``, a line of CSV."""
+    if columns is None:
+        return None
+    return [name.strip() for name in next(csv.reader([columns], skipinitialspace=True)) or [""]]
 
 
 def names_of(context: Table) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from discoformer_training.randoms import choice, log_uniform, normal, uniform
 FREEDOM_RANGE = (2.0, 30.0)  # degrees of freedom of Student-t distributions
 LOCATION = 3.0  # standard deviation of the centre of a density
 WIDTH = 6.0  # of supports that are intervals
+CLUSTER_WEIGHTS = (0.02, 1.0)  # log-uniform, before they sum to 1: some clusters are rare
 
 Range = Callable[[float, float], Tensor]  # draws a parameter of each coordinate, uniform, (B, 1, D)
 
@@ -160,7 +161,8 @@ def _draw_clusters(batch: int, dim: int, generator: torch.Generator, parts: Sequ
         own = _draw_any_product(batch, dim, generator, parts)
         return Affine(own, size * draw_rotations(batch, dim, generator), center)
 
-    return Mixed(_log_weights(batch, count, generator), tuple(cluster() for _ in range(count)))
+    weights = log_uniform(*CLUSTER_WEIGHTS, batch, count, generator=generator)
+    return Mixed(weights.log().log_softmax(-1), tuple(cluster() for _ in range(count)))
 
 
 def _draw_outliers(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY) -> Density:

@@ -15,7 +15,7 @@ import numpy as np
 from discoformer.errors import InputError, require
 from discoformer.files import atomic
 from discoformer.inputs import AnyFloats, Floats
-from discoformer.readers import STDIN, choose, is_number, open_text
+from discoformer.readers import STDIN, choose, header_in, is_number, open_text
 
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?")
 
@@ -50,7 +50,7 @@ def read_gaps(path: Path, wanted: Sequence[str] | None = None) -> Gaps:
 def _read_csv(path: Path, wanted: Sequence[str] | None) -> Gaps:
     name = "stdin" if path == STDIN else str(path)
     rows = _read_rows(path, name)
-    header = None if any(is_number(cell) for cell in rows[0]) else tuple(cell.strip() for cell in rows[0])
+    header = header_in(rows[0])
     body = rows[header is not None :]
     ragged = next((i for i, row in enumerate(body) if len(row) != len(rows[0])), None)
     if ragged is not None or not body:

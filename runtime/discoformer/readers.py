@@ -53,11 +53,9 @@ def open_csv(path: Path, wanted: Sequence[str] | None) -> Iterator[Rows]:
         first = next(lines, None)
         if first is None:
             raise InputError(f"{name} has no rows of numbers")
-        header = None
-        if any(is_number(cell) for cell in first[1]):
+        header = header_in(first[1])
+        if header is None:
             lines = chain([first], lines)
-        else:
-            header = tuple(cell.strip() for cell in first[1])
         width = len(first[1])
         picked = choose(name, header, wanted, width)
         blocks = _in_blocks(_parse(name, lines, header, picked, width))
@@ -208,6 +206,10 @@ def choose(name: str, columns: tuple[str, ...] | None, wanted: Sequence[str] | N
                 f"{name} has no column names to choose {', '.join(wanted)} from: add a header row"
             )
         return list(range(width))
+    if wanted is None and "" in columns:
+        raise InputError(
+            f"{name} has a column without a name, an index perhaps: name it, leave it out, or choose columns"
+        )
     wanted = columns if wanted is None else wanted
     missing = [column for column in wanted if column not in columns]
     if missing:
@@ -219,6 +221,19 @@ def choose(name: str, columns: tuple[str, ...] | None, wanted: Sequence[str] | N
     if twice:
         raise InputError(f"column {twice[0]!r} of {name} is asked for more than once: name it once")
     return [columns.index(column) for column in wanted]
+
+
+def header_in(first: Sequence[str]) -> tuple[str, ...] | None:
+    """The names of the columns, where the first row of a CSV file has them.
+
+    It does if no cell is a number, or if several are 0, 1, 2 and so on, as pandas calls columns without
+    names (after an empty cell, where it has written its index).
+    """
+    cells = tuple(cell.strip() for cell in first)
+    numbered = cells[1:] if cells[0] == "" else cells
+    if len(numbered) > 1 and numbered == tuple(map(str, range(len(numbered)))):
+        return cells
+    return None if any(map(is_number, cells)) else cells
 
 
 def _names(columns: tuple[str, ...] | None, picked: list[int]) -> tuple[str, ...] | None:

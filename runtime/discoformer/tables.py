@@ -1,7 +1,7 @@
 """Tables of numbers in files and on stdin: CSV, NPY and Parquet, whole or block by block.
 
-CSV is comma-separated UTF-8; a first row without a single number is the header. Parquet needs the extra
-``[io]``.
+CSV is comma-separated UTF-8; a first row without a single number, or of the numbers 0, 1, 2 and so on, is the
+header. Parquet needs the extra ``[io]``.
 """
 
 from collections.abc import Sequence

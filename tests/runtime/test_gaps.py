@@ -37,6 +37,14 @@ def test_csv_without_header_on_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(gaps.values, [[1, 2], [np.nan, 4]])
 
 
+def test_columns_numbered_by_pandas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.csv").write_text("0,1\n5,\n7,8\n")
+    gaps = read_gaps(tmp_path / "in.csv")
+    assert gaps.columns == ("0", "1")
+    gaps.write(np.array([[5, 6.0], [7, 8]]), None)
+    assert capsys.readouterr().out == "0,1\n5,6.0\n7,8\n"
+
+
 def test_what_is_missing(tmp_path: Path) -> None:
     tokens = [*MISSING, "NA", " NaN "]
     (tmp_path / "in.csv").write_text("a,b\n" + "".join(f"{token},1\n" for token in tokens))

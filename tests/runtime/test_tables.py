@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -191,6 +192,27 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
     (tmp_path / "t.npy").write_bytes(b"")
     with pytest.raises(InputError, match="no NPY file"):
         read_table(tmp_path / "t.npy")
+
+
+def test_columns_without_names_are_numbered_by_pandas(tmp_path: Path) -> None:
+    """Its header is no row of data."""
+    data = pd.DataFrame(VALUES)
+    data.to_csv(tmp_path / "t.csv", index=False)
+    table = read_table(tmp_path / "t.csv")
+    assert table.columns == tuple(map(str, range(VALUES.shape[1])))
+    np.testing.assert_array_equal(table.values, VALUES)
+    np.testing.assert_array_equal(read_table(tmp_path / "t.csv", ["1"]).values, VALUES[:, 1:2])
+    data.to_csv(tmp_path / "index.csv")
+    with pytest.raises(InputError, match="a column without a name, an index perhaps"):
+        read_table(tmp_path / "index.csv")
+    np.testing.assert_array_equal(read_table(tmp_path / "index.csv", table.columns).values, VALUES)
+
+
+def test_other_first_rows_of_numbers_are_data(tmp_path: Path) -> None:
+    for first in ("0\n", "1,2\n", "0,1.0\n", "0,2\n"):
+        (tmp_path / "t.csv").write_text(first * 3)
+        assert read_table(tmp_path / "t.csv").columns is None
+        assert len(read_table(tmp_path / "t.csv").values) == 3
 
 
 def test_names_need_a_header(tmp_path: Path) -> None:

@@ -395,7 +395,7 @@ class Estimate:
         """
         queries = read_matrix("Y", Y)
         self.check_columns(queries)
-        return self._to_frame(queries.values, 0), queries
+        return self.to_frame(queries.values), queries
 
     def _log_density(self, Y: Any, method: Method) -> AnyFloats:
         if method == "network":
@@ -424,7 +424,7 @@ class Estimate:
         log_density = np.empty(len(queries.values), queries.width)
         score = np.empty(queries.values.shape, queries.width)
         for part in self._graphs.chunks(len(queries.values)):
-            z = self._to_frame(queries.values[part], part.start)
+            z = self.to_frame(queries.values[part], part.start)
             framed_log_density, framed_score = self._graphs.query(z, self._encoded)
             with np.errstate(over="ignore", under="ignore"):
                 log_density[part] = self.frame.log_density_to_data(framed_log_density)
@@ -472,14 +472,20 @@ class Estimate:
                 "select and order them first"
             )
 
-    def _to_frame(self, queries: Floats, first: int) -> Floats:
+    def to_frame(self, points: Floats, first: int = 0, name: str = "row {row} of Y") -> Floats:
+        """Brings points (n, D) to the frame.
+
+        Raises:
+            InputError: One is too far away; the message has ``name``, with the number of the row, counted
+                from ``first``, in place of ``{row}``.
+        """
         with np.errstate(over="ignore", invalid="ignore"):
-            z = self.frame.to_frame(queries)
+            z = self.frame.to_frame(points)
             far = np.flatnonzero(~(np.abs(z) < _FARTHEST).all(axis=1))
         if far.size:
             raise InputError(
-                f"Y is more than {_FARTHEST:.0e} spreads of X away in row {first + far[0]}, "
-                "beyond what float32 can hold: drop such rows, or check their units"
+                f"{name.format(row=first + far[0])} is more than {_FARTHEST:.0e} spreads of X away, beyond "
+                "what float32 can hold: leave it out, or check its units"
             )
         return z
 

@@ -51,11 +51,14 @@ def impute_rows(
         done: Called with a number of rows whenever so many more have been filled in.
 
     Raises:
-        InputError: ``samples`` or ``seed`` is no whole number, or too low.
+        InputError: ``samples`` or ``seed`` is no whole number, or too low, or a row is too far away.
     """
     whole_number("samples", samples, 2)
     rng = np.random.default_rng(whole_number("seed", seed, 0))
     filled = np.repeat(rows[None].astype(np.float64), draws or 1, axis=0)
+    missing = np.isnan(rows)
+    asked = ~missing & missing.any(axis=1, keepdims=True)
+    estimate.to_frame(np.where(asked, rows, estimate.frame.center))  # checks how far away they are
     for part, free, weighted in _weighted(estimate, filled[0], samples, rng):
         found = weighted.mean()[None] if draws is None else weighted.pick(draws, rng)
         filled[:, part[:, None], free] = found

@@ -148,6 +148,7 @@ def test_draws_have_the_mean(rng: np.random.Generator) -> None:
         ({"a": 1.0}, "given must be positions from 0 to 2, got 'a'"),
         ({3: 1.0}, "got 3"),
         ({0: np.nan}, "given must hold finite numbers, got nan for 0: leave it out"),
+        ({0: 1e200}, "^given is more than 1e.13 spreads of X away"),
         ({0: 1.0, 1: 1.0, 2: 1.0}, "must leave one feature free"),
         ([0], "given must map features to values, got list"),
     ],

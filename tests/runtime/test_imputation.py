@@ -78,6 +78,10 @@ def test_bad_input(kde: discoformer.Model, rng: np.random.Generator) -> None:
     rows[1, 2] = np.inf
     with pytest.raises(InputError, match="Y must be finite, got inf in row 1, column 2"):
         p.impute(rows)
+    far = np.array([[np.nan, 0, 0], [1e200, 0, 0], [0, np.nan, 1e30]])
+    with pytest.raises(InputError, match=r"^row 2 of Y is more than"):
+        p.impute(far)
+    assert p.impute(far[:2])[1, 0] == 1e200  # nothing is asked of it
     with pytest.raises(InputError, match="Y must have 3 columns"):
         p.impute([[np.nan]])
     with pytest.raises(InputError, match="draws must be a whole number, 1 or more, got 0"):

@@ -22,7 +22,7 @@ from torch import Tensor
 from discoformer_training.mixtures import Mixtures
 from discoformer_training.randoms import choice, log_uniform, normal, uniform
 
-STEPS = 128  # Gaussians along an arm of a spiral, and half as many as along a closed curve
+STEPS = 128  # Gaussians along an arm of a spiral; along a closed curve twice as many
 HARMONICS = 4  # of a closed curve, and of the weights along any
 
 

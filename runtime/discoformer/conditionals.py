@@ -123,7 +123,7 @@ class Conditional:
         self._conditioner = Conditioner(estimate, self.free, tuple(self.given))
         self._values = np.array([*self.given.values()])
         middle = estimate.frame.center[list(self.free)]
-        estimate.to_frame(self._conditioner.join(middle, self._values)[None], name="given")  # checks it
+        estimate.to_frame(self._conditioner.join(middle, self._values)[None], None, "given")  # checks it
 
     @cached_property
     def normalization(self) -> Normalization:

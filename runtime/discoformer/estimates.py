@@ -472,20 +472,21 @@ class Estimate:
                 "select and order them first"
             )
 
-    def to_frame(self, points: Floats, first: int = 0, name: str = "row {row} of Y") -> Floats:
+    def to_frame(self, points: Floats, first: int | None = 0, name: str = "Y") -> Floats:
         """Brings points (n, D) to the frame.
 
         Raises:
-            InputError: One is too far away; the message has ``name``, with the number of the row, counted
-                from ``first``, in place of ``{row}``.
+            InputError: One is too far away. The message has the name of the points, and the number of the
+                row, counted from ``first``, if that is given.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             z = self.frame.to_frame(points)
             far = np.flatnonzero(~(np.abs(z) < _FARTHEST).all(axis=1))
         if far.size:
+            where = "" if first is None else f" in row {first + far[0]}"
             raise InputError(
-                f"{name.format(row=first + far[0])} is more than {_FARTHEST:.0e} spreads of X away, beyond "
-                "what float32 can hold: leave it out, or check its units"
+                f"{name} is more than {_FARTHEST:.0e} spreads of X away{where}, beyond what float32 can "
+                "hold: leave it out, or check its units"
             )
         return z
 

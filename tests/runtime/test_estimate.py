@@ -167,7 +167,7 @@ def test_what_is_wrong_is_named(kde: discoformer.Model, rng: np.random.Generator
         p.score(np.ones((5, 3)))
     with pytest.raises(discoformer.InputError, match=r"pass Y\[:, None\]"):
         p.score(np.ones(2))
-    with pytest.raises(discoformer.InputError, match="row 1500 of Y is more than"):
+    with pytest.raises(discoformer.InputError, match="spreads of X away in row 1500, "):
         p.score(np.vstack([np.zeros((1500, 2)), [[1e300, 0]]]))
     with pytest.raises(discoformer.InputError, match=r"effective_size .* got 0.5"):
         kde.estimate(x, effective_size=0.5)

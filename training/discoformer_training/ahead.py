@@ -17,7 +17,7 @@ from torch import Tensor
 
 from discoformer_training.stream import Task
 
-ALONE = {  # one thread; memory that is kept, with glibc: pages taken anew each time are a tenth of the time
+ENVIRONMENT = {  # one thread; with glibc, memory that is kept: taking it anew is a tenth of the time
     "OMP_NUM_THREADS": "1",
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
@@ -87,7 +87,7 @@ def _as_arrays(draw: Callable[[int], Task], number: int) -> Task:
 def _processes(workers: int) -> ProcessPoolExecutor:
     """Start processes of one thread each, which end with this one."""
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin)
-    with _environment(ALONE):  # read as a process starts
+    with _environment(ENVIRONMENT):  # read as a process starts
         for _ in range(workers):  # each starts one, long before the first is ready for more
             pool.submit(int)
     return pool

@@ -25,8 +25,8 @@ def export(
     graph differs from PyTorch.
     """
     from discoformer_export.errors import ExportError
-    from discoformer_export.model_folder import release
-    from discoformer_training.checkpoint import CheckpointError
+    from discoformer_export.files.model_folder import release
+    from discoformer_training.run.checkpoint import CheckpointError
 
     try:
         report = release(

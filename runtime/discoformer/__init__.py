@@ -11,6 +11,7 @@ density ``f`` and queries ``Y (M, D)``, by a transformer trained once, on many d
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
+from discoformer.analysis.normalization import Normalization
 from discoformer.errors import (
     DegenerateDataError,
     DeviceError,
@@ -23,22 +24,21 @@ from discoformer.errors import (
     RangeWarning,
 )
 from discoformer.estimates import Context, Diagnostics, Estimate
-from discoformer.metadata import Metadata
 from discoformer.model import Model, estimate, load, load_estimate
-from discoformer.normalization import Normalization
+from discoformer.onnx.metadata import Metadata
 
 if _TYPE_CHECKING:  # at run time when first named: what a method returns, that is imported by it
-    from discoformer.adaptation import Adaptation
-    from discoformer.conditionals import Conditional
-    from discoformer.conformal import Anomalies, Reference
-    from discoformer.diagnosis import Diagnosis
-    from discoformer.findings import Finding
+    from discoformer.analysis.adaptation import Adaptation
+    from discoformer.analysis.conditionals import Conditional
+    from discoformer.analysis.diagnosis import Diagnosis
+    from discoformer.analysis.findings import Finding
+    from discoformer.analysis.modes import Modes
+    from discoformer.analysis.sampling import Sampling
+    from discoformer.analysis.sd_kde import SdKde
+    from discoformer.anomalies import Anomalies, Reference
     from discoformer.information import Information
-    from discoformer.modes import Modes
     from discoformer.particles import Particles
     from discoformer.posterior import Posterior
-    from discoformer.sampling import Sampling
-    from discoformer.sd_kde import SdKde
 
 __all__ = [
     "Adaptation",
@@ -76,18 +76,18 @@ __all__ = [
 
 
 _RESULTS = {  # and the modules that they are of
-    "Adaptation": "adaptation",
-    "Anomalies": "conformal",
-    "Conditional": "conditionals",
-    "Diagnosis": "diagnosis",
-    "Finding": "findings",
+    "Adaptation": "analysis.adaptation",
+    "Anomalies": "anomalies",
+    "Conditional": "analysis.conditionals",
+    "Diagnosis": "analysis.diagnosis",
+    "Finding": "analysis.findings",
     "Information": "information",
-    "Modes": "modes",
+    "Modes": "analysis.modes",
     "Particles": "particles",
     "Posterior": "posterior",
-    "Reference": "conformal",
-    "Sampling": "sampling",
-    "SdKde": "sd_kde",
+    "Reference": "anomalies",
+    "Sampling": "analysis.sampling",
+    "SdKde": "analysis.sd_kde",
 }
 
 

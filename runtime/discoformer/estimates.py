@@ -16,25 +16,25 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from discoformer.base import Base
-from discoformer.components import Components
+from discoformer.analysis.normalization import Normalization, normalization_of
+from discoformer.base.base import Base
+from discoformer.base.frame import Frame
+from discoformer.base.mixture import Components
 from discoformer.errors import InputError
-from discoformer.features import Feature
-from discoformer.frame import Frame
-from discoformer.graphs import Encoded, Graphs
-from discoformer.inputs import AnyFloats, Floats, Matrix, read_matrix, whole_number
-from discoformer.normalization import Normalization, normalization_of
-from discoformer.outputs import like
+from discoformer.io.features import Feature
+from discoformer.io.inputs import AnyFloats, Floats, Matrix, read_matrix, whole_number
+from discoformer.io.outputs import like
+from discoformer.onnx.graphs import Encoded, Graphs
 from discoformer.saved import Saved, save_estimate
 
 if TYPE_CHECKING:
-    from discoformer.adaptation import Adaptation
-    from discoformer.conditionals import Conditional
-    from discoformer.diagnosis import Diagnosis
+    from discoformer.analysis.adaptation import Adaptation
+    from discoformer.analysis.conditionals import Conditional
+    from discoformer.analysis.diagnosis import Diagnosis
+    from discoformer.analysis.modes import Modes
+    from discoformer.analysis.sampling import Method as SamplingMethod
+    from discoformer.analysis.sd_kde import SdKde
     from discoformer.model import Model
-    from discoformer.modes import Modes
-    from discoformer.sampling import Method as SamplingMethod
-    from discoformer.sd_kde import SdKde
 
 Method: TypeAlias = Literal["network", "normalized", "sd_kde"]
 
@@ -220,7 +220,7 @@ class Estimate:
         Raises:
             InputError: No such method, or a number that is not whole or too low.
         """
-        from discoformer.sampling import sample
+        from discoformer.analysis.sampling import sample
 
         return sample(self, n, method, seed, steps).points
 
@@ -243,7 +243,7 @@ class Estimate:
         Raises:
             InputError: Y is no matrix of finite numbers with the context's columns, or a number is too low.
         """
-        from discoformer.consistency import consistency_of
+        from discoformer.analysis.consistency import consistency_of
 
         z, queries = self.read_in_frame(Y)
         found = consistency_of(
@@ -268,7 +268,7 @@ class Estimate:
         Raises:
             InputError: Y is no matrix of finite numbers with the context's columns, or ``seed`` is malformed.
         """
-        from discoformer.diagnosis import diagnose
+        from discoformer.analysis.diagnosis import diagnose
 
         return diagnose(self, Y, seed)
 
@@ -289,7 +289,7 @@ class Estimate:
         Warns:
             RangeWarning: As ``Model.estimate`` does.
         """
-        from discoformer.marginals import marginal_of
+        from discoformer.analysis.marginals import marginal_of
 
         return marginal_of(self, features)
 
@@ -305,7 +305,7 @@ class Estimate:
         Raises:
             InputError: No feature, one that is not there, none left free, or a value that is not finite.
         """
-        from discoformer.conditionals import Conditional
+        from discoformer.analysis.conditionals import Conditional
 
         return Conditional(self, given)
 
@@ -327,7 +327,7 @@ class Estimate:
             InputError: Y is no matrix of finite numbers with the context's columns, or ``prominence`` is
                 negative.
         """
-        from discoformer.modes import modes_of
+        from discoformer.analysis.modes import modes_of
 
         return modes_of(self, Y).merged(prominence)
 
@@ -348,7 +348,7 @@ class Estimate:
         Raises:
             InputError: Y has other columns than the context or infinite entries, or a number is too low.
         """
-        from discoformer.imputation import impute
+        from discoformer.analysis.imputation import impute
 
         return impute(self, Y, draws, samples, seed)
 
@@ -376,8 +376,8 @@ class Estimate:
             ModelError: The weights beside the model's files are not theirs.
             ModelNotFoundError: There are none.
         """
-        from discoformer.adaptation import adapt
-        from discoformer.samples import say_nothing
+        from discoformer.analysis.adaptation import adapt
+        from discoformer.fit import say_nothing
 
         graphs, adaptation = adapt(self._graphs, self._encoded, self.frame, steps, seed, say or say_nothing)
         encoded = Encoded(self._encoded.arrays)
@@ -414,7 +414,7 @@ class Estimate:
 
     @cached_property
     def _sd_kde(self) -> "SdKde":
-        from discoformer.sd_kde import sd_kde
+        from discoformer.analysis.sd_kde import sd_kde
 
         return sd_kde(self)
 

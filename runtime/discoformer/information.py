@@ -22,10 +22,11 @@ parameters by maximum likelihood, the first is too low by as much as the second 
 value is the mean of both, and half their difference the check. A sample of g is not that of the rows asked,
 so it is held out always. The check sees what comes of few rows, not what an estimate would miss of any
 number: twenty columns of a gamma distribution are 2 nats off, and the check says 0.05
-(benchmarks/information).
+(benchmarks/analysis/information).
 
 The log-integral of an estimate is not subtracted: the network is trained on the squared error of the
-log-density, which leaves little bias at fresh rows, and to subtract measured worse (benchmarks/information).
+log-density, which leaves little bias at fresh rows, and to subtract measured worse
+(benchmarks/analysis/information).
 
 **Error.** Of the rows of f: the spread of the mean over rows (the infinitesimal jackknife). Of a sample of g:
 the jackknife over its folds, ``(K - 1) / K sum_j (v_j - mean v)^2``, with ``v_j`` the value from all but fold
@@ -44,10 +45,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from discoformer.analysis.folds import FOLDS, deal, estimate_parts, read_rows
 from discoformer.errors import InputError
 from discoformer.estimates import Estimate
-from discoformer.folds import FOLDS, deal, estimate_parts, read_rows
-from discoformer.inputs import Floats, Matrix
+from discoformer.io.inputs import Floats, Matrix
 from discoformer.model import Model, model_or_default
 
 STEP = 0.02  # of central differences, in the frame

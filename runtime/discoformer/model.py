@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from discoformer.base import Base
+from discoformer.base.base import Base
 from discoformer.errors import (
     DeviceWarning,
     InputError,
@@ -21,11 +21,7 @@ from discoformer.errors import (
     require,
 )
 from discoformer.estimates import Diagnostics, Estimate
-from discoformer.graphs import FILES, Encoded, Graphs
-from discoformer.inputs import whole_number
-from discoformer.metadata import Metadata
-from discoformer.parallel import both
-from discoformer.samples import (
+from discoformer.fit import (
     Sample,
     Say,
     base_of_samples,
@@ -36,8 +32,12 @@ from discoformer.samples import (
     read_sample,
     say_nothing,
 )
+from discoformer.io.inputs import whole_number
+from discoformer.onnx.graphs import FILES, Encoded, Graphs
+from discoformer.onnx.metadata import Metadata
+from discoformer.onnx.parallel import both
+from discoformer.onnx.sessions import Device, two_builds
 from discoformer.saved import read_estimate
-from discoformer.sessions import Device, two_builds
 
 DEFAULT_NAME = "base"
 
@@ -231,7 +231,7 @@ class Model:
             InputError: It is the folder that the model was loaded from.
             OSError: A file cannot be written.
         """
-        from discoformer.model_folder import save_model
+        from discoformer.onnx.model_folder import save_model
 
         save_model(self.graphs, Path(folder), {})
 

@@ -29,9 +29,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from discoformer.errors import InputError
-from discoformer.inputs import Floats, read_matrix, whole_number
+from discoformer.fit import say_nothing
+from discoformer.io.inputs import Floats, read_matrix, whole_number
 from discoformer.model import Model, estimate
-from discoformer.samples import say_nothing
 
 Velocity: TypeAlias = Callable[[Floats, Floats], Floats]  # of points (N, D) and scores (N, D): (N, D)
 Density: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]  # of points: log-density and score at them

@@ -29,9 +29,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from discoformer.errors import InputError
-from discoformer.inputs import Floats, read_matrix, whole_number
+from discoformer.fit import say_nothing
+from discoformer.io.inputs import Floats, read_matrix, whole_number
 from discoformer.particles import Density, own_density
-from discoformer.samples import say_nothing
 
 Score: TypeAlias = Callable[[Floats], Floats]  # from points (N, D) to the score there (N, D)
 

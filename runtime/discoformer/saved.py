@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from discoformer.base.frame import Frame
 from discoformer.errors import InputError
-from discoformer.files import atomic
-from discoformer.frame import Frame
-from discoformer.graphs import GIVEN, STATES
-from discoformer.sessions import Float32s
+from discoformer.io.files import atomic
+from discoformer.onnx.graphs import GIVEN, STATES
+from discoformer.onnx.sessions import Float32s
 
 FORMAT = 1  # raised when the meaning of the entries changes
 _KIND = "discoformer estimate"

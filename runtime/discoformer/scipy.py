@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from discoformer.errors import InputError
-from discoformer.inputs import AnyFloats, Floats, read_matrix, read_weights
+from discoformer.io.inputs import AnyFloats, Floats, read_matrix, read_weights
 from discoformer.model import Model, estimate
 
 
@@ -118,7 +118,7 @@ class DensityEstimate:
         return self._answer(self._estimate.score, points).T
 
     def resample(self, size: int | None = None, seed: Any = None) -> Floats:
-        """Draws new points from the estimated density, by Langevin chains (see ``discoformer.sampling``).
+        """Draws new points from the estimated density, by Langevin chains.
 
         Args:
             size: How many points; by default the effective number of points of the data set, rounded down.

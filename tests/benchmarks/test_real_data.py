@@ -3,17 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
-import anomalies
-import data_sets
-import estimators
 import numpy as np
 import pytest
-import real_data
 from click.testing import CliRunner
 from scipy.stats import gaussian_kde, multivariate_normal
 from sklearn.metrics import roc_auc_score
 
 import discoformer
+from benchmarks.accuracy import anomalies, real_data
+from benchmarks.common import data_sets, estimators
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "gmm"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import discoformer
-from discoformer import samples as module
+from discoformer import fit as module
 
 SHAPES = st.lists(st.tuples(st.integers(2, 40), st.integers(1, 3)), max_size=6)
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 import discoformer
-from discoformer import graphs
-from discoformer.inputs import Floats
+from discoformer.io.inputs import Floats
+from discoformer.onnx import graphs
 
 
 def gaussian_fit(x: Floats, y: Floats, weights: Floats | None = None) -> tuple[Floats, Floats]:

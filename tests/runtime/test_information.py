@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import discoformer
+from discoformer.analysis.folds import deal
 from discoformer.errors import InputError
-from discoformer.folds import deal
 from discoformer.information import (
     Information,
     divergence,
@@ -20,7 +20,7 @@ from discoformer.information import (
     mutual_information,
     relative_fisher,
 )
-from discoformer.inputs import Floats
+from discoformer.io.inputs import Floats
 
 NORMAL = 0.5 * np.log(2 * np.pi * np.e)
 

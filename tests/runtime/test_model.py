@@ -11,7 +11,7 @@ import pytest
 
 import discoformer
 from discoformer import model as model_module
-from discoformer import sessions
+from discoformer.onnx import sessions
 
 Folder = Callable[..., Path]
 

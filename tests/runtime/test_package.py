@@ -35,8 +35,8 @@ def test_all_is_complete() -> None:
 def test_what_methods_return_is_imported_when_named() -> None:
     code = (
         "import sys, discoformer\n"
-        "before = {'discoformer.sampling', 'discoformer.adaptation'} & sys.modules.keys()\n"
-        "print(len(before), discoformer.Sampling.__name__, 'discoformer.sampling' in sys.modules)"
+        "before = {'discoformer.analysis.sampling', 'discoformer.analysis.adaptation'} & sys.modules.keys()\n"
+        "print(len(before), discoformer.Sampling.__name__, 'discoformer.analysis.sampling' in sys.modules)"
     )
     assert python(code) == "0 Sampling True\n"
 

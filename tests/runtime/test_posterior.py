@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import discoformer
 from discoformer.errors import InputError
-from discoformer.inputs import Floats
+from discoformer.io.inputs import Floats
 from discoformer.particles import own_density
 from discoformer.posterior import Posterior, sample_posterior
 

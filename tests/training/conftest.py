@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from discoformer.base import fit_base
-from discoformer_training.attention import Attend, attend_plain
-from discoformer_training.config import TrainConfig
+from discoformer.base.base import fit_base
+from discoformer_training.data.mixtures import draw_mixtures
+from discoformer_training.data.stream import StreamConfig, Task
 from discoformer_training.frame import Frame, fit_frame
-from discoformer_training.mixtures import draw_mixtures
-from discoformer_training.network import DiScoFormer
-from discoformer_training.network_config import NetworkConfig
-from discoformer_training.points import Context
-from discoformer_training.stream import StreamConfig, Task
+from discoformer_training.nn.attention import Attend, attend_plain
+from discoformer_training.nn.config import NetworkConfig
+from discoformer_training.nn.network import DiScoFormer
+from discoformer_training.nn.point_features import Context
+from discoformer_training.run.config import TrainConfig
 
 SMALL = NetworkConfig(
     blocks=2, scalars=16, channels=4, heads=2, head_scalars=4, head_channels=2, pairs=4, hidden=64, sample=8

@@ -10,10 +10,10 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from discoformer_training import benchmark
-from discoformer_training.benchmark import Cell
-from discoformer_training.checkpoint import load_checkpoint
 from discoformer_training.cli import commands
+from discoformer_training.evaluation import benchmark
+from discoformer_training.evaluation.benchmark import Cell
+from discoformer_training.run.checkpoint import load_checkpoint
 
 TINY = ("--accelerator", "cpu", "--dims", "1", "3", "--context-sizes", "32", "40", "--tokens", "200")
 

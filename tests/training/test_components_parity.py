@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from discoformer.base import evaluate_base, fit_base
-from discoformer.components import evaluate, fit_components
+from discoformer.base.base import evaluate_base, fit_base
+from discoformer.base.mixture import evaluate, fit_components
 
 
 @pytest.mark.parametrize(

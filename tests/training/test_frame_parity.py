@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-import discoformer.frame
+import discoformer.base.frame
+from discoformer_training.data.mixtures import draw_mixtures
 from discoformer_training.frame import SUBSET, fit_frame
-from discoformer_training.mixtures import draw_mixtures
 
 SIZES = [
     (1, 2),
@@ -24,7 +24,7 @@ SIZES = [
 
 
 def _both(points: torch.Tensor):
-    return fit_frame(points[None]), discoformer.frame.fit_frame(points.numpy())
+    return fit_frame(points[None]), discoformer.base.frame.fit_frame(points.numpy())
 
 
 @pytest.mark.parametrize(("dim", "n"), [*SIZES, (3, SUBSET + 500)])

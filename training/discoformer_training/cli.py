@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from discoformer_training.benchmark import Cell, Report
-    from discoformer_training.config import TrainConfig
+    from discoformer_training.evaluation.benchmark import Cell, Report
+    from discoformer_training.run.config import TrainConfig
 
 PATH = click.Path(path_type=Path)
 
@@ -81,9 +81,9 @@ def run(
     import torch
     from lightning.fabric import Fabric
 
-    from discoformer_training.checkpoint import CheckpointError, load_checkpoint
-    from discoformer_training.train import train
-    from discoformer_training.trainer import TrainingDivergedError
+    from discoformer_training.run.checkpoint import CheckpointError, load_checkpoint
+    from discoformer_training.run.loop import train
+    from discoformer_training.run.trainer import TrainingDivergedError
 
     given = {name: value for name, value in settings.items() if value not in (None, ())}
     if resume and (given or files or weights_from):
@@ -108,7 +108,7 @@ def run(
 
 def _config(files: tuple[Path, ...], given: dict[str, Any]) -> "TrainConfig":
     """Read the settings of files, and replace those given on the command line."""
-    from discoformer_training.config import TrainConfig
+    from discoformer_training.run.config import TrainConfig
 
     config = TrainConfig()
     for file in files:
@@ -138,9 +138,9 @@ def basis(checkpoint: Path, tasks: int, seed: int) -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from discoformer_training.attention import attend_blocked
-    from discoformer_training.basis import TENSOR, learn_basis
-    from discoformer_training.checkpoint import (
+    from discoformer_training.nn.attention import attend_blocked
+    from discoformer_training.run.basis import TENSOR, learn_basis
+    from discoformer_training.run.checkpoint import (
         CheckpointError,
         load_checkpoint,
         load_network,
@@ -193,11 +193,11 @@ def benchmark(
 
     A checkpoint is run by PyTorch, a folder by the ONNX runtime. Without MODEL, the baselines alone.
     """
-    from discoformer_training import benchmark as bench
-    from discoformer_training import report as reports
-    from discoformer_training.attention import attend_blocked
-    from discoformer_training.checkpoint import CheckpointError, load_network
-    from discoformer_training.estimator import network_estimator, runtime_estimator
+    from discoformer_training.evaluation import benchmark as bench
+    from discoformer_training.evaluation import report as reports
+    from discoformer_training.evaluation.estimators import network_estimator, runtime_estimator
+    from discoformer_training.nn.attention import attend_blocked
+    from discoformer_training.run.checkpoint import CheckpointError, load_network
 
     try:
         estimators = {}
@@ -218,7 +218,7 @@ def benchmark(
 
 def _write_report(out: Path | None, report: "Report") -> None:
     """Write what has been measured so far, if there is a folder for it."""
-    from discoformer_training import report as reports
+    from discoformer_training.evaluation import report as reports
 
     if out is None:
         return
@@ -230,7 +230,7 @@ def _write_report(out: Path | None, report: "Report") -> None:
 
 def _parse_cell(text: str) -> "Cell":
     """Read FAMILY:D:N or FAMILY:D:N:MODES, with MODES a number or LEAST-MOST."""
-    from discoformer_training.benchmark import Cell
+    from discoformer_training.evaluation.benchmark import Cell
 
     match = re.fullmatch(r"(\w+):(\d+):(\d+)(?::(\d+)(?:-(\d+))?)?", text)
     if match is None:

@@ -12,7 +12,7 @@ dimensions the rounds are run from the standardised coordinates as well, and tha
 neighbourhoods fill less volume. Where N < 4 D no estimate is affine-equivariant: the standardised seed is
 taken, and scatters are shrunk toward the identity by (1 - (N / 4D)^2)^2.
 
-The runtime's NumPy frame (discoformer.frame) computes the same; tests hold the two together.
+The runtime's NumPy frame (discoformer.base.frame) computes the same; tests hold the two together.
 Shapes: B data sets, N context points, D dimensions. Everything is float64; weights are equal.
 """
 

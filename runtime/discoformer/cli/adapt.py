@@ -62,7 +62,7 @@ def adapt(
 
     Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    from discoformer.model_folder import save_model
+    from discoformer.onnx.model_folder import save_model
 
     with errors_as_messages():
         torch = require("torch")
@@ -78,7 +78,7 @@ def adapt(
 
 def _adapt(found: Estimate, steps: int, seed: int) -> Estimate:
     """Adapts, with a progress bar where someone may be watching."""
-    from discoformer.adaptation import PARTS
+    from discoformer.analysis.adaptation import PARTS
 
     hidden = not sys.stderr.isatty()
     with click.progressbar(length=PARTS, label="adapting", file=sys.stderr, hidden=hidden) as bar:

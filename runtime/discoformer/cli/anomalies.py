@@ -8,8 +8,9 @@ from typing import Any
 import click
 import numpy as np
 
-from discoformer.anomaly_plot import save_anomalies
-from discoformer.answers import distinct
+from discoformer.analysis.folds import FOLDS
+from discoformer.anomalies import ROUNDS, Anomalies, Reference, find_anomalies
+from discoformer.cli.answers import distinct
 from discoformer.cli.shared import (
     INPUT,
     PICTURES,
@@ -26,11 +27,10 @@ from discoformer.cli.shared import (
     tell,
     tell_doubts,
 )
-from discoformer.conformal import ROUNDS, Anomalies, Reference, find_anomalies
 from discoformer.errors import RangeWarning
-from discoformer.folds import FOLDS
+from discoformer.io.tables import Table, read_table
 from discoformer.model import Model, load
-from discoformer.tables import Table, read_table
+from discoformer.plots.anomalies import save_anomalies
 
 
 @click.command()

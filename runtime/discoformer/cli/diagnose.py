@@ -18,8 +18,8 @@ from discoformer.cli.shared import (
     weights_option,
 )
 from discoformer.errors import require
-from discoformer.report import REPORTS, save_report
-from discoformer.tables import read_table
+from discoformer.io.tables import read_table
+from discoformer.plots.diagnosis import REPORTS, save_report
 
 
 @click.command()

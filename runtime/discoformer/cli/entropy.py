@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from discoformer.analysis.folds import FOLDS
 from discoformer.cli.shared import (
     INPUT,
     columns_option,
@@ -17,7 +18,6 @@ from discoformer.cli.shared import (
     tell_doubts,
 )
 from discoformer.errors import RangeWarning
-from discoformer.folds import FOLDS
 from discoformer.information import Information
 from discoformer.information import entropy as entropy_of
 from discoformer.model import load

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
-from discoformer.answers import answer_columns, answers
+from discoformer.cli.answers import answer_columns, answers
 from discoformer.cli.shared import (
     INPUT,
     PICTURES,
@@ -28,9 +28,9 @@ from discoformer.cli.shared import (
 )
 from discoformer.errors import InputError
 from discoformer.estimates import Estimate
-from discoformer.plot import grid, save_figure
-from discoformer.readers import Rows, rows_of
-from discoformer.tables import Table, open_rows
+from discoformer.io.readers import Rows, rows_of
+from discoformer.io.tables import Table, open_rows
+from discoformer.plots.density import grid, save_figure
 
 _GRID = {1: 512, 2: 128}  # points of --grid along each axis
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
+from discoformer.analysis.imputation import SAMPLES, impute_rows, missing_rows
 from discoformer.cli.shared import (
     INPUT,
     Output,
@@ -19,10 +20,9 @@ from discoformer.cli.shared import (
     tell,
 )
 from discoformer.errors import InputError
-from discoformer.gaps import Gaps, read_gaps
-from discoformer.imputation import SAMPLES, impute_rows, missing_rows
-from discoformer.inputs import AnyFloats
-from discoformer.tables import SUFFIXES, Table
+from discoformer.io.inputs import AnyFloats
+from discoformer.io.missing import Gaps, read_gaps
+from discoformer.io.tables import SUFFIXES, Table
 
 
 @click.command()

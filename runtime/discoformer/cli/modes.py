@@ -7,7 +7,8 @@ from typing import Any
 import click
 import numpy as np
 
-from discoformer.answers import distinct
+from discoformer.analysis.modes import PROMINENCE, Modes, modes_of
+from discoformer.cli.answers import distinct
 from discoformer.cli.shared import (
     INPUT,
     Output,
@@ -25,10 +26,9 @@ from discoformer.cli.shared import (
     weights_option,
 )
 from discoformer.estimates import Estimate
-from discoformer.inputs import AnyFloats
-from discoformer.modes import PROMINENCE, Modes, modes_of
-from discoformer.tables import Table
-from discoformer.writers import WRITERS
+from discoformer.io.inputs import AnyFloats
+from discoformer.io.tables import Table
+from discoformer.io.writers import WRITERS
 
 LABELLED = ("label", "log_density")  # columns beside those of DATA
 MODES = ("log_density", "prominence", "rows")  # beside the place of a mode

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from discoformer.analysis.sampling import METHODS, STEPS, Sampling
+from discoformer.analysis.sampling import sample as sample_of
 from discoformer.cli.shared import (
     INPUT,
     check_usage,
@@ -22,8 +24,6 @@ from discoformer.cli.shared import (
     weights_option,
 )
 from discoformer.estimates import Estimate
-from discoformer.sampling import METHODS, STEPS, Sampling
-from discoformer.sampling import sample as sample_of
 
 
 @click.command()

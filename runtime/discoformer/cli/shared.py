@@ -18,11 +18,11 @@ import click
 
 from discoformer.errors import DiscoformerError, InputError, RangeWarning, require
 from discoformer.estimates import Diagnostics, Estimate
+from discoformer.fit import read_sample
+from discoformer.io.readers import STDIN
+from discoformer.io.tables import Table, read_table
+from discoformer.io.writers import STDOUT_FORMATS, WRITERS, Writer, open_file, open_stdout
 from discoformer.model import DEFAULT_NAME, Model, load
-from discoformer.readers import STDIN
-from discoformer.samples import read_sample
-from discoformer.tables import Table, read_table
-from discoformer.writers import STDOUT_FORMATS, WRITERS, Writer, open_file, open_stdout
 
 PICTURES = (".png", ".svg", ".pdf")
 

@@ -19,7 +19,7 @@ def doctor(model: str, device: Any) -> None:
 
     Exit codes: 0 when all is well, else 1.
     """
-    from discoformer.doctor import examine
+    from discoformer.tools.doctor import examine
 
     advice = []
     with warnings.catch_warnings():
@@ -53,7 +53,7 @@ def bench(
 
     Times N = M context points and queries in D dimensions, all estimators in turns.
     """
-    from discoformer.bench import measure, save_picture, to_json, to_markdown
+    from discoformer.tools.bench import measure, save_picture, to_json, to_markdown
 
     with errors_as_messages(), warnings.catch_warnings():
         warnings.simplefilter("ignore", RangeWarning)

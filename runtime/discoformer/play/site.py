@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from discoformer.errors import ModelNotFoundError
-from discoformer.files import atomic
+from discoformer.io.files import atomic
 from discoformer.play.onnxruntime_web import FILES as RUNTIME_FILES
 
 MODEL_FILES = ("frame.onnx", "encode.onnx", "query.onnx", "config.json")

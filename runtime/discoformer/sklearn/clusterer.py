@@ -1,4 +1,4 @@
-"""Clusters by modes, with scikit-learn's interface; see ``discoformer.modes``."""
+"""Clusters by modes, with scikit-learn's interface; see ``discoformer.analysis.modes``."""
 
 import os
 from typing import Any, Self
@@ -6,10 +6,10 @@ from typing import Any, Self
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from discoformer.analysis.modes import PROMINENCE, Modes, modes_of
 from discoformer.estimates import Estimate
 from discoformer.model import DEFAULT_NAME
-from discoformer.modes import PROMINENCE, Modes, modes_of
-from discoformer.sessions import Device
+from discoformer.onnx.sessions import Device
 from discoformer.sklearn.models import WIDTHS, load_once
 
 

@@ -1,4 +1,4 @@
-"""Anomalies by low density, with scikit-learn's interface; see ``discoformer.conformal``."""
+"""Anomalies by low density, with scikit-learn's interface; see ``discoformer.anomalies``."""
 
 import os
 from functools import cached_property
@@ -9,12 +9,12 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from discoformer.conformal import Anomalies, Reference
+from discoformer.anomalies import Anomalies, Reference
 from discoformer.errors import InputError
 from discoformer.estimates import Estimate
-from discoformer.inputs import AnyFloats, Floats, is_real
+from discoformer.io.inputs import AnyFloats, Floats, is_real
 from discoformer.model import DEFAULT_NAME
-from discoformer.sessions import Device
+from discoformer.onnx.sessions import Device
 from discoformer.sklearn.models import WIDTHS, load_once
 
 

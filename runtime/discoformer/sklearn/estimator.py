@@ -13,9 +13,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from discoformer.estimates import Estimate
-from discoformer.inputs import AnyFloats, Floats
+from discoformer.io.inputs import AnyFloats, Floats
 from discoformer.model import DEFAULT_NAME
-from discoformer.sessions import Device
+from discoformer.onnx.sessions import Device
 from discoformer.sklearn.models import WIDTHS, load_once
 
 
@@ -129,7 +129,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         return self.estimate_.score(X)
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Floats:
-        """Draws new rows from the estimated density, by Langevin chains (see ``discoformer.sampling``).
+        """Draws new rows from the estimated density, by Langevin chains.
 
         As in ``KernelDensity``, an array comes back, without the labels that ``GaussianMixture`` gives.
 

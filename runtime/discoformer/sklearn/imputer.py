@@ -1,4 +1,4 @@
-"""Imputation with scikit-learn's interface; see ``discoformer.imputation``."""
+"""Imputation with scikit-learn's interface; see ``discoformer.analysis.imputation``."""
 
 import os
 from typing import Any, Self
@@ -7,12 +7,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from discoformer.analysis.imputation import SAMPLES
 from discoformer.errors import InputError
 from discoformer.estimates import Estimate
-from discoformer.imputation import SAMPLES
-from discoformer.inputs import AnyFloats
+from discoformer.io.inputs import AnyFloats
 from discoformer.model import DEFAULT_NAME
-from discoformer.sessions import Device
+from discoformer.onnx.sessions import Device
 from discoformer.sklearn.models import WIDTHS, load_once
 
 

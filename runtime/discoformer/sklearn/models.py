@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from discoformer.model import Model, find_folder, load
-from discoformer.sessions import Device
+from discoformer.onnx.sessions import Device
 
 WIDTHS = (np.float64, np.float32)  # answers have the width of what comes in
 

@@ -1,0 +1,1 @@
+"""How accurate density and score are."""

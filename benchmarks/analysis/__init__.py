@@ -1,0 +1,1 @@
+"""How good the analyses built on them are."""

@@ -1,0 +1,57 @@
+"""How far the two heads agree: the score against the exact gradient of the log-density, at fresh queries.
+
+    residual = sum |S - grad T|^2 / sum |S|^2,    error of S = sum |S - s|^2 / sum |s|^2,    likewise grad T
+
+over draws of the benchmark (seed 0), in percent, data units; the gradient is autograd's, in float64.
+
+    python -m benchmarks.analysis.consistency checkpoints/gmm.safetensors
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from discoformer_training.data.stream import context_in_frame
+from discoformer_training.evaluation.benchmark import Cell, draw
+from discoformer_training.frame import fit_frame
+from discoformer_training.nn.network import DiScoFormer
+from discoformer_training.run.checkpoint import load_network
+
+CELLS = [
+    *(Cell("gmm", dim, n) for dim in (1, 2, 5, 10, 30) for n in (256, 1024)),
+    Cell("gmm", 100, 2048, modes=(2, 2)),
+]
+DRAWS = 8
+
+
+def score_and_slope(network: DiScoFormer, context: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+    """Return S and grad T, (M, D) each in 1 / data units, at queries (M, D) given a context (N, D)."""
+    frame = fit_frame(context[None])
+    framed = frame.to_frame(queries[None]).requires_grad_()
+    in_frame = context_in_frame(context[None], frame).each(Tensor.double)
+    log_density, score = network(in_frame, framed)
+    (slope,) = torch.autograd.grad(log_density.sum(), framed)
+    return frame.score_from_frame(score.detach())[0], frame.score_from_frame(slope)[0]
+
+
+def main() -> None:
+    """Print a line per cell."""
+    network = load_network(Path(sys.argv[1])).double()
+    print("| cell | residual, % | error of S, % | error of grad T, % |\n|---|---|---|---|")
+    for cell in CELLS:
+        sums = torch.zeros(5, dtype=torch.float64)
+        for index in range(DRAWS):
+            at = draw(cell, index)
+            truth = torch.as_tensor(at.truth.score)
+            score, slope = score_and_slope(network, torch.as_tensor(at.context), torch.as_tensor(at.queries))
+            parts = (score - slope, score, score - truth, slope - truth, truth)
+            sums += torch.stack([part.square().sum() for part in parts])
+        residual, own, score_error, slope_error, power = sums.tolist()
+        figures = (100 * residual / own, 100 * score_error / power, 100 * slope_error / power)
+        print(f"| {cell} | " + " | ".join(f"{figure:.3g}" for figure in figures) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""How well drawn points follow the truth: langevin, diffusion and ode, beside resampled KDE and GMM.
+
+Each draw of a family gives 512 points of context, and 2,000 points of truth with which the 500 points that
+each method draws are compared, in coordinates divided by the standard deviation of the truth:
+
+    energy      2 E|x - y| - E|x - x'| - E|y - y'|, without bias: 0 on average for fresh truth
+    sliced      W2 distance along 100 random directions, root mean square
+    nearest     median distance to the nearest point of the context, over that of the truth: below 1, the
+                context is repeated
+
+"context again" draws from the context itself, with replacement. A run of some families keeps the results of
+the others.
+
+    python -m benchmarks.analysis.sampling --out docs/sampling
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from scipy.spatial.distance import cdist
+from sklearn.mixture import GaussianMixture
+
+import discoformer
+from benchmarks.common.data_sets import Floats, read, write
+from benchmarks.common.estimators import FACTORS, leave_one_out
+from discoformer.analysis.normalization import draw as draw_components
+from discoformer.analysis.sampling import METHODS
+from discoformer_training.evaluation.baselines import scott_bandwidth, whitened_axes
+
+Truth = Callable[[int], Floats]  # draws so many points
+
+CONTEXT, DRAWN, COMPARED, DIRECTIONS = 512, 500, 2000, 100
+FRESH, AGAIN, ALONE = "fresh truth", "context again", "components alone"
+KDE, GMM = "KDE, likelihood", "GMM, BIC"
+ORDER = (*METHODS, ALONE, KDE, GMM, AGAIN, FRESH)
+
+
+def mixture(dim: int, rng: np.random.Generator) -> Truth:
+    """1 to 10 Gaussian modes, as in training, in axes turned at random."""
+    k = rng.integers(1, 11)
+    means, widths = rng.uniform(-3, 3, (k, dim)), np.sqrt(rng.uniform(0.2, 1, (k, dim)))
+    shares, turn = rng.uniform(0.2, 1, k), np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+
+    def draw(n: int) -> Floats:
+        which = rng.choice(k, size=n, p=shares / shares.sum())
+        return (means[which] + widths[which] * rng.normal(size=(n, dim))) @ turn
+
+    return draw
+
+
+def spiral(rng: np.random.Generator) -> Truth:
+    """One and a half turns in the plane, with noise: no mixture of few Gaussians."""
+
+    def draw(n: int) -> Floats:
+        angle = 1.5 * np.pi * (1 + 2 * rng.uniform(size=n)) / 1.5
+        curve = angle[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        return curve + 0.5 * rng.normal(size=(n, 2))
+
+    return draw
+
+
+def skewed(dim: int, rng: np.random.Generator) -> Truth:
+    """Gamma-distributed columns of shape 2, mixed."""
+    mix = np.eye(dim) + rng.normal(size=(dim, dim)) / 2
+    return lambda n: rng.gamma(2.0, size=(n, dim)) @ mix
+
+
+FAMILIES: dict[str, Callable[[np.random.Generator], Truth]] = {
+    "mixture, D = 2": lambda rng: mixture(2, rng),
+    "mixture, D = 10": lambda rng: mixture(10, rng),
+    "spiral, D = 2": spiral,
+    "skewed, D = 5": lambda rng: skewed(5, rng),
+}
+
+
+def kde(context: Floats, n: int, rng: np.random.Generator) -> Floats:
+    """Resamples a whitened Gaussian KDE whose bandwidth has the greatest leave-one-out likelihood."""
+    axes, grid = whitened_axes(context), scott_bandwidth(context) * FACTORS
+    bandwidth = grid[leave_one_out(context @ axes, grid).argmax()]
+    noise = bandwidth * rng.normal(size=(n, context.shape[1])) @ np.linalg.inv(axes)
+    return context[rng.integers(len(context), size=n)] + noise
+
+
+def gmm(context: Floats, n: int, rng: np.random.Generator) -> Floats:
+    """Samples a Gaussian mixture by EM, 1 to 12 components by BIC."""
+    seed = int(rng.integers(2**31))
+    fits = [GaussianMixture(k, random_state=seed).fit(context) for k in range(1, 13)]
+    return min(fits, key=lambda fit: fit.bic(context)).sample(n)[0]
+
+
+def drawn_by(name: str, p: discoformer.Estimate, context: Floats, truth: Truth, seed: int) -> Floats:
+    """500 points by the named method."""
+    rng = np.random.default_rng(seed)
+    if name in METHODS:
+        return p.sample(DRAWN, name, seed)  # type: ignore[arg-type]
+    if name == ALONE:
+        return p.frame.to_data(draw_components(p.components, DRAWN, rng))
+    if name == AGAIN:
+        return context[rng.integers(len(context), size=DRAWN)]
+    return truth(DRAWN) if name == FRESH else (kde if name == KDE else gmm)(context, DRAWN, rng)
+
+
+def energy(x: Floats, y: Floats) -> float:
+    """Energy distance, without bias."""
+    within = [cdist(a, a).sum() / (len(a) * (len(a) - 1)) for a in (x, y)]
+    return float(2 * cdist(x, y).mean() - sum(within))
+
+
+def sliced(x: Floats, y: Floats, rng: np.random.Generator) -> float:
+    """Sliced Wasserstein distance of second order, by quantiles."""
+    directions = rng.normal(size=(x.shape[1], DIRECTIONS))
+    directions /= np.linalg.norm(directions, axis=0)
+    levels = (np.arange(len(x)) + 0.5) / len(x)
+    a, b = (np.quantile(points @ directions, levels, axis=0) for points in (x, y))
+    return float(np.sqrt(np.square(a - b).mean()))
+
+
+def measure(model: discoformer.Model, family: str, index: int, seed: int) -> list[dict[str, Any]]:
+    """All methods on one draw of a family."""
+    rng = np.random.default_rng([seed, list(FAMILIES).index(family), index])
+    truth = FAMILIES[family](rng)
+    context, compared = truth(CONTEXT), truth(COMPARED)
+    scale, results = compared.std(axis=0), []
+    start = time.process_time()
+    p = model.estimate(context)
+    encoding = time.process_time() - start
+    usual = np.median(cdist(compared, context).min(axis=1))
+    for name in ORDER:
+        start = time.process_time()
+        points = drawn_by(name, p, context, truth, index)
+        seconds = time.process_time() - start + (encoding if name in (*METHODS, ALONE) else 0)
+        results.append(
+            {
+                "family": family,
+                "draw": index,
+                "method": name,
+                "energy": energy(points / scale, compared / scale),
+                "sliced": sliced(points / scale, compared / scale, np.random.default_rng(index)),
+                "nearest": float(np.median(cdist(points, context).min(axis=1)) / usual),
+                "seconds": seconds,
+            }
+        )
+    return results
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """Markdown: a line for each family and method."""
+    lines = ["| family | draws | method | energy, 1e-3 | sliced | nearest | CPU s |", "|---" * 7 + "|"]
+    for family in FAMILIES:
+        for name in ORDER:
+            here = [r for r in results if (r["family"], r["method"]) == (family, name)]
+            if here:
+                cells = [_mean(here, key, *form) for key, form in COLUMNS.items()]
+                seconds = np.median([r["seconds"] for r in here])
+                lines.append(f"| {family} | {len(here)} | {name} | {' | '.join(cells)} | {seconds:.1f} |")
+    return "\n".join(lines)
+
+
+COLUMNS = {"energy": (1e3, 1), "sliced": (1.0, 3), "nearest": (1.0, 2)}  # unit, digits
+
+
+def _mean(results: Sequence[dict[str, Any]], key: str, unit: float, digits: int) -> str:
+    values = unit * np.array([r[key] for r in results])
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return f"{values.mean():.{digits}f} ± {error:.{digits}f}"
+
+
+def report(model: discoformer.Model, results: Sequence[dict[str, Any]], seed: int) -> str:
+    """Markdown: what was measured, and the table."""
+    about = model.metadata
+    return f"""\
+500 points drawn by the model `{about.name}` {about.version} and by others from 512 points of context: mean
+over draws ± its standard error, seed {seed}; median CPU time, the encoding included
+(`python -m benchmarks.analysis.sampling --out docs/sampling`, `--draws` as in the table; its head explains
+the rest).
+
+{table(results)}
+"""
+
+
+@click.command()
+@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
+@click.option(
+    "--family", "families", multiple=True, type=click.Choice(list(FAMILIES)), default=tuple(FAMILIES)
+)
+@click.option("--draws", type=click.IntRange(2), default=8, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def main(name: str, out: Path, families: Sequence[str], draws: int, seed: int) -> None:
+    """Measures, and writes OUT/sampling.md and .json."""
+    model = discoformer.load(Path(name) if "/" in name else name, device="cpu", threads=1)
+    file = out / "sampling.json"
+    results = [r for r in (read(file) if file.exists() else []) if r["family"] not in families]
+    for family in families:
+        for index in range(draws):
+            results += measure(model, family, index, seed)
+            click.echo(f"{family}, draw {index}", err=True)
+            write(out, "sampling", model, seed, report(model, results, seed), results)
+    click.echo(report(model, results, seed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the benchmarks share: data sets, other estimators, toy densities."""

@@ -1,0 +1,108 @@
+"""Density estimators that a user would try on data whose density nobody knows.
+
+Each is a function of training rows (N, D), test rows (M, D) and a seed, and gives the log-density at the test
+rows (M,), in nats. None is told anything but the training rows.
+"""
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import zuko
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
+
+from discoformer_training.evaluation import baselines
+from discoformer_training.evaluation.metrics import Values
+
+Floats = NDArray[np.float64]
+Estimator = Callable[[Floats, Floats, int], Floats]
+
+FACTORS = np.geomspace(0.1, 3.0, 16)  # bandwidths tried, times Scott's
+UNKNOWN = Values(np.empty(0), np.empty((0, 0)))  # the truth, which the baselines used here do not look at
+
+FLOW_TRANSFORMS, FLOW_BINS, FLOW_HIDDEN = 3, 8, (64, 64)  # of the neural spline flow
+FLOW_BATCH = 128
+FLOW_RATE = 5e-3  # of Adam
+FLOW_PATIENCE = 20  # epochs without a better validation before it stops,
+FLOW_STEPS = 1500  # and steps at most
+FLOW_VALIDATION = 0.15  # of the training rows
+
+
+def kde(train: Floats, test: Floats, seed: int) -> Floats:
+    """Gaussian KDE, bandwidth and coordinates (standardised, whitened) by leave-one-out likelihood."""
+    del seed
+    grid = baselines.scott_bandwidth(train) * FACTORS
+    choices = []
+    for axes in (np.diag(1 / train.std(axis=0)), baselines.whitened_axes(train)):
+        likelihoods = leave_one_out(train @ axes, grid) + np.linalg.slogdet(axes)[1]
+        best = int(likelihoods.argmax())
+        choices.append((likelihoods[best], grid[best], axes))
+    _, bandwidth, axes = max(choices, key=lambda choice: choice[0])
+    return baselines.KernelDensity(train, test, axes)(bandwidth).log_density
+
+
+def leave_one_out(points: Floats, bandwidths: Floats) -> Floats:
+    """Mean log-density (H,) of each of the points (N, D) in the KDE of the others, for so many bandwidths."""
+    n, dim = points.shape
+    distances = cdist(points, points, "sqeuclidean")
+    np.fill_diagonal(distances, np.inf)
+    nearest = distances.min(axis=1)
+    excess = distances - nearest[:, None]
+    found = [np.log(np.exp(excess / (-2 * h**2)).sum(axis=1)) - nearest / (2 * h**2) for h in bandwidths]
+    constants = np.log(n - 1) + dim / 2 * np.log(2 * np.pi * bandwidths**2)
+    return np.array([log_sum.mean() for log_sum in found]) - constants
+
+
+def gmm_bic(train: Floats, test: Floats, seed: int) -> Floats:
+    """Gaussian mixture by EM, full covariances, 1 to 12 components by BIC."""
+    del seed
+    return baselines.gmm_bic(train, test, UNKNOWN).log_density
+
+
+def gaussian(train: Floats, test: Floats, seed: int) -> Floats:
+    """One Gaussian, by maximum likelihood."""
+    del seed
+    return baselines.gaussian(train, test, UNKNOWN).log_density
+
+
+def base(train: Floats, test: Floats, seed: int) -> Floats:
+    """The mixture that the network refines, by itself: already normalised."""
+    del seed
+    return baselines.base_alone(train, test, UNKNOWN).log_density
+
+
+def flow(train: Floats, test: Floats, seed: int) -> Floats:
+    """A neural spline flow in whitened coordinates, trained on this data set, stopped early."""
+    torch.manual_seed(seed)
+    axes, center = baselines.whitened_axes(train), train.mean(axis=0)
+    rows, queries = (torch.as_tensor((part - center) @ axes, dtype=torch.float32) for part in (train, test))
+    rows = rows[torch.randperm(len(rows))]
+    held = max(1, round(FLOW_VALIDATION * len(rows)))
+    network = zuko.flows.NSF(
+        train.shape[1], transforms=FLOW_TRANSFORMS, bins=FLOW_BINS, hidden_features=FLOW_HIDDEN
+    )
+    _train_flow(network, rows[held:], rows[:held])
+    with torch.no_grad():
+        found = network().log_prob(queries).double().numpy()
+    return found + np.linalg.slogdet(axes)[1]
+
+
+def _train_flow(network: zuko.flows.NSF, rows: torch.Tensor, held: torch.Tensor) -> None:
+    """Trains until the likelihood of the rows held back (n, D) rises no more; leaves the best weights."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=FLOW_RATE)
+    best, best_state, waited, steps = -np.inf, network.state_dict(), 0, 0
+    while waited < FLOW_PATIENCE and steps < FLOW_STEPS:
+        for batch in torch.randperm(len(rows)).split(FLOW_BATCH):
+            optimizer.zero_grad()
+            (-network().log_prob(rows[batch]).mean()).backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimizer.step()
+            steps += 1
+        with torch.no_grad():
+            likelihood = float(network().log_prob(held).mean())
+        waited += 1
+        if likelihood > best:
+            best, best_state, waited = likelihood, copy.deepcopy(network.state_dict()), 0
+    network.load_state_dict(best_state)

@@ -1,0 +1,1 @@
+"""Checks of exported files: parity with PyTorch, and golden answers."""

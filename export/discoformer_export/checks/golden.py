@@ -1,0 +1,231 @@
+"""Golden files: inputs of a released model and the answers it must give, in any runtime and language.
+
+    python -m discoformer_export.checks.golden models/gmm
+
+writes the folder `golden` of a model from its weights.safetensors and config.json. The answers are those of
+the network in PyTorch with the frame and the base of `discoformer`, all in float64: ONNX has no part in
+them. Two kinds of case (B data sets, N context points, M queries, D dimensions):
+
+    raw    context (B, N, D), log_weights (B, N) and queries (B, M, D), float64, data units: what
+           discoformer.onnx is given; frame.onnx is given the first two as data and data_log_weights.
+           Log-weights are 0 where rows are not weighted and NONE where a row counts for nothing.
+    core   every input of core.onnx by its name, float32, frame coordinates.
+
+Both give log_density (B, M) and score (B, M, D), in the units of their inputs. Each kind is one JSON file,
+
+    {case: {"inputs": {name: {"type": "float64", "shape": [1, 5, 2], "values": [...]}}, "outputs": {...}}}
+
+values in row-major order, each with as many digits as its type holds; and one NPZ file of the same arrays,
+named case/inputs/name and case/outputs/name.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+
+from discoformer.fit import Sample, base_of_samples, graph_inputs, landmarks_of, read_sample
+from discoformer.onnx.weights import FILE
+from discoformer_export.graphs.network import context_of
+from discoformer_training.nn.config import NetworkConfig
+from discoformer_training.nn.network import DiScoFormer
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
+
+NONE = -1e30  # log-weight of a row that counts for nothing
+CORE = (
+    "two_points",
+    "five_in_plane",
+    "padded_batch",
+    "weights",
+    "far",
+    "many_queries",
+    "ten_columns",
+    "independent",
+)
+SIZES = {  # N, M, D of the cases that are plain
+    "two_points": (2, 3, 1),
+    "five_in_plane": (5, 4, 2),
+    "line": (512, 6, 1),
+    "plane": (512, 6, 2),
+    "one_query": (100, 1, 3),
+    "many_queries": (17, 129, 2),
+    "ten_columns": (512, 4, 10),
+    "few_for_ten": (17, 4, 10),
+    "few_for_thirty": (100, 3, 30),
+    "thirty_columns": (512, 3, 30),
+}
+
+
+class Case(NamedTuple):
+    """What a graph is given, and what it must answer."""
+
+    inputs: Arrays
+    outputs: Arrays
+
+
+Cases: TypeAlias = dict[str, dict[str, Case]]  # by kind and name
+
+
+def golden(folder: Path) -> Cases:
+    """Compute every case of the model in a folder."""
+    network = network_of(folder)
+    raw = {name: Case(inputs, answer_raw(network, inputs)) for name, inputs in raw_inputs().items()}
+    core = {}
+    for name in CORE:
+        inputs = _core_inputs(raw[name].inputs)
+        core[name] = Case(inputs, _answer(network, inputs))
+    return {"raw": raw, "core": core}
+
+
+def network_of(folder: Path) -> DiScoFormer:
+    """Build the network of a model folder, in float64, from its weights.safetensors and config.json."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))["training"]["network"]
+    network = DiScoFormer(NetworkConfig(**config))
+    network.load_state_dict(load_file(folder / FILE))
+    return network.eval().double()
+
+
+def write(cases: Cases, folder: Path) -> None:
+    """Write the cases of each kind into a folder, as JSON and as NPZ."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, named in cases.items():
+        lines = [f"{json.dumps(name)}: {json.dumps(_described(case))}" for name, case in named.items()]
+        (folder / f"{kind}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        np.savez_compressed(folder / f"{kind}.npz", **_flat(named))
+
+
+def _flat(named: Mapping[str, Case]) -> Any:
+    return {
+        f"{name}/{role}/{key}": array
+        for name, case in named.items()
+        for role, arrays in case._asdict().items()
+        for key, array in arrays.items()
+    }
+
+
+def _described(case: Case) -> dict[str, dict[str, Any]]:
+    return {
+        role: {
+            key: {
+                "type": str(array.dtype),
+                "shape": array.shape,
+                "values": [float(str(value)) for value in array.ravel()],  # the shortest that its type needs
+            }
+            for key, array in arrays.items()
+        }
+        for role, arrays in case._asdict().items()
+    }
+
+
+def raw_inputs() -> dict[str, Arrays]:
+    """Data sets and queries to answer, by name: sizes and edge cases."""
+    drawn = {name: _draw(seed, *sizes) for seed, (name, sizes) in enumerate(SIZES.items())}
+    rng = np.random.default_rng(len(SIZES))
+    context, queries = _draw(20, 100, 5, 2)
+    weights = np.round(rng.gamma(1, size=100), 3) * (np.arange(100) % 7 != 0)
+    with np.errstate(divide="ignore"):
+        log_weights = np.maximum(np.round(np.log(weights), 4), NONE)
+    shorter, others = _draw(21, 9, 4, 2)
+    longer = drawn["five_in_plane"][0], drawn["five_in_plane"][1]
+    padded = np.zeros((2, 9, 2))
+    padded[0], padded[1, :5] = shorter, longer[0]
+    offset, units = np.array([5, 0, -1e4]), np.array([1e9, 1e-9, 1.0])
+    scaled, asked = _draw(22, 100, 4, 3)
+    once, asked_twice = _draw(23, 50, 4, 2)
+    near, direction = _draw(24, 100, 8, 2)
+    independent = _draw_independent(25, 300, 4, 3)
+    return {name: _unweighted(*pair) for name, pair in drawn.items()} | {
+        "weights": {"context": context[None], "log_weights": log_weights[None], "queries": queries[None]},
+        "padded_batch": {
+            "context": padded,
+            "log_weights": np.where(np.arange(9) < [[9], [5]], 0, NONE),
+            "queries": np.stack([others, longer[1]]),
+        },
+        "units": _unweighted(_short((scaled + offset) * units), _short((asked + offset) * units)),
+        "duplicates": _unweighted(np.repeat(once, 2, axis=0), asked_twice),
+        "independent": _unweighted(*independent),
+        "far": _unweighted(near, _short(direction * 10.0 ** np.arange(1, 9)[:, None])),
+    }
+
+
+def _unweighted(context: Floats, queries: Floats) -> Arrays:
+    return {"context": context[None], "log_weights": np.zeros((1, len(context))), "queries": queries[None]}
+
+
+def _draw(seed: int, n: int, m: int, dim: int) -> tuple[Floats, Floats]:
+    """Context (n, D) and queries (m, D) of a mixture of three Gaussians, in few digits."""
+    rng = np.random.default_rng(seed)
+    means = rng.uniform(-3, 3, (3, dim))
+    linear = np.eye(dim) + rng.normal(size=(dim, dim)) / dim**0.5
+    points = (means[rng.integers(3, size=n + m)] + 0.7 * rng.normal(size=(n + m, dim))) @ linear
+    return np.round(points[:n], 3), np.round(points[n:], 3)
+
+
+def _draw_independent(seed: int, n: int, m: int, dim: int) -> tuple[Floats, Floats]:
+    """Context (n, D) and queries (m, D) of mixed Laplace variables, of which the base makes a product."""
+    rng = np.random.default_rng(seed)
+    points = rng.laplace(size=(n + m, dim)) @ (np.eye(dim) + rng.normal(size=(dim, dim)) / dim**0.5)
+    return np.round(points[:n], 3), np.round(points[n:], 3)
+
+
+def _short(values: Floats) -> Floats:
+    """Keep six digits of each value: fewer bytes in JSON."""
+    return np.array([float(f"{value:.6g}") for value in values.ravel()]).reshape(values.shape)
+
+
+def _samples(raw: Mapping[str, Floats]) -> list[Sample]:
+    """Read each data set of a raw case."""
+    weights = np.exp(raw["log_weights"])
+    return [read_sample(points, w) for points, w in zip(raw["context"], weights, strict=True)]
+
+
+def _core_inputs(raw: Mapping[str, Floats]) -> Arrays:
+    """Bring a raw case to its frame, as the runtime does."""
+    samples = _samples(raw)
+    read = [landmarks_of(sample, len(sample.z)) for sample in samples]
+    framed = [sample.frame.to_frame(y) for sample, y in zip(samples, raw["queries"], strict=True)]
+    given = graph_inputs([sample.frame for sample in samples], base_of_samples(samples), read)
+    return {"context": given.pop("context"), "queries": np.stack(framed).astype(np.float32), **given}
+
+
+def answer_raw(network: DiScoFormer, raw: Mapping[str, Floats]) -> Arrays:
+    """Answer each data set alone, with the frame and the base of the runtime."""
+    answers = []
+    for sample, queries in zip(_samples(raw), raw["queries"], strict=True):
+        frame = sample.frame
+        given = {
+            "context": sample.z[None],
+            "queries": frame.to_frame(queries)[None],
+            "log_weights": np.log(sample.w)[None],
+            "precision_root": frame.precision_root[None],
+            "log_det_precision": np.array([frame.log_det_precision]),
+            "effective_size": np.array([frame.effective_size]),
+            **base_of_samples([sample]).to_inputs(),
+        }
+        answer = _answer(network, given)
+        answers.append(
+            (frame.log_density_to_data(answer["log_density"][0]), frame.score_to_data(answer["score"][0]))
+        )
+    return dict(zip(("log_density", "score"), map(np.stack, zip(*answers, strict=True)), strict=True))
+
+
+@torch.no_grad()
+def _answer(network: DiScoFormer, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+    """Answer in the frame, in the type of the network."""
+    given = {name: torch.from_numpy(array).to(network.heads.gamma) for name, array in inputs.items()}
+    log_density, score = network(context_of(given), given["queries"])
+    return {"log_density": log_density.numpy(), "score": score.numpy()}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or not Path(sys.argv[1], FILE).is_file():
+        sys.exit(f"usage: python -m discoformer_export.checks.golden MODEL_FOLDER (with its {FILE})")
+    write(golden(Path(sys.argv[1])), Path(sys.argv[1]) / "golden")

@@ -1,0 +1,1 @@
+"""ONNX files and the folder of a released model."""

@@ -1,0 +1,118 @@
+"""The file of the frame: one for all models, for it has no weights; kept, because to trace it takes minutes.
+
+    python -m discoformer_export.files.frame_file
+
+traces `discoformer_export.graphs.frame` into frame.onnx beside this module. The file remembers what it was
+traced from, and a test holds it to that.
+"""
+
+import ast
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir
+import torch
+from onnx_ir.passes import Sequential, common
+from onnxscript.optimizer import fold_constants
+
+from discoformer.base import arrays, base, frame, ica, independent, mixture, normal_wishart
+from discoformer_export.files.onnx_files import finished, traced
+from discoformer_export.graphs import frame as frame_graph
+from discoformer_export.graphs import independent as independent_graph
+from discoformer_export.graphs import matrices, tracing
+from discoformer_export.graphs import mixture as mixture_graph
+from discoformer_export.graphs.frame import OUTPUTS, FrameGraph
+from discoformer_export.graphs.network import AXES
+
+FILE = Path(__file__).with_name("frame.onnx")
+LANDMARKS = "landmarks"  # the initialiser that says how many points the network reads at most
+FRAME_AXES = AXES | {"context": ("B", "n", "D"), "log_weights": ("B", "n")}  # n landmarks
+SOURCES = (
+    arrays,
+    ica,
+    base,
+    normal_wishart,
+    mixture,
+    frame,
+    independent,
+    mixture_graph,
+    frame_graph,
+    matrices,
+    independent_graph,
+    tracing,
+)
+
+
+def frame_file(landmarks: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """The frame of a model that reads so many landmarks, with its metadata."""
+    model = onnx.load(FILE)
+    for initializer in model.graph.initializer:
+        if initializer.name == LANDMARKS:
+            initializer.CopyFrom(onnx.numpy_helper.from_array(np.array(landmarks), LANDMARKS))
+    return finished(model, metadata, FRAME_AXES)
+
+
+def sources_sha256() -> str:
+    """Hash of the modules that the graph is traced from, whatever their layout, comments and docstrings."""
+    trees = [ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")) for module in SOURCES]
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
+            del node.body[0]
+    return hashlib.sha256("".join(map(ast.dump, trees)).encode()).hexdigest()
+
+
+def trace_frame() -> onnx.ModelProto:
+    """Trace the graph."""
+    examples = {
+        "data": torch.randn(2, 301, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)),
+        "data_log_weights": torch.zeros(2, 301, dtype=torch.float64),
+    }
+    model = traced(FrameGraph(4096), examples, OUTPUTS, matrices.TRANSLATIONS)
+    common.InlinePass()(model)
+    # The rules that rewrite nodes take 1e-9 for 0: constants alone are folded.
+    for _ in range(3):
+        fold_constants(model, onnx_shape_inference=True, should_fold=_not_landmarks)
+    Sequential(
+        common.IdentityEliminationPass(),
+        common.RemoveUnusedNodesPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.LiftSubgraphInitializersToMainGraphPass(),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.NameFixPass(),
+    )(model)
+    proto = onnx_ir.to_proto(model)
+    _give_ranks(proto.graph)
+    for output in proto.graph.output:
+        for dim, axis in zip(output.type.tensor_type.shape.dim, FRAME_AXES[output.name], strict=True):
+            if dim.dim_param not in ("B", "D"):  # known at run time only: landmarks, components
+                dim.dim_param = str(axis)
+    return finished(proto, {"sources_sha256": sources_sha256()}, FRAME_AXES)
+
+
+def _give_ranks(graph: onnx.GraphProto) -> None:
+    """Say how many axes the bodies in `matrices` give, which ONNX Runtime does not always find out."""
+    for node in graph.node:
+        bodies = [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
+        for body in bodies:
+            _give_ranks(body)
+            if node.op_type == "Scan":
+                outputs = zip(body.output, matrices.RANKS, strict=True)
+                typed = [_double(output.name, [None] * rank) for output, rank in outputs]
+                del body.output[:]
+                body.output.extend(typed)
+
+
+def _double(name: str, axes: list[None]) -> onnx.ValueInfoProto:
+    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, axes)
+
+
+def _not_landmarks(node: onnx_ir.Node) -> bool | None:
+    return False if any(value is not None and value.name == LANDMARKS for value in node.inputs) else None
+
+
+if __name__ == "__main__":
+    FILE.write_bytes(trace_frame().SerializeToString())

@@ -1,0 +1,56 @@
+"""Attention whose memory grows with M + N: the Scan operator over blocks of queries, in standard operators.
+
+To PyTorch it is one operator, so that tracing sees its shapes alone; to the exporter it is the function
+`scanned`. See `discoformer_training.nn.attention` for what it computes.
+"""
+
+# mypy: ignore-errors
+# (The function is a program in ONNX, which onnxscript reads: its types are not Python's.)
+
+from onnxscript import FLOAT, graph, script
+from onnxscript import opset18 as op
+from torch import Tensor, library
+
+from discoformer_training.nn.attention import attend_plain
+
+BLOCK = 128  # queries at a time
+
+
+@library.custom_op("discoformer::attend", mutates_args=())
+def attend_scanned(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Attend, as the exported Scan does; here by the formula."""
+    return attend_plain(queries, keys, values)
+
+
+@attend_scanned.register_fake
+def _(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    return queries.new_empty(*queries.shape[:-1], values.shape[-1]), queries.new_empty(queries.shape[:-1])
+
+
+@script()
+def scanned(queries: FLOAT[...], keys: FLOAT[...], values: FLOAT[...]) -> tuple[FLOAT[...], FLOAT[...]]:
+    """Queries (B, H, M, K), keys (B, H, N, K), values (B, H, N, V) to output and log-normaliser."""
+    count = op.Squeeze(op.Shape(queries, start=2, end=3))
+    zero = op.Constant(value_int=0)
+    size = op.Min(op.Constant(value_int=BLOCK), count)
+    within = op.Range(zero, size, op.Constant(value_int=1))
+    keys_t = op.Transpose(keys, perm=[0, 1, 3, 2])
+
+    @graph()
+    def step(done, start):
+        rows = op.Min(start + within, count - 1)  # the last block repeats the last query
+        logits = op.MatMul(op.Gather(queries, rows, axis=2), keys_t)
+        greatest = op.ReduceMax(logits, op.Constant(value_ints=[-1]))
+        weights = op.Exp(logits - greatest)
+        total = op.ReduceSum(weights, op.Constant(value_ints=[-1]))
+        output = op.MatMul(weights, values) / total
+        log_normaliser = op.Squeeze(greatest + op.Log(total), op.Constant(value_ints=[-1]))
+        return op.Identity(done), output, log_normaliser
+
+    _, outputs, log_normalisers = op.Scan(
+        zero, op.Range(zero, count, size), body=step, num_scan_inputs=1, scan_output_axes=[2, 2]
+    )  # (B, H, blocks, BLOCK, V)
+    first, last, axis = op.Constant(value_ints=[0]), op.Unsqueeze(count, [0]), op.Constant(value_ints=[2])
+    rows = op.Constant(value_ints=[0, 0, -1])
+    output = op.Reshape(outputs, op.Concat(rows, op.Shape(values, start=3), axis=0))
+    return op.Slice(output, first, last, axis), op.Slice(op.Reshape(log_normalisers, rows), first, last, axis)

@@ -1,0 +1,156 @@
+"""The exported graphs: the network's own methods, as modules that take tensors by name.
+
+`core` is the whole network; `encode` and `query` are the same computation split at the encoded context. Each
+graph is a subclass of the network, so that its initialisers carry the parameters' names. Every axis but the
+widths of the network is dynamic: B data sets, N context points, M queries, D dimensions, K components,
+J components of a coordinate of the product.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from discoformer.base.base import BASE, Base
+from discoformer_export.graphs.attention import attend_scanned
+from discoformer_training.nn.attention import Attend, attend_plain
+from discoformer_training.nn.config import NetworkConfig
+from discoformer_training.nn.network import DiScoFormer, Encoded
+from discoformer_training.nn.point_features import Context
+
+
+class Core(DiScoFormer):
+    """Context and queries in the frame to log-density and score."""
+
+    def forward(self, given: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """See `DiScoFormer.forward`; as encode then query, whose shapes are quicker to prove dynamic."""
+        context = context_of(given)
+        encoded = self.encode(context)
+        return self.query(
+            given["queries"], encoded, context.log_weights, context.precision_root, context.base
+        )
+
+
+class Encode(DiScoFormer):
+    """Context in the frame to what the queries need of it."""
+
+    def forward(self, given: Mapping[str, Tensor]) -> Encoded:  # type: ignore[override]
+        """See `DiScoFormer.encode`."""
+        return self.encode(context_of(given))
+
+
+class Query(DiScoFormer):
+    """Queries in the frame and an encoded context to log-density and score."""
+
+    def forward(self, given: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """See `DiScoFormer.query`."""
+        encoded = Encoded(*(given[name] for name in STATES))
+        base = Base.from_inputs(given)
+        return self.query(given["queries"], encoded, given["log_weights"], given["precision_root"], base)
+
+
+def context_of(given: Mapping[str, Tensor]) -> Context:
+    """Find a context among the inputs of a graph, by name."""
+    return Context(
+        given["context"],
+        given["log_weights"],
+        given["precision_root"],
+        given["log_det_precision"],
+        given["effective_size"],
+        Base.from_inputs(given),
+    )
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One exported file: its module, and the axes of its inputs and outputs by name (None: a fixed width)."""
+
+    module: type[DiScoFormer]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attend: Attend = attend_plain
+    with_shapes: bool = True  # of all values: quicker to open, but tract cannot read the names of their axes
+
+
+AXES: dict[str, tuple[str | None, ...]] = {
+    "data": ("B", "N", "D"),
+    "data_log_weights": ("B", "N"),
+    "context": ("B", "N", "D"),
+    "queries": ("B", "M", "D"),
+    "log_weights": ("B", "N"),
+    "precision_root": ("B", "D", "D"),
+    "log_det_precision": ("B",),
+    "effective_size": ("B",),
+    "component_log_scale": ("B", "K"),
+    "component_means": ("B", "K", "D"),
+    "component_factors": ("B", "K", "D", "D"),
+    "component_freedom": ("B", "K"),
+    "product_axes": ("B", "D", "D"),
+    "product_log_scale": ("B", "D", "J"),
+    "product_means": ("B", "D", "J"),
+    "product_factors": ("B", "D", "J"),
+    "product_freedom": ("B", "D", "J"),
+    "product_log_odds": ("B",),
+    "scalars": ("B", None, "N", None),
+    "vectors": ("B", None, "N", "D", None),
+    "sample": ("B", None),
+    "center": ("B", "D"),
+    "linear": ("B", "D", "D"),
+    "log_abs_det": ("B",),
+    "log_density": ("B", "M"),
+    "score": ("B", "M", "D"),
+}
+CONTEXT = ("context", "log_weights", "precision_root", "log_det_precision", "effective_size", *BASE)
+STATES = Encoded._fields
+_ANSWERS = ("log_density", "score")
+GRAPHS = {
+    "core": Graph(Core, ("context", "queries", *CONTEXT[1:]), _ANSWERS, with_shapes=False),
+    "encode": Graph(Encode, CONTEXT, STATES, attend_scanned),
+    "query": Graph(
+        Query, ("queries", *STATES, "log_weights", "precision_root", *BASE), _ANSWERS, attend_scanned
+    ),
+}
+
+
+def example_inputs(
+    config: NetworkConfig,
+    batch: int,
+    n: int,
+    m: int,
+    dim: int,
+    components: int,
+    per_coordinate: int,
+    *,
+    seed: int = 0,
+) -> dict[str, Tensor]:
+    """Draw a value for every input of the graphs, shaped as AXES says, float32, as a frame gives them."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    root = torch.linalg.qr(normal(batch, dim, dim)).Q
+    value = 1 + torch.rand(batch, dim, generator=generator)
+    coordinates = batch, dim, per_coordinate
+    return {
+        "context": normal(batch, n, dim),
+        "queries": 1.5 * normal(batch, m, dim),
+        "log_weights": 0.3 * normal(batch, n),
+        "precision_root": root * value.rsqrt()[:, None] @ root.mT,
+        "log_det_precision": -value.log().sum(-1),
+        "effective_size": torch.full((batch,), float(n)),
+        "component_log_scale": normal(batch, components),
+        "component_means": normal(batch, components, dim),
+        "component_factors": torch.eye(dim) + 0.3 * normal(batch, components, dim, dim).tril() / dim**0.5,
+        "component_freedom": 5 + 100 * torch.rand(batch, components, generator=generator),
+        "product_axes": root + 0.1 * normal(batch, dim, dim) / dim**0.5,
+        "product_log_scale": normal(*coordinates) - 1,
+        "product_means": normal(*coordinates),
+        "product_factors": 1 + 0.3 * torch.rand(coordinates, generator=generator),
+        "product_freedom": 5 + 100 * torch.rand(coordinates, generator=generator),
+        "product_log_odds": normal(batch),
+        "scalars": normal(batch, config.blocks, n, config.scalars),
+        "vectors": normal(batch, config.blocks, n, dim, config.channels),
+        "sample": normal(batch, config.sample + 2),
+    }

@@ -1,0 +1,1 @@
+"""Analyses of a fitted density: sampling, modes, conditionals, imputation, diagnosis, adaptation and more."""

@@ -1,0 +1,270 @@
+"""Losses without labels that are quadratic in the last linear map of the heads, and their descent.
+
+The network answers ``T_0`` and ``S_0``; a change x (n,) of that map adds to them linearly (see
+``discoformer_training.nn.readout``). At a held-out point of weight w, with orthonormal directions u, draws q
+from a proposal of density c, and ``c_S`` the mean of |S_0|^2::
+
+    L_ism = D / P sum_p (u_p . grad (u_p . S) + (u_p . S)^2 / 2) / c_S      implicit score matching
+    L_con = D / P sum_p (u_p . S - u_p . grad T)^2 / c_S                    consistency of the heads
+    L_lik = (mean_q exp T(q) / c(q) - T) / D                 likelihood of a density not normalised
+    L_was = mean_q (|S(q) - S_0(q)|^2 / c_S + (T(q) - T_0(q))^2 / D) / 2      what was answered before
+    L     = mean_w (L_ism + L_con + L_lik) + p L_was = L(0) + b . x + x . A x / 2
+
+(exp to second order in A). In expectation L_ism is half the squared error of the score, up to a constant
+(Hyvarinen, *JMLR* 6, 2005; along random directions Song et al., *UAI* 2019), and L_lik is least where exp T
+is the density. L_con lets each head learn from the other. By itself it has little to say, since heads that
+agree may both be wrong. L_was counts as so many more points at which the network was right: the draws are
+broader than the sample, and where it has nothing to say, the answers should stay.
+
+**The first move** goes along a basis that has been learned from data sets of known truth
+(``discoformer_training.run.basis``), and as far as the data are to be believed. In its coordinates, with
+``p = 0``, let ``b_i`` be the slope of L of point i at ``x = 0``, V diag(lambda) V^T the form A, w of sum 1::
+
+    b = sum_i w_i b_i        noise = sum_i w_i^2 |b_i - b|^2        (the expectation of |b - E b|^2)
+    d = NOISE noise / |b|^2 (1 + (n_eff L_con(0))^-4)        n_eff = 1 / sum_i w_i^2
+    x = - V [lambda / (lambda^2 + d mean lambda^2)] V^T b
+
+This is the expectation of x, given b, where ``b = - A x + e`` and x and e are normal and isotropic: x because
+the basis is as long as data sets differ along it, with a variance such that ``|b|^2`` is as expected; e has a
+variance of ``d |b|^2 / r``. Where the slope is noise for the most part, only the steepest is believed. And
+where the heads differ by less than one point of the sample can tell, the model knows the law, and the slope
+is hardly believed at all.
+
+**Further moves** are gradient steps anywhere, in coordinates in which A has a unit diagonal, of the size
+1 / the greatest eigenvalue of A in these: none raises the loss. Derivatives are central differences of
+half-length h.
+
+Shapes: m points, P directions, Q draws, D dimensions; n entries of the map, (E + 1)(C + 1) of the score's
+part and then E + 1 of the log-density's; r of the basis.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from discoformer.io.inputs import Floats
+
+if TYPE_CHECKING:
+    from discoformer_training.nn.readout import Read
+
+HALF_LENGTH = 0.02  # h, frame units
+NOISE = 3.0  # times its estimate that the noise of the slope counts: it has heavy tails
+CLOSEST = 1e-3  # points' worth of mismatch that heads have at least
+FLATTEST = 1e-9  # of the mean square curvature: along what is flatter nothing moves
+DAMPING = 1e-3  # of the diagonal of A, relative to its mean, where it is small
+MOST_NATS = 20.0  # by which a log-density may rise at a draw: exp would overflow
+
+
+class Part(NamedTuple):
+    """What the losses are made of, at m points of one part of the context."""
+
+    weights: Floats  # (m,) w
+    along: Floats  # (P, m, n) derivative of u . S by x
+    own: Floats  # (P, m) u . S_0
+    mismatch: Floats  # (P, m, n) derivative of u . (S - grad T)
+    own_mismatch: Floats  # (P, m) u . (S_0 - grad T_0)
+    divergence: Floats  # (m, n) derivative of D / P sum_p u_p . grad (u_p . S)
+    log_density: Floats  # (m, n) derivative of T
+    drawn: Floats  # (Q, n) derivative of T at the draws
+    drawn_form: Floats  # (n, n) mean square derivative of S there
+    ratios: Floats  # (Q,) exp T_0 / c / Q there
+    dim: int  # D
+
+
+class Changes(NamedTuple):
+    """Losses at m points after each step, beside those before the first."""
+
+    implicit: Floats  # (steps, m) L_ism(x) - L_ism(0)
+    likelihood: Floats  # (steps, m) L_lik(x) - L_lik(0)
+    mismatch: Floats  # (steps, m) L_con(x)
+
+
+class Quadratic(NamedTuple):
+    """``b . x + x . A x / 2``."""
+
+    form: Floats  # (n, n) A
+    slope: Floats  # (n,) b
+
+    def at(self, x: Floats) -> Floats:
+        """The values at each x (steps, n)."""
+        values: Floats = x @ self.slope + 0.5 * (x @ self.form * x).sum(1)
+        return values
+
+
+class Said(NamedTuple):
+    """What one part of the context says, or several together."""
+
+    loss: Quadratic  # L with p = 0, times the sum of the weights
+    answers: Floats  # (n, n) A of L_was, likewise
+    slopes: Floats  # (m, r) derivative of L at each point along the basis, at x = 0
+    mismatch: Floats  # (m,) L_con at each point, at x = 0
+    weights: Floats  # (m,)
+
+
+class Strides(NamedTuple):
+    """How further steps are taken."""
+
+    units: Floats  # (n,)
+    size: float
+
+
+def probes(points: Floats, directions: Floats) -> Floats:
+    """The points (m, D), and before and behind them along directions (P, m, D): ((1 + 2 P) m, D)."""
+    steps = HALF_LENGTH * directions
+    return np.concatenate([points, *(points + steps), *(points - steps)])
+
+
+def make_part(
+    asked: "Read",
+    drawn: "Read",
+    weights: Floats,
+    directions: Floats,
+    drawn_directions: Floats,
+    log_proposal: Floats,
+) -> Part:
+    """Puts together what the losses are made of.
+
+    Args:
+        asked: What is read at the ``probes`` of m points.
+        drawn: What is read at draws from the proposal.
+        weights: (m,).
+        directions: (P, m, D), orthonormal at each point.
+        drawn_directions: (P, Q, D), likewise at each draw.
+        log_proposal: (Q,) nats.
+    """
+    p, m, dim = directions.shape
+    own, ahead, behind = (_part_of(asked, m, which, p) for which in range(3))
+    features = [_along(read.scalars, read.vectors, directions) for read in (own, ahead, behind)]
+    at_draws = _along(drawn.scalars, drawn.vectors, drawn_directions)
+    draws, entries = at_draws.shape[1:]  # entries of the score's part
+    n = entries + own.scalars.shape[-1]
+    drawn_form = np.zeros((n, n))
+    drawn_form[:entries, :entries] = dim / p * _gram(at_draws, np.full(draws, 1 / draws))
+    zeros = np.zeros((*features[0].shape[:2], own.scalars.shape[-1]))
+    slope = _difference(ahead.scalars, behind.scalars) * dim**0.5
+    own_along = (own.score * directions).sum(-1)
+    return Part(
+        weights=weights,
+        along=np.concatenate([features[0], zeros], -1),
+        own=own_along,
+        mismatch=np.concatenate([features[0], -slope], -1),
+        own_mismatch=own_along - _difference(ahead.log_density, behind.log_density),
+        divergence=np.concatenate([dim / p * _difference(features[1], features[2]).sum(0), zeros[0]], -1),
+        log_density=_of_log_density(own.scalars[0], entries, dim),
+        drawn=_of_log_density(drawn.scalars, entries, dim),
+        drawn_form=drawn_form,
+        ratios=np.exp(np.minimum(drawn.log_density - log_proposal, MOST_NATS)) / len(log_proposal),
+        dim=dim,
+    )
+
+
+def said_by(part: Part, basis: Floats, scale: float) -> Said:
+    """What a part says; ``basis`` is (n, r), ``scale`` is c_S."""
+    w, share = part.weights, part.weights.sum()
+    rate = part.dim / len(part.own) / scale
+    form = rate * (_gram(part.along, w) + 2 * _gram(part.mismatch, w))
+    slopes = rate * (_summed(part.own, part.along) + 2 * _summed(part.own_mismatch, part.mismatch))
+    slopes += part.divergence / scale + (part.ratios @ part.drawn - part.log_density) / part.dim
+    evenly = np.full(len(part.ratios), 1 / len(part.ratios))
+    return Said(
+        Quadratic(form + share / part.dim * _gram(part.drawn, part.ratios), w @ slopes),
+        share * (part.drawn_form / scale + _gram(part.drawn, evenly) / part.dim),
+        slopes @ basis,
+        rate * np.square(part.own_mismatch).sum(0),
+        w,
+    )
+
+
+def together(said: Sequence[Said]) -> Said:
+    """What several parts say, as the mean over their points: weights of sum 1."""
+    weights = np.concatenate([one.weights for one in said])
+    share = weights.sum()
+    form, slope, answers = (
+        np.sum(field, 0) / share for field in zip(*((*one.loss, one.answers) for one in said), strict=True)
+    )
+    slopes, mismatch = (
+        np.concatenate([getattr(one, name) for one in said]) for name in ("slopes", "mismatch")
+    )
+    return Said(Quadratic(form, slope), answers, slopes, mismatch, weights / share)
+
+
+def first_move(said: Said, basis: Floats) -> Floats:
+    """The first move x (n,), by what all parts say ``together``; see the head of this module."""
+    slope = said.weights @ said.slopes
+    noise = np.square(said.weights) @ np.square(said.slopes - slope).sum(1)
+    curvature, axes = np.linalg.eigh(basis.T @ said.loss.form @ basis)
+    power, spread = slope @ slope, np.square(curvature).mean()
+    if power == 0 or spread == 0:
+        return np.zeros(len(basis))
+    apart = max(said.weights @ said.mismatch / np.square(said.weights).sum(), CLOSEST)
+    doubt = max(NOISE * noise / power * (1 + apart**-4), FLATTEST)
+    move: Floats = -basis @ axes @ (curvature / (np.square(curvature) + doubt * spread) * (slope @ axes))
+    return move
+
+
+def with_answers(said: Said, prior: float) -> Quadratic:
+    """L with the model's own answers counting p, the ``prior``."""
+    return Quadratic(said.loss.form + prior * said.answers, said.loss.slope)
+
+
+def strides_of(loss: Quadratic) -> Strides:
+    """The longest strides that do not overshoot."""
+    diagonal = np.diag(loss.form)
+    units = 1 / np.sqrt(diagonal + DAMPING * diagonal.mean())
+    return Strides(units, 1 / float(np.linalg.eigvalsh(loss.form * units[:, None] * units)[-1]))
+
+
+def descend(loss: Quadratic, first: Floats, strides: Strides, steps: int) -> Floats:
+    """The first move from 0 (n,), then gradient steps, so many in all: x (steps + 1, n)."""
+    path = [np.zeros(len(first)), first]
+    for _ in range(steps - 1):
+        slope = loss.form @ path[-1] + loss.slope
+        path.append(path[-1] - strides.size * strides.units**2 * slope)
+    return np.array(path)
+
+
+def changes(part: Part, path: Floats, scale: float) -> Changes:
+    """How the losses differ from those at 0, for each x (steps, n) and point."""
+    rate = part.dim / len(part.own) / scale
+    added = np.moveaxis(part.along @ path.T, -1, 0)  # (steps, P, m)
+    mismatch = np.moveaxis(part.mismatch @ path.T, -1, 0) + part.own_mismatch
+    integral = np.expm1(np.minimum(path @ part.drawn.T, MOST_NATS)) @ part.ratios
+    return Changes(
+        implicit=path @ part.divergence.T / scale + rate * (added * part.own + 0.5 * added**2).sum(1),
+        likelihood=(integral[:, None] - path @ part.log_density.T) / part.dim,
+        mismatch=rate * np.square(mismatch).sum(1),
+    )
+
+
+def _part_of(read: "Read", m: int, which: int, p: int) -> "Read":
+    """What was read at the points (0), ahead (1) or behind (2) of them, (1 or P, m, ...)."""
+    rows = slice(0, m) if which == 0 else slice((1 + (which - 1) * p) * m, (1 + which * p) * m)
+    return type(read)(*(field[rows].reshape(-1, m, *field.shape[1:]) for field in read))
+
+
+def _along(scalars: Floats, vectors: Floats, directions: Floats) -> Floats:
+    """Derivative (P, m, (E + 1)(C + 1)) of u . S by the map."""
+    projected = (directions[..., None, :] @ vectors)[..., 0, :]  # (P, m, C + 1)
+    product = scalars[..., :, None] * projected[..., None, :]
+    return product.reshape(*product.shape[:2], -1)
+
+
+def _of_log_density(scalars: Floats, before: int, dim: int) -> Floats:
+    """Derivative (..., n) of T by the map, from scalars (..., E + 1)."""
+    return np.concatenate([np.zeros((len(scalars), before)), dim**0.5 * scalars], -1)
+
+
+def _difference(ahead: Floats, behind: Floats) -> Floats:
+    return (ahead - behind) / (2 * HALF_LENGTH)
+
+
+def _summed(own: Floats, derivative: Floats) -> Floats:
+    """Sum over directions: (P, m) times (P, m, n), to (m, n)."""
+    return np.einsum("pm,pmn->mn", own, derivative)
+
+
+def _gram(rows: Floats, weights: Floats) -> Floats:
+    """Sum (n, n) of the squares of rows (..., m, n), weighted by (m,)."""
+    n = rows.shape[-1]
+    return (rows * weights[:, None]).reshape(-1, n).T @ rows.reshape(-1, n)

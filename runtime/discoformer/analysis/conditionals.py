@@ -1,0 +1,255 @@
+"""Conditionals: density, score and draws of the free features ``u``, given the values of the others ``g``.
+
+With the joint density ``f``, its integral over the free features by importance sampling from ``q``, the
+conditional of the estimate's own components (see ``conditional_mixtures``), broadened::
+
+    log f(u | g) = log f(u, g) - log f(g)        grad_u log f(u | g) = the free entries of the joint score
+    f(g) = mean_j w_j                            w_j = f(u_j, g) / q(u_j),  u_j from q
+    E[u | g] = E_q[u] + sum_j (w_j / sum w - 1 / J) (u_j - E_q[u])
+
+The last term is small where the network agrees with its components, whose mean is known in closed form. A
+draw is one of a few points from ``q``, picked with a chance proportional to its ``w``. The marginal
+``f(g)`` so has the density over ``u`` integrate to 1; ``Estimate.marginal`` is another estimate of it.
+
+Shapes: D = F + G features, F free and G given, M rows of given values, J points for each.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from discoformer.analysis.normalization import Normalization, broadened, integral_of
+from discoformer.base.conditional_mixtures import (
+    GivenMixture,
+    SplitMixture,
+    draw_given,
+    given_mixture,
+    log_density_given,
+    mean_given,
+    split,
+)
+from discoformer.errors import InputError
+from discoformer.io.features import Feature, feature_indices, names_of
+from discoformer.io.inputs import Floats, Matrix, read_matrix, whole_number
+from discoformer.io.outputs import like
+
+if TYPE_CHECKING:
+    from discoformer.estimates import Estimate
+
+SAMPLES = 4096  # points that the integral is found from
+CANDIDATES = 32  # points that a draw is picked from
+DRAWN = 2**9  # draws at a time
+
+
+class Weighted(NamedTuple):
+    """Points of the free features at rows of given values, and what each counts for."""
+
+    points: Floats  # (M, J, F) from q
+    log_weights: Floats  # (M, J) log w
+    center: Floats  # (M, F) E_q[u]
+
+    def shares(self) -> Floats:
+        """The weights (M, J), of sum 1 in each row."""
+        weights = np.exp(self.log_weights - self.log_weights.max(axis=1, keepdims=True))
+        shares: Floats = weights / weights.sum(axis=1, keepdims=True)
+        return shares
+
+    def mean(self) -> Floats:
+        """E[u | g], (M, F)."""
+        excess = self.shares() - 1 / self.log_weights.shape[1]
+        mean: Floats = self.center + np.einsum("mj,mjf->mf", excess, self.points - self.center[:, None])
+        return mean
+
+    def pick(self, count: int, rng: np.random.Generator) -> Floats:
+        """Points (count, M, F), each picked with a chance proportional to its weight."""
+        cumulated = np.cumsum(self.shares(), axis=1)
+        place = rng.uniform(size=(count, len(cumulated), 1)) * cumulated[:, -1:]
+        which = (place > cumulated[:, :-1]).sum(-1)
+        return self.points[np.arange(len(cumulated)), which]
+
+
+class Conditioner:
+    """The conditionals of an estimate for one choice of free and given features, at any values of these."""
+
+    def __init__(self, estimate: "Estimate", free: tuple[int, ...], given: tuple[int, ...]) -> None:
+        self.free, self.given = free, given
+        self._estimate = estimate
+        self._mixture: SplitMixture = split(broadened(estimate.components), estimate.frame, free, given)
+
+    def join(self, points: Floats, values: Floats) -> Floats:
+        """All features (..., D), from the free ones (..., F) and the given ones (..., G)."""
+        joined = np.empty((*points.shape[:-1], len(self.free) + len(self.given)))
+        joined[..., list(self.free)] = points
+        joined[..., list(self.given)] = values
+        return joined
+
+    def weigh(self, values: Floats, samples: int, rng: np.random.Generator) -> Weighted:
+        """Draws points of the free features at rows of given values (M, G), and weighs them."""
+        mixture: GivenMixture = given_mixture(self._mixture, values)
+        points = draw_given(mixture, samples, rng)
+        joined = self.join(points, values[:, None])
+        joint = self._estimate.log_density(joined.reshape(-1, joined.shape[-1])).reshape(points.shape[:2])
+        return Weighted(points, joint - log_density_given(mixture, points), mean_given(mixture))
+
+
+class Conditional:
+    """The distribution of the free features given the others; made by ``Estimate.conditional``.
+
+    Queries hold the free features alone, in the order of the context's columns. Results have their float
+    width, and their form where they are a data frame.
+
+    Attributes:
+        free: Positions (F,) of the free features.
+        columns: Their names, where the context had any.
+        given: Values of the others, by position.
+    """
+
+    def __init__(self, estimate: "Estimate", given: Mapping[Feature, float]) -> None:
+        dim = estimate.diagnostics.dim
+        if not isinstance(given, Mapping):
+            raise InputError(f"given must map features to values, got {type(given).__name__}: pass a dict")
+        positions = feature_indices("given", given, dim, estimate.columns)
+        values = [_value(feature, value) for feature, value in given.items()]
+        self.given = dict(sorted(zip(positions, values, strict=True)))
+        self.free = tuple(j for j in range(dim) if j not in self.given)
+        if not self.free:
+            raise InputError(
+                f"given must leave one feature free or more, got all {dim}: ask the joint density"
+            )
+        self.columns = names_of(self.free, estimate.columns)
+        self._estimate = estimate
+        self._conditioner = Conditioner(estimate, self.free, tuple(self.given))
+        self._values = np.array([*self.given.values()])
+        middle = estimate.frame.center[list(self.free)]
+        estimate.to_frame(self._conditioner.join(middle, self._values)[None], None, "given")  # checks it
+
+    @cached_property
+    def normalization(self) -> Normalization:
+        """The log-density of the given values (``log_integral``, nats), and how well it is known."""
+        rng = np.random.default_rng(0)
+        return integral_of(self._conditioner.weigh(self._values[None], SAMPLES, rng).log_weights[0])
+
+    def log_density(self, Y: Any) -> Any:
+        """Log-density of the free features at queries, in nats.
+
+        Args:
+            Y: Array-like or data frame (M, F), data units.
+
+        Returns:
+            Array or series (M,).
+
+        Raises:
+            InputError: Y is no matrix of finite numbers with the free features as columns.
+        """
+        return self.log_density_and_score(Y)[0]
+
+    def density(self, Y: Any) -> Any:
+        """Density of the free features at queries, in 1 / data units to the power F.
+
+        Args:
+            Y: Array-like or data frame (M, F), data units.
+
+        Returns:
+            Array or series (M,).
+
+        Raises:
+            InputError: Y is no matrix of finite numbers with the free features as columns.
+        """
+        queries = read_matrix("Y", Y)
+        log_density = self._answer(queries)[0] - self.normalization.log_integral
+        with np.errstate(over="ignore", under="ignore"):
+            return like(Y, "density", np.exp(log_density).astype(queries.width))
+
+    def score(self, Y: Any) -> Any:
+        """Gradient of the log-density with respect to the free features, in 1 / data units.
+
+        Args:
+            Y: Array-like or data frame (M, F), data units.
+
+        Returns:
+            Array or data frame (M, F).
+
+        Raises:
+            InputError: Y is no matrix of finite numbers with the free features as columns.
+        """
+        return like(Y, "score", self._answer(read_matrix("Y", Y))[1])
+
+    def log_density_and_score(self, Y: Any) -> tuple[Any, Any]:
+        """Both at once, for the cost of one.
+
+        Args:
+            Y: Array-like or data frame (M, F), data units.
+
+        Returns:
+            Log-density (M,) in nats and score (M, F) in 1 / data units.
+
+        Raises:
+            InputError: Y is no matrix of finite numbers with the free features as columns.
+        """
+        queries = read_matrix("Y", Y)
+        log_density, score = self._answer(queries)
+        log_density = (log_density - self.normalization.log_integral).astype(queries.width)
+        return like(Y, "log_density", log_density), like(Y, "score", score)
+
+    def mean(self, samples: int = SAMPLES, seed: int = 0) -> Floats:
+        """The mean (F,) of the free features, data units.
+
+        Args:
+            samples: How many points it is found from.
+            seed: Of their draw.
+
+        Raises:
+            InputError: ``samples`` or ``seed`` is no whole number, or too low.
+        """
+        whole_number("samples", samples, 2)
+        rng = np.random.default_rng(whole_number("seed", seed, 0))
+        return self._conditioner.weigh(self._values[None], samples, rng).mean()[0]
+
+    def sample(self, count: int, seed: int = 0) -> Floats:
+        """Draws points (count, F) of the free features, data units, independent of each other.
+
+        Args:
+            count: How many.
+            seed: The same seed gives the same points.
+
+        Raises:
+            InputError: ``count`` or ``seed`` is no whole number, or too low.
+        """
+        whole_number("count", count, 1)
+        rng = np.random.default_rng(whole_number("seed", seed, 0))
+        parts = []
+        for start in range(0, count, DRAWN):
+            values = np.broadcast_to(self._values, (min(DRAWN, count - start), len(self._values)))
+            parts.append(self._conditioner.weigh(values, CANDIDATES, rng).pick(1, rng)[0])
+        return np.concatenate(parts)
+
+    def _answer(self, queries: Matrix) -> tuple[Floats, Floats]:
+        if queries.values.shape[1] != len(self.free):
+            raise InputError(
+                f"Y must have {len(self.free)} columns, the free features {self.columns or self.free}, "
+                f"got shape {queries.values.shape}"
+            )
+        if None not in (self.columns, queries.columns) and self.columns != queries.columns:
+            raise InputError(f"Y must have the free features {self.columns}, got {queries.columns}")
+        joined = self._conditioner.join(queries.values, self._values)
+        log_density, score = self._estimate.log_density_and_score(joined)
+        return log_density, score[:, self.free].astype(queries.width)
+
+    def __repr__(self) -> str:
+        names = self._estimate.columns or [f"feature {j}" for j in range(len(self.free) + len(self.given))]
+        given = ", ".join(f"{names[j]}={value:.6g}" for j, value in self.given.items())
+        return f"Conditional({', '.join(names[j] for j in self.free)} | {given})"
+
+
+def _value(feature: Feature, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not np.isfinite(number):
+        raise InputError(
+            f"given must hold finite numbers, got {value!r} for {feature!r}: leave it out if unknown"
+        )
+    return number

@@ -1,0 +1,138 @@
+"""Whether to trust an estimate: what can be measured without the truth, each with a level and what to do.
+
+``Estimate.diagnostics`` holds the facts that are known as soon as the context is read; a diagnosis measures:
+
+- the context: size for its columns, condition of the correlations, repeated rows, columns of few values;
+- the integral of the density, which should be 1 (see ``normalization``);
+- the likelihood of held-out points, beside KDE and one Gaussian, Stein's identities, and the standard error
+  of the log-density (see ``held_out``);
+- how far score and slope of the log-density agree (see ``consistency``), at the queries asked about.
+
+None of these sees an error that all answers share. How well the last two figures predict the error is
+measured in ``benchmarks/analysis/diagnosis.py``: the standard error tells good estimates of a log-density
+from bad
+ones, and is mostly half of the error or more; score against slope finds where something is broken, and little
+else.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from discoformer.analysis.consistency import Consistency, consistency_of
+from discoformer.analysis.findings import (
+    LEVELS,
+    Finding,
+    Level,
+    agreement_finding,
+    condition_finding,
+    integral_finding,
+    likelihood_findings,
+    reach_finding,
+    size_finding,
+    stability_finding,
+    stein_finding,
+    values_findings,
+)
+from discoformer.analysis.held_out import Fold, HeldOut, Stein, fit_folds, hold_out, standard_error, stein_of
+from discoformer.analysis.normalization import Normalization
+from discoformer.errors import DegenerateDataError, InputError
+from discoformer.io.inputs import Floats, whole_number
+
+if TYPE_CHECKING:
+    from discoformer.estimates import Estimate
+
+VERDICTS = {
+    "fine": "Trust it: nothing that can be measured without the truth speaks against this estimate.",
+    "doubtful": "Trust it with care: see what is doubtful.",
+    "bad": "Do not trust it as it stands: see what is bad, and mend that first.",
+}
+
+QUERIES = 512  # context points at which score and slope are compared, at most
+DIRECTIONS = 4
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found out about an estimate; it prints as plain words."""
+
+    findings: tuple[Finding, ...]
+    normalization: Normalization
+    held_out: HeldOut | None  # None where the context is too degenerate to be split
+    stein: Stein | None  # likewise
+    log_density: Floats  # (M,) at the queries, nats
+    standard_error: Floats | None  # (M,) of these by the jackknife, nats; None likewise
+    consistency: Consistency  # (M,) there
+
+    @property
+    def level(self) -> Level:
+        """That of the worst finding."""
+        return LEVELS[max(LEVELS.index(finding.level) for finding in self.findings)]
+
+    @property
+    def verdict(self) -> str:
+        """Whether to trust the estimate."""
+        return VERDICTS[self.level]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Level, verdict, findings and the figures behind them, for JSON."""
+        residual = self.consistency.residual
+        found: dict[str, Any] = {
+            "level": self.level,
+            "verdict": self.verdict,
+            "findings": [finding._asdict() for finding in self.findings],
+            "normalization": self.normalization._asdict(),
+            "consistency": dict(
+                zip(("median", "90 %"), np.quantile(residual, (0.5, 0.9)).tolist(), strict=True)
+            ),
+        }
+        if self.held_out and self.stein and self.standard_error is not None:
+            w, columns = self.held_out.weights, ("ours", "kde", "gaussian")
+            found["held_out"] = {name: float(w @ getattr(self.held_out, name)) for name in columns}
+            found["stein"] = {"trace": self.stein.trace, "size": self.stein.size}
+            found["standard_error"] = float(np.sqrt(np.mean(self.standard_error**2)))
+        return found
+
+    def __str__(self) -> str:
+        lines = [f"{f.level:8}  {f.name}: {f.value}. {f.text}" for f in self.findings]
+        return "\n".join([self.verdict, *lines])
+
+
+def diagnose(estimate: "Estimate", Y: Any, seed: int) -> Diagnosis:
+    """Measures what can be measured; see ``Estimate.diagnose``."""
+    whole_number("seed", seed, 0)
+    points = estimate.frame.to_frame(estimate.context.points)
+    queries = _some(points) if Y is None else estimate.read_in_frame(Y)[0]
+    if not len(queries):
+        raise InputError("Y must have 1 row or more, got 0; leave it out to diagnose the context itself")
+    normalization = estimate.normalization(seed=seed)
+    folds = _folds(estimate, seed)
+    held_out = hold_out(estimate, folds) if folds else None
+    stein = stein_of(held_out) if held_out else None
+    error = standard_error(folds, estimate.frame.to_data(queries)) if folds else None
+    consistency = consistency_of(estimate, queries, DIRECTIONS, seed)
+    findings = [
+        size_finding(estimate),
+        condition_finding(estimate),
+        *values_findings(estimate),
+        integral_finding(normalization),
+        *likelihood_findings(held_out, normalization),
+        *([stein_finding(stein)] if stein else []),
+        *([] if error is None else [stability_finding(error)]),
+        agreement_finding(consistency),
+        *([] if Y is None else [reach_finding(points, queries)]),
+    ]
+    log_density = estimate.frame.log_density_to_data(estimate.answer_in_frame(queries)[0])
+    return Diagnosis(tuple(findings), normalization, held_out, stein, log_density, error, consistency)
+
+
+def _some(points: Floats) -> Floats:
+    return points[np.linspace(0, len(points) - 1, min(QUERIES, len(points))).round().astype(int)]
+
+
+def _folds(estimate: "Estimate", seed: int) -> list[Fold]:
+    try:
+        return fit_folds(estimate, seed)
+    except DegenerateDataError:
+        return []

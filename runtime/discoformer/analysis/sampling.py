@@ -1,0 +1,210 @@
+r"""Points drawn from an estimated density, which nothing was trained to generate.
+
+Everything happens in the frame (see ``frame``), where neighbourhoods are round: that is the preconditioner.
+With ``p`` the density there, ``S`` its score, ``g`` standard normal.
+
+*Langevin*: ``n`` chains at once, one for each point wanted, that begin at draws of a proposal ``q`` (the
+components of the estimate, broadened, see ``normalization``). A step is a jump to a new draw of ``q``, which
+takes chains from mode to mode, and a move along the score. Both are accepted or not by the log-density, so
+that ``p`` stays as it is, whatever ``q`` and the step size ``h`` (Roberts, Tweedie 1996)::
+
+    jump   z' ~ q                             with probability min(1, p(z') q(z) / (p(z) q(z')))
+    move   z' = z + h / 2 S(z) + sqrt(h) g    with probability min(1, p(z') k(z | z') / (p(z) k(z' | z)))
+
+``k(z' | z)`` is the normal density of the move. In the first half of the steps, ``h`` is brought to where
+``ACCEPTED`` of the moves are accepted; then it stays.
+
+*Diffusion*: the context ``z_i`` is noised to ``z_i + s g`` at levels ``s`` that fall geometrically, and
+encoded once at each. The score ``S_s`` of that is the score of ``p`` smoothed by a normal distribution of
+width ``s``, and ``d = z + s^2 S_s(z)`` is what ``z`` was, on average, before the noise. From a normal
+distribution with the moments of the first level, points follow the reversed diffusion (Song et al. 2021),
+from ``s`` to the next level ``t`` and at last to 0, by the multistep rule of Lu et al. (2022)::
+
+    d'  =  d + (d - d of the level before) / 2
+    "diffusion"   z <- r^2 z + (1 - r^2) d' + t sqrt(1 - r^2) g      r = t / s     the stochastic equation
+    "ode"         z <- r z + (1 - r) d'                                            the probability flow
+
+Shapes: n points, D dimensions. Float64.
+"""
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+
+from discoformer.analysis.normalization import broadened, draw, mixture_log_density
+from discoformer.base.mixture import Components
+from discoformer.errors import InputError
+from discoformer.fit import say_nothing
+from discoformer.io.inputs import Floats, whole_number
+
+if TYPE_CHECKING:
+    from discoformer.estimates import Estimate
+
+Method: TypeAlias = Literal["langevin", "diffusion", "ode"]
+Target: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]  # from points to log-density and score
+Callback: TypeAlias = Callable[[int, int], None]  # called with the steps done, and how many there are
+
+METHODS: tuple[Method, ...] = get_args(Method)
+STEPS = 16  # of the chains, or levels of noise
+ACCEPTED = 0.574  # share of moves that is best in high dimension (Roberts, Rosenthal 1998)
+FIRST = 1.6  # step size, for a standard normal distribution in one dimension
+GAIN = 2.0  # by which the log of the step follows the share accepted
+WIDEST, NARROWEST = (
+    2.0,
+    0.02,
+)  # levels of noise, in standard deviations of the context's widest direction, in the frame
+
+
+class Sampling(NamedTuple):
+    """Points drawn, and how that went."""
+
+    points: Floats  # (n, D)
+    acceptance: float  # share of the moves accepted once the step was fixed; 1 where there are none to reject
+    jumps: float  # share of the jumps accepted; 0 where there are none
+    step: float  # h, in squared units of the coordinates; 0 for methods that have none
+
+
+class State(NamedTuple):
+    """Where the chains are."""
+
+    points: Floats  # (n, D)
+    log_density: Floats  # (n,)
+    score: Floats  # (n, D)
+
+
+def sample(
+    estimate: "Estimate",
+    n: int,
+    method: Method = "langevin",
+    seed: int = 0,
+    steps: int = STEPS,
+    callback: Callback = say_nothing,
+) -> Sampling:
+    """Draws points from an estimate; ``Estimate.sample`` gives its points alone.
+
+    Args:
+        estimate: The estimate.
+        n: How many points.
+        method: ``"langevin"``, ``"diffusion"`` or ``"ode"``, see the head of this module.
+        seed: The same seed draws the same points.
+        steps: Steps of the chains, or levels of noise. Time grows with it.
+        callback: Called after each step, with the number of steps done and of all.
+
+    Returns:
+        Points (n, D) in data units, and the shares accepted; ``step`` is in the frame.
+
+    Raises:
+        InputError: No such method, or a number that is not whole or too low.
+    """
+    if method not in METHODS:
+        raise InputError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}")
+    n = whole_number("n", n, 1)
+    rng = np.random.default_rng(whole_number("seed", seed, 0))
+    steps = whole_number("steps", steps, 1)
+    if method == "langevin":
+        proposal = broadened(estimate.components)
+        start = draw(proposal, n, rng)
+        found = langevin(estimate.answer_in_frame, start, steps, rng, proposal, callback)
+    else:
+        found = Sampling(_reverse(estimate, n, method, rng, steps, callback), 1.0, 0.0, 0.0)
+    return found._replace(points=estimate.frame.to_data(found.points))
+
+
+def langevin(
+    target: Target,
+    start: Floats,
+    steps: int,
+    rng: np.random.Generator,
+    proposal: Components | None = None,
+    callback: Callback = say_nothing,
+    step: float | None = None,
+) -> Sampling:
+    """Runs Langevin chains with Metropolis correction, all with one step size.
+
+    Args:
+        target: From points (n, D) to the log-density (n,) that the chains draw from, up to a constant, and
+            its gradient (n, D). It is asked once at the start, and once for each move and jump of all chains.
+        start: Where the chains begin (n, D).
+        steps: How many; in the first half of them the step size is adapted.
+        rng: Of the noise.
+        proposal: A mixture of one data set from which jumps are proposed; no jumps without.
+        callback: Called after each step.
+        step: The step size to begin with; by default that for a standard normal distribution.
+
+    Returns:
+        Where the chains are at the end, and the shares accepted.
+    """
+    step = FIRST / math.cbrt(start.shape[1]) if step is None else step
+    state = _state(target, start)
+    moves, jumps = [], []
+    for done in range(steps):
+        if proposal is not None:
+            state, accepted = _jump(target, state, proposal, rng)
+            jumps.append(accepted)
+        state, accepted = _move(target, state, step, rng)
+        moves.append(accepted)
+        if done < steps // 2:
+            step *= math.exp(GAIN * (accepted - ACCEPTED))
+        callback(done + 1, steps)
+    return Sampling(state.points, float(np.mean(moves[steps // 2 :])), float(np.mean(jumps or [0.0])), step)
+
+
+def _jump(
+    target: Target, state: State, proposal: Components, rng: np.random.Generator
+) -> tuple[State, float]:
+    new = _state(target, draw(proposal, len(state.points), rng))
+    excess = [at.log_density - mixture_log_density(proposal, at.points) for at in (new, state)]
+    return _choose(state, new, excess[0] - excess[1], rng)
+
+
+def _move(target: Target, state: State, step: float, rng: np.random.Generator) -> tuple[State, float]:
+    noise = rng.normal(size=state.points.shape)
+    new = _state(target, state.points + step / 2 * state.score + math.sqrt(step) * noise)
+    back = (state.points - new.points - step / 2 * new.score) / math.sqrt(step)
+    log_kernels = np.square(noise).sum(axis=1) / 2 - np.square(back).sum(axis=1) / 2
+    return _choose(state, new, new.log_density - state.log_density + log_kernels, rng)
+
+
+def _state(target: Target, points: Floats) -> State:
+    return State(points, *target(points))
+
+
+def _choose(old: State, new: State, log_ratio: Floats, rng: np.random.Generator) -> tuple[State, float]:
+    """New states, each with the probability of its log-ratio, or else the old; and the share of the new."""
+    accepted = np.log(rng.uniform(size=len(log_ratio))) < log_ratio
+    fields = (
+        np.where(accepted.reshape(-1, *[1] * (a.ndim - 1)), b, a) for a, b in zip(old, new, strict=True)
+    )
+    return State(*fields), float(accepted.mean())
+
+
+def _reverse(
+    estimate: "Estimate", n: int, method: Method, rng: np.random.Generator, levels: int, callback: Callback
+) -> Floats:
+    """Points (n, D) in the frame, from noise."""
+    context, weights = estimate.context
+    context = estimate.frame.to_frame(context)
+    mean, covariance = weights @ context, np.atleast_2d(np.cov(context.T, aweights=weights, ddof=0))
+    noise = math.sqrt(np.linalg.eigvalsh(covariance)[-1]) * np.geomspace(WIDEST, NARROWEST, levels)
+    spread = np.linalg.cholesky(covariance + noise[0] ** 2 * np.eye(len(mean)))
+    z = mean + rng.normal(size=(n, len(mean))) @ spread.T
+    before = None
+    for done, (s, t) in enumerate(pairwise([*noise, 0.0])):
+        noised = _encode(estimate, context + s * rng.normal(size=context.shape), weights)
+        clean = z + s**2 * noised.score(z)
+        ahead = clean if before is None or t == 0 else clean + (clean - before) / 2
+        before = clean
+        r = t / s if method == "ode" else (t / s) ** 2
+        z = r * z + (1 - r) * ahead
+        if method == "diffusion":
+            z += t * math.sqrt(1 - r) * rng.normal(size=z.shape)
+        callback(done + 1, levels)
+    return z
+
+
+def _encode(estimate: "Estimate", points: Floats, weights: Floats) -> "Estimate":
+    """The estimate of other points of the same worth, without a warning that the first one has given."""
+    return estimate.model.estimate_again(points, weights, estimate.diagnostics.effective_size)

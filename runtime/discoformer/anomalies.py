@@ -1,0 +1,237 @@
+r"""Anomalies with control of false discoveries: p-values of the log-density, and which columns are to blame.
+
+A row y is strange where the log-density T(y) is low. How low is too low is read from rows that the estimate
+has not seen.
+
+**New rows against a clean sample** (conformal: nothing is assumed of f). X is dealt into K folds, and T_k is
+estimated without fold k (cross-conformal: Vovk, *Annals of Mathematics and Artificial Intelligence* 74,
+2015)::
+
+    p(y) = (1 + sum_k #{x_i in fold k : T_k(x_i) <= T_k(y)}) / (N + 1)
+
+With ``method="split"`` one half of X is read and the other calibrates: the same formula with that half alone.
+Split p-values are super-uniform where y comes from f, and the procedure below keeps its promise with them
+exactly (Bates, Candes, Lei, Romano and Sesia, *Annals of Statistics* 51, 2023); the cross-conformal ones use
+every row twice, find more in small samples, and are measured to keep it too
+(benchmarks/analysis/anomaly_fdr).
+
+**A sample against itself.** Then ranks say nothing: p-values come from the estimate's own density instead,
+and control is only as good as that::
+
+    p(x_i) = mean over j of P(T_j(z) <= T_k(x_i)), z drawn from the estimate without fold j, x_i in fold k
+
+by importance sampling. So that anomalies do not hide each other, the tenth of the rows that is least dense is
+left out at first; then the rows found are, and the rest is estimated again, until they stay the same. A clump
+of anomalies is a mode: it is not found.
+
+**Which of M rows.** Benjamini and Hochberg (*JRSS B* 57, 1995): with sorted p-values ``p_(j)``, all up to the
+greatest j with ``p_(j) <= fdr j / M``: the mean share of false ones among those found is at most ``fdr``.
+
+**Why.** With the score s and its mean square ``J_j = E s_j^2`` over the sample, ``s_j^2 / J_j`` is, for a
+Gaussian, twice what the log-density gains if column j alone is moved to where the others expect it. Its share
+in the sum over columns, with a sign that says whether the value is too high (+) or too low (-), is the push.
+
+Shapes: N rows, M queries, D columns, K folds.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from discoformer.analysis.folds import FOLDS, deal, estimate_parts, read_rows
+from discoformer.analysis.normalization import broadened, draw, mixture_log_density
+from discoformer.errors import InputError
+from discoformer.estimates import Estimate
+from discoformer.fit import Say, say_nothing
+from discoformer.io.inputs import Floats, is_real, read_matrix
+from discoformer.model import Model, model_or_default
+
+Method: TypeAlias = Literal["cross", "split"]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+
+ROUNDS = 6  # of leaving out what was found in a sample, at most
+SUSPECT = 0.1  # share of a sample, the least dense, that is left out before anything is found
+FEWEST_DRAWS, MOST_DRAWS = 2**12, 2**16  # from the estimates that a sample is held against
+
+
+@dataclass(frozen=True)
+class Anomalies:
+    """What was found among M rows, in their order."""
+
+    p_values: Floats  # (M,), small where a row is strange
+    found: Flags  # (M,), with the false discovery rate asked for
+    log_density: Floats  # (M,) nats
+    push: Floats  # (M, D) share of each column in what is strange, + too high, - too low; sizes of sum 1
+
+
+class Reference:
+    """A clean sample, to hold new rows against.
+
+    Attributes:
+        estimate: Of all of the sample.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        *,
+        method: Method = "cross",
+        model: Model | None = None,
+        folds: int = FOLDS,
+        seed: int = 0,
+    ) -> None:
+        """Reads a sample.
+
+        Args:
+            X: Array-like (N, D), data units, without anomalies.
+            method: ``"cross"`` or ``"split"`` (see the head of this module).
+            model: What estimates densities; the default model, if None.
+            folds: Into how many the rows are dealt by ``"cross"``; each takes an encoding.
+            seed: Of the deal.
+
+        Raises:
+            InputError: X is no matrix of finite numbers, has too few rows, or an option is malformed.
+            DegenerateDataError: X has a constant column, or collinear columns.
+        """
+        if method not in ("cross", "split"):
+            raise InputError(f"method must be 'cross' or 'split', got {method!r}")
+        rows, model = read_rows("X", X, folds), model_or_default(model)
+        fold = deal(len(rows.values), folds if method == "cross" else 2, seed)
+        held = range(folds) if method == "cross" else [0]
+        self.estimate = model.estimate(X)
+        self._folds = estimate_parts(model, rows, [fold != k for k in held])
+        self._calibration = [
+            np.sort(np.asarray(p.log_density(rows.values[fold == k])))
+            for k, p in zip(held, self._folds, strict=True)
+        ]
+
+    def p_values(self, Y: Any) -> Floats:
+        """Conformal p-values (M,) of rows.
+
+        Args:
+            Y: Array-like (M, D), data units.
+
+        Raises:
+            InputError: Y is no matrix of finite numbers with the columns of X.
+        """
+        below = np.zeros(len(read_matrix("Y", Y).values))
+        for p, calibration in zip(self._folds, self._calibration, strict=True):
+            below += np.searchsorted(calibration, np.asarray(p.log_density(Y), float), side="right")
+        found: Floats = (1 + below) / (1 + sum(map(len, self._calibration)))
+        return found
+
+    def find(self, Y: Any, fdr: float = 0.1) -> Anomalies:
+        """Finds the anomalies among rows.
+
+        Args:
+            Y: Array-like (M, D), data units.
+            fdr: False discovery rate, the mean share of false ones among those found, at most.
+
+        Raises:
+            InputError: As in ``p_values``, or ``fdr`` is not between 0 and 1.
+        """
+        p_values = self.p_values(Y)
+        found = benjamini_hochberg(p_values, fdr)
+        return Anomalies(p_values, found, *_explained(self.estimate, read_matrix("Y", Y).values))
+
+
+def find_anomalies(
+    X: Any,
+    fdr: float = 0.1,
+    *,
+    model: Model | None = None,
+    folds: int = FOLDS,
+    seed: int = 0,
+    say: Say = say_nothing,
+) -> Anomalies:
+    """Finds the anomalies in a sample that may hold some; of new rows, ask ``Reference``.
+
+    Args:
+        X: Array-like (N, D), data units.
+        fdr: False discovery rate aimed at.
+        model: What estimates densities; the default model, if None.
+        folds: Into how many the rows are dealt; each takes an encoding, in each of up to 6 rounds.
+        seed: Of the deal and of the draws.
+        say: Called with a few words at the start of each round.
+
+    Raises:
+        InputError: X is no matrix of finite numbers, has too few rows, or an option is malformed.
+        DegenerateDataError: X has a constant column, or collinear columns.
+    """
+    benjamini_hochberg(np.ones(1), fdr)  # checks it
+    sample, model = read_rows("X", X, folds), model_or_default(model)
+    rows = sample.values
+    fold, found = deal(len(rows), folds, seed), np.zeros(len(rows), bool)
+    samples = max(math.ceil(len(rows) / fdr), FEWEST_DRAWS)  # so that one row alone may be found
+    for turn in range(ROUNDS):
+        say(f"round {turn + 1}: {found.sum()} of {len(rows)} rows left out")
+        fits = estimate_parts(model, sample, [(fold != k) & ~found for k in range(folds)])
+        log_density, push = np.empty(len(rows)), np.empty(rows.shape)
+        for k, p in enumerate(fits):
+            log_density[fold == k], push[fold == k] = _explained(p, rows[fold == k])
+        if turn == 0:
+            found = log_density < np.quantile(log_density, SUSPECT)
+            continue
+        p_values = mass_below(fits, log_density, samples, seed)
+        before, found = found, benjamini_hochberg(p_values, fdr)
+        if (before == found).all():
+            break
+    return Anomalies(p_values, found, log_density, push)
+
+
+def benjamini_hochberg(p_values: Floats, fdr: float) -> Flags:
+    """Which of M hypotheses to reject, with the false discovery rate controlled.
+
+    >>> benjamini_hochberg(np.array([0.5, 0.01, 0.03, 0.9]), 0.1)
+    array([False,  True,  True, False])
+
+    Args:
+        p_values: (M,).
+        fdr: The rate, between 0 and 1.
+
+    Raises:
+        InputError: ``fdr`` is not between 0 and 1.
+    """
+    if not (is_real(fdr) and 0 < fdr < 1):
+        raise InputError(f"fdr must be between 0 and 1, got {fdr!r}")
+    order = np.sort(p_values)
+    below = np.flatnonzero(order <= fdr * np.arange(1, len(order) + 1) / len(order))
+    return p_values <= order[below[-1]] if below.size else np.zeros(len(order), bool)
+
+
+def push_of(p: Estimate, score: Floats) -> Floats:
+    """Signed shares (M, D) of columns in what is strange about rows of this score (M, D)."""
+    points, weights = p.context
+    own = np.asarray(p.score(points))
+    unit = np.abs(own).max(axis=0)  # squares in data units may not be numbers
+    standard = np.square(score / unit) / (weights @ np.square(own / unit))
+    total = standard.sum(axis=1, keepdims=True)
+    return -np.sign(score) * standard / np.where(total > 0, total, 1)
+
+
+def mass_below(fits: list[Estimate], levels: Floats, samples: int, seed: int) -> Floats:
+    """Probability (M,), in the mean of estimates, of a point whose log-density is no more than a level (M,).
+
+    As of so many samples, of which one counts as below each level, so none is 0. There are no more draws than
+    MOST_DRAWS, but these reach further than the density, and have little weight in its tails.
+    """
+    each = math.ceil(min(samples, MOST_DRAWS) / len(fits))
+    found = np.zeros(len(levels))
+    for k, p in enumerate(fits):
+        proposal = broadened(p.components)
+        z = draw(proposal, each, np.random.default_rng([seed, k]))
+        log_density = np.asarray(p.log_density(p.frame.to_data(z)))
+        log_weights = log_density - p.frame.log_abs_det - mixture_log_density(proposal, z)
+        order = np.argsort(log_density)
+        mass = np.r_[0, np.cumsum(np.exp(log_weights - log_weights.max())[order])]
+        found += mass[np.searchsorted(log_density[order], levels, side="right")] / mass[-1]
+    return (found / len(fits) * samples + 1) / (samples + 1)
+
+
+def _explained(p: Estimate, rows: Floats) -> tuple[Floats, Floats]:
+    """Log-density (M,) and push (M, D)."""
+    log_density, score = p.log_density_and_score(rows)
+    return log_density, push_of(p, score)

@@ -1,0 +1,1 @@
+"""The base that the network refines: array code for NumPy and PyTorch, the frame, mixtures and their fits."""

@@ -1,0 +1,114 @@
+r"""The base: what the network refines, the components of a context blended with its product.
+
+    b(z) = (1 - q) c(z) + q p(z)
+
+With the evidence E of both, in nats, less what the choice of axes costs, ANGLE nats for each angle,
+
+    q = 1 / (1 + exp(-(E_p - E_c - DOUBT - ANGLE D (D - 1) / 2) / TEMPERATURE)),
+
+0 where it is below LEAST_SHARE, 1 - LEAST_SHARE at most, so that neither is trusted alone.
+
+Shapes: B data sets, n points, D dimensions, K components, J components of a coordinate.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from discoformer.base.arrays import Array, library
+from discoformer.base.independent import Product, enough, evaluate_product, fit_product, no_product
+from discoformer.base.mixture import LEAST_SHARE, Components, evaluate, fit_components
+from discoformer.base.normal_wishart import ABSENT
+
+ANGLE = 2.0  # nats that an angle of the axes costs
+DOUBT = 10.0  # nats that the product must be ahead: the bound on its evidence is the tighter one
+TEMPERATURE = 12.0  # divides the evidence: where neither is far ahead, both are used
+
+
+class Base(NamedTuple):
+    """The base of a context, in frame coordinates."""
+
+    components: Components
+    product: Product
+    log_odds: Array  # (B,) log(q / (1 - q)); ABSENT where there is no product
+
+    def each(self, change: Callable[[Array], Array]) -> "Base":
+        """The same with every array changed."""
+        return base_of(*map(change, self.to_inputs().values()))
+
+    @classmethod
+    def from_inputs(cls, given: Mapping[str, Array]) -> "Base":
+        """The base among the inputs of a graph, by name."""
+        return base_of(*(given[name] for name in BASE))
+
+    def to_inputs(self) -> dict[str, Array]:
+        """The inputs of a graph, by name."""
+        return dict(zip(BASE, (*self.components, *self.product, self.log_odds), strict=True))
+
+
+BASE = (
+    *(f"component_{name}" for name in Components._fields),
+    *(f"product_{name}" for name in Product._fields),
+    "product_log_odds",
+)
+"""Names of the arrays of a base, as inputs of the graphs."""
+
+
+class EvaluatedBase(NamedTuple):
+    """The base at n points, in frame coordinates."""
+
+    log_density: Array  # (B, n) log b, nats
+    score: Array  # (B, n, D) its gradient
+    share: Array  # (B, K, n) membership of the components
+    square: Array  # (B, K, n) |F_k (z - m_k)|^2
+    product_share: Array  # (B, n) of the density
+
+
+def base_of(*arrays: Array) -> Base:
+    """The base of the arrays that BASE names."""
+    count = len(Components._fields)
+    return Base(Components(*arrays[:count]), Product(*arrays[count:-1]), arrays[-1])
+
+
+def fit_base(
+    points: Array, weights: Array, size: Array, precision_root: Array, log_det_precision: Array
+) -> Base:
+    """Fits the base of contexts in their frames.
+
+    Args:
+        points: (B, N, D), float64, of finite variance that is not zero.
+        weights: (B, N), not negative, of sum 1; points of weight 0 count as absent.
+        size: (B,) effective sizes, 1 or more.
+        precision_root: (B, D, D) symmetric root of the inverse covariance, and
+        log_det_precision: (B,) the logarithm of the determinant of that inverse.
+    """
+    components, evidence = fit_components(points, weights, size)
+    if points.shape[-1] == 1:
+        product, product_evidence = no_product(precision_root)
+    else:
+        product, product_evidence = fit_product(points, weights, size, precision_root, log_det_precision)
+    return Base(components, product, log_odds_of(product_evidence - evidence, size, points.shape[-1]))
+
+
+def log_odds_of(gain: Array, size: Array, dim: int) -> Array:
+    """Log-odds (B,) of the product that has so much more evidence (B,) than the components."""
+    xp = library(gain)
+    highest = math.log(1 / LEAST_SHARE - 1)
+    log_odds = xp.clip((gain - DOUBT - ANGLE * dim * (dim - 1) / 2) / TEMPERATURE, None, highest)
+    useful = (log_odds >= -highest) & (size >= enough(dim)) & (0 * size + dim > 1)
+    return xp.where(useful, log_odds, xp.full_like(log_odds, ABSENT))
+
+
+def evaluate_base(base: Base, points: Array) -> EvaluatedBase:
+    """Evaluates the base at points (B, n, D)."""
+    xp = library(points)
+    of_components, of_product = evaluate(base.components, points), evaluate_product(base.product, points)
+    log_odds = base.log_odds[:, None]
+    product = of_product.log_density + log_odds
+    greater = xp.maximum(of_components.log_density, product)
+    components_part, product_part = xp.exp(of_components.log_density - greater), xp.exp(product - greater)
+    total = components_part + product_part
+    share = product_part / total
+    log_density = greater + xp.log(total) - xp.log1p(xp.exp(log_odds))
+    score = of_components.score + share[..., None] * (of_product.score - of_components.score)
+    return EvaluatedBase(log_density, score, of_components.share, of_components.square, share)

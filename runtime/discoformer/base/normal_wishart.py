@@ -1,0 +1,208 @@
+r"""The formulas of the components: a Bayesian mixture of Gaussians, given the moments of each component.
+
+Variational Bayes (Bishop, *Pattern Recognition and Machine Learning*, 2006, section 10.2), with the prior
+read from the context. A component has its moments: of points ``z_i`` that count ``w_i`` each (their weight
+times the effective size) and belong to it with responsibilities ``r_ik``::
+
+    n_k = sum_i w_i r_ik     s_k = sum_i w_i r_ik z_i     Q_k = sum_i w_i r_ik z_i z_i^T
+
+Its mean and precision have a normal-Wishart posterior, from the prior ``(m, b, v, a I)``::
+
+    b_k = b + n_k     v_k = v + n_k     m_k = (b m + s_k) / b_k
+    P_k = a I + Q_k + b m m^T - b_k m_k m_k^T
+
+``m`` is the mean of the context, ``a = h p`` with ``p`` the pooled variance within the components,
+``b = p / q``, at most 1, with ``q`` the variance between them, ``v = D + 1 + h``. The prior counts for ``h``
+points, one of ``HARDNESS``.
+
+The same code runs on NumPy arrays and, in training and export, on PyTorch tensors.
+Shapes: B data sets, K components, D dimensions. Float64.
+"""
+
+import math
+from typing import NamedTuple
+
+from discoformer.base.arrays import (
+    Array,
+    cholesky,
+    digamma,
+    identity_like,
+    index_range,
+    inverse_root,
+    library,
+    log_diagonal,
+    log_gamma,
+    or_one,
+    positive,
+    ties_to_first,
+    trace,
+)
+
+HARDNESS = tuple(2.0**k for k in range(9))  # h, points that the prior counts for
+ABSENT = -1e30  # log-scale of a component that is not there
+LEAST_VARIANCE = 1e-3  # within components, of the frame's unit or the context's variance, by the prior
+
+
+class Components(NamedTuple):
+    """The predictive mixture of a context, in frame coordinates."""
+
+    log_scale: Array  # (B, K) l_k, weights included, nats; ABSENT where a data set has fewer than K
+    means: Array  # (B, K, D) m_k
+    factors: Array  # (B, K, D, D) F_k, lower triangular
+    freedom: Array  # (B, K) f_k, degrees of freedom
+
+
+class Moments(NamedTuple):
+    """What the components have of the points."""
+
+    counts: Array  # (B, K) n_k
+    sums: Array  # (B, K, D) s_k
+    squares: Array  # (B, K, D, D) Q_k
+
+
+class Prior(NamedTuple):
+    """Normal-Wishart prior of the components."""
+
+    center: Array  # (B, 1, D) m
+    strength: Array  # (B, 1) b
+    freedom: Array  # (B, 1) v
+    scale: Array  # (B, 1) a
+
+
+class Posterior(NamedTuple):
+    """Normal-Wishart posteriors of the components."""
+
+    means: Array  # (B, K, D) m_k
+    strength: Array  # (B, K) b_k
+    freedom: Array  # (B, K) v_k
+    root: Array  # (B, K, D, D) lower triangular, P_k = root root^T
+    log_det: Array  # (B, K) log det P_k
+
+
+def prior_of(moments: Moments, hardness: Array) -> Prior:
+    """The prior of a hardness (B, 1), centred and scaled by the context."""
+    xp = library(hardness)
+    counts, sums, squares = moments
+    dim = sums.shape[-1]
+    total = counts.sum(-1)[:, None]  # (B, 1)
+    center = sums.sum(1)[:, None] / total[..., None]
+    traces = trace(squares)
+    variance = traces.sum(-1)[:, None] / total / dim - (center * center).mean(-1)
+    within = positive(traces - (sums * sums).sum(-1) / or_one(counts)).sum(-1)[:, None]
+    freedom = xp.maximum(positive(counts - 1).sum(-1)[:, None], xp.ones_like(total))
+    pooled = xp.maximum(within / freedom / dim, LEAST_VARIANCE * xp.clip(variance, None, 1))
+    strength = pooled / xp.maximum(variance - pooled, pooled)
+    return Prior(center, strength, dim + 1 + hardness, hardness * pooled)
+
+
+def posterior_of(moments: Moments, prior: Prior) -> Posterior:
+    """The posteriors, given moments and prior."""
+    strength = prior.strength + moments.counts
+    means = (prior.strength[..., None] * prior.center + moments.sums) / strength[..., None]
+    scatter = (
+        moments.squares
+        + (prior.strength[..., None] * prior.center).mT[:, None] @ prior.center[:, None]
+        - strength[..., None, None] * means[..., None] @ means[..., None, :]
+        + prior.scale[..., None, None] * identity_like(means)
+    )
+    root = cholesky(scatter)
+    return Posterior(means, strength, prior.freedom + moments.counts, root, 2 * log_diagonal(root))
+
+
+class Logits(NamedTuple):
+    """Log-responsibilities ``c + b . z - z^T P z / 2``, up to a constant that the components share."""
+
+    constant: Array  # (B, K) c
+    pull: Array  # (B, K, D) b
+    precision: Array  # (B, K, D, D) P
+
+
+def logits_of(moments: Moments, prior: Prior) -> Logits:
+    """The log-responsibilities that points have, given moments and prior."""
+    dim = moments.sums.shape[-1]
+    posterior = posterior_of(moments, prior)
+    inverse = inverse_root(posterior.root)
+    precision = posterior.freedom[..., None, None] * (inverse.mT @ inverse)
+    pull = (precision @ posterior.means[..., None])[..., 0]
+    found = digamma(_arguments(posterior, moments))
+    log_precision = found[..., :-1].sum(-1) - posterior.log_det  # up to a constant
+    quadratic = dim / posterior.strength + (pull * posterior.means).sum(-1)
+    constant = found[..., -1] + 0.5 * (log_precision - quadratic)
+    return Logits(constant, pull, precision)
+
+
+def component_evidence(moments: Moments, prior: Prior) -> Array:
+    """Log-probability (B, K) of the points of each component and of their number, but for common terms."""
+    dim = moments.sums.shape[-1]
+    posterior = posterior_of(moments, prior)
+    gammas = log_gamma(_arguments(posterior, moments)).sum(-1) - log_gamma(_halves(prior.freedom, dim)).sum(
+        -1
+    )
+    xp = library(gammas)
+    return (
+        gammas
+        - 0.5 * posterior.freedom * posterior.log_det
+        + 0.5 * prior.freedom * dim * xp.log(prior.scale)
+        + 0.5 * dim * xp.log(prior.strength / posterior.strength)
+        - 0.5 * moments.counts * dim * math.log(math.pi)
+    )
+
+
+def arrangements(moments: Moments) -> Array:
+    """What the evidence (B,) of a mixture has beyond its components': their weights, and K! orders."""
+    number, total = number_of(moments), moments.counts.sum(-1)
+    return log_gamma(number) - log_gamma(number + total) + log_gamma(number + 1)
+
+
+def likeliest_prior(moments: Moments) -> tuple[Array, Prior, Array]:
+    """The hardness (B, 1) that makes the moments likeliest, its prior, and their evidence (B, K) with it."""
+    xp = library(moments.counts)
+    batch, tried = moments.counts.shape[0], len(HARDNESS)
+    again = Moments(*(xp.concatenate([moment] * tried) for moment in moments))
+    options = xp.concatenate([xp.full_like(moments.counts[:, :1], h) for h in HARDNESS])  # (tried B, 1)
+    prior = prior_of(again, options)
+    evidence = component_evidence(again, prior)
+    best = xp.argmax(ties_to_first(evidence.sum(-1).reshape(tried, batch).mT), -1)  # (B,)
+    row = best * batch + xp.arange(batch, device=best.device)
+    return options[row], Prior(*(field[row] for field in prior)), evidence[row]
+
+
+def predictive(moments: Moments, prior: Prior) -> Components:
+    """The posterior predictive mixture."""
+    xp = library(moments.counts)
+    dim = moments.sums.shape[-1]
+    posterior = posterior_of(moments, prior)
+    freedom = posterior.freedom + 1 - dim
+    factors = inverse_root(posterior.root)
+    factors = factors * xp.sqrt(freedom * posterior.strength / (1 + posterior.strength))[..., None, None]
+    present = moments.counts > 0
+    weights = (1 + moments.counts) * present
+    log_scale = (
+        xp.log(or_one(weights) / weights.sum(-1)[:, None])
+        + log_gamma((freedom + dim) / 2)
+        - log_gamma(freedom / 2)
+        - 0.5 * dim * xp.log(freedom * math.pi)
+        + log_diagonal(factors)
+    )
+    return Components(xp.where(present, log_scale, ABSENT), posterior.means, factors, freedom)
+
+
+def number_of(moments: Moments) -> Array:
+    """Number (B,) of components that are present, as floats."""
+    return (moments.counts > 0).sum(-1) + 0 * moments.counts[:, 0]
+
+
+def entropy_of(r: Array, counts: Array) -> Array:
+    """-sum_i w_i r_ik log r_ik, (B, K)."""
+    return -(counts[:, None] * r * library(r).log(or_one(r))).sum(-1)
+
+
+def _arguments(posterior: Posterior, moments: Moments) -> Array:
+    """Those of the gamma functions (B, K, D + 1) that the components have to themselves."""
+    halves = _halves(posterior.freedom, moments.sums.shape[-1])
+    return library(halves).concatenate([halves, 1 + moments.counts[..., None]], -1)
+
+
+def _halves(freedom: Array, dim: int) -> Array:
+    """(v - d) / 2 for d from 0 to D - 1, (..., D): the arguments of the multivariate gamma function."""
+    return 0.5 * (freedom[..., None] - index_range(dim, freedom))

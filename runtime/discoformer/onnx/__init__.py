@@ -1,0 +1,1 @@
+"""The ONNX files of a model: checks, weights, metadata, sessions and graphs."""

@@ -1,0 +1,66 @@
+"""The folder of a model, written anew: its ONNX files with the weights that it has now.
+
+``config.json`` says what it was made of, and records the hashes of all files, which loading checks.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from discoformer.errors import InputError
+from discoformer.io.files import atomic
+from discoformer.onnx.graphs import Graphs
+from discoformer.onnx.safety import check_files
+from discoformer.onnx.weights import BASIS, FILE, with_weights
+
+CONFIG = "config.json"
+
+
+def save_model(graphs: Graphs, out: Path, about: Mapping[str, Any]) -> None:
+    """Writes the folder of a model; each file appears whole, the record of their hashes last.
+
+    Args:
+        graphs: The model.
+        out: The folder, made if absent; files of the same names are replaced.
+        about: Further entries of ``config.json``.
+
+    Raises:
+        InputError: It is the model's own folder.
+        OSError: A file cannot be written.
+    """
+    if out.resolve() == graphs.folder.resolve():
+        raise InputError(
+            f"{out} is the folder of the model itself, which other estimates need: choose another"
+        )
+    files = {path.name: _content(graphs, path) for path in sorted(graphs.folder.glob("*.onnx"))}
+    files |= {
+        name: (graphs.folder / name).read_bytes() for name in (FILE, BASIS) if (graphs.folder / name).exists()
+    }
+    if graphs.weights is not None:
+        files[FILE] = graphs.weights
+    files[CONFIG] = _config(graphs, files, about)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / CONFIG).unlink(missing_ok=True)
+    for name, content in files.items():
+        with atomic(out / name) as part:
+            part.write_bytes(content)
+
+
+def _content(graphs: Graphs, path: Path) -> bytes:
+    content = path.read_bytes()
+    check_files({path: content})
+    return content if graphs.weights is None else with_weights(content, graphs.weights, path)
+
+
+def _config(graphs: Graphs, files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
+    try:
+        config = json.loads((graphs.folder / CONFIG).read_bytes())
+    except FileNotFoundError:
+        config = {}
+    now = {"version": graphs.metadata.version, "weights_sha256": graphs.metadata.weights_sha256}
+    config["model"] = config.get("model", {}) | {"name": graphs.metadata.name} | now
+    config |= about
+    config["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    return (json.dumps(config, indent=2) + "\n").encode()

@@ -1,0 +1,106 @@
+"""What is installed, what works, and what to do about what does not: ``discoformer doctor``."""
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
+
+import numpy as np
+
+from discoformer.errors import EXTRA_OF, DiscoformerError, require
+from discoformer.model import Model, load
+from discoformer.onnx.sessions import Device, installed_builds, two_builds
+
+_CLOSE = 0.5  # nats: how near a sample of a Gaussian must be answered for the model to be in order
+
+
+class Finding(NamedTuple):
+    """One thing found out."""
+
+    name: str
+    value: str
+    advice: str = ""  # what to do; empty when all is well
+
+
+def examine(path_or_name: str, device: Device) -> Iterator[Finding]:
+    """Looks at the installation, loads a model, and tries it on a sample of a Gaussian.
+
+    Args:
+        path_or_name: The model, as in ``load``.
+        device: Where to run it, as in ``load``.
+
+    Returns:
+        What was found, as it is found.
+    """
+    yield Finding("discoformer", version("discoformer"))
+    yield Finding("python", f"{platform.python_version()} ({sys.executable})")
+    yield Finding("machine", f"{platform.system()} {platform.machine()}, {os.cpu_count()} hardware threads")
+    yield Finding("numpy", np.__version__)
+    yield from _onnxruntime()
+    yield Finding("extras", ", ".join(_extras()))
+    try:
+        model = load(path_or_name, device)
+    except (DiscoformerError, OSError) as error:
+        yield Finding("model", "cannot be loaded", str(error))
+        return
+    yield from _model(model)
+    yield _trial(model)
+
+
+def _onnxruntime() -> Iterator[Finding]:
+    builds = ", ".join(f"{name} {number}" for name, number in installed_builds().items())
+    try:
+        providers = require("onnxruntime").get_available_providers()
+    except DiscoformerError as error:
+        yield Finding("onnxruntime", builds or "not installed", str(error))
+        return
+    yield Finding("onnxruntime", builds or "built from source", two_builds())
+    yield Finding("providers", ", ".join(providers))
+
+
+def _extras() -> Iterator[str]:
+    """Which optional packages are there."""
+    for package, extra in EXTRA_OF.items():
+        name = {"sklearn": "scikit-learn"}.get(package, package)
+        if name == "onnxruntime":
+            continue
+        try:
+            yield f"{name} {version(name)}"
+        except PackageNotFoundError:
+            yield f"no {name} [{extra}]"
+
+
+def _model(model: Model) -> Iterator[Finding]:
+    about = model.metadata
+    yield Finding("model", f"{about.name} {about.version} ({about.licence}) in {model.folder}")
+    yield Finding("model files", f"SHA-256 {model.graphs.sha256}")
+    yield Finding("weights", f"SHA-256 {about.weights_sha256}")
+    yield Finding("trained", f"step {about.training_step}, commit {about.training_commit}")
+    yield Finding("exported", f"{about.exporter}, opset {about.opset}")
+    spans = (
+        ("rows", about.trained_context),
+        ("columns", about.trained_dim),
+        ("Gaussian modes", about.trained_modes),
+    )
+    yield Finding("trained on", ", ".join(f"{low} to {high} {what}" for what, (low, high) in spans))
+    yield Finding("device", model.device)
+
+
+def _trial(model: Model) -> Finding:
+    """An estimate from 400 points of a Gaussian, beside the truth."""
+    x = np.random.default_rng(0).normal(size=(400, 2))
+    start = time.perf_counter()
+    got = model.estimate(x).log_density(x[:50])
+    error = np.abs(got + np.log(2 * np.pi) + 0.5 * np.square(x[:50]).sum(1))
+    seconds = time.perf_counter() - start
+    typical = float(np.median(error))
+    return Finding(
+        "trial",
+        f"400 points of a Gaussian read, 50 answered, in {seconds:.2f} s; off by {typical:.2f} nats",
+        ""
+        if typical < _CLOSE
+        else "the model gives wrong answers here: reinstall discoformer and onnxruntime",
+    )

@@ -1,0 +1,238 @@
+"""The files of the released model in every runtime, against its golden files: the largest errors.
+
+    python tests/contract/runtimes/measure.py           # all of them, into docs and README
+    python tests/contract/runtimes/measure.py node web  # some of them, printed as JSON
+    python tests/contract/runtimes/measure.py --table   # the table of docs/runtimes.json, printed
+
+An error is max |got - reference| / (1 + max |reference|), over log-densities and scores of all cases. What is
+needed and not there is said, and the exit code is 3. Kept between runs, beside this file: `npm ci`'s
+node_modules, and the releases of onnxruntime that are not the installed one.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import click
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+MODEL = ROOT / "models" / "base"
+RECORD = ROOT / "docs" / "runtimes.json"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- runtimes: begin -->\n", "<!-- runtimes: end -->"
+
+CHAINS = ("core.onnx", "encode.onnx+query.onnx", "frame.onnx+encode.onnx+query.onnx", "discoformer.onnx")
+OLDEST, NEWEST = "1.20.0", "1.32.0"  # releases of onnxruntime
+CHROMIUM = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class MissingError(Exception):
+    """A runtime, or what it needs, is not installed."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime, and which chains of files it can run."""
+
+    title: str
+    answer: Callable[[list[str]], dict[str, Any]]  # chains to a version and answers; see answer.py
+    chains: tuple[str, ...] = CHAINS
+
+
+def by_python(runtime: str, chains: list[str], path: Path | None = None) -> dict[str, Any]:
+    """Answer in a runtime of Python, which may be installed in a folder of its own."""
+    module = {"reference": "onnx"}.get(runtime, runtime)
+    if path is None and find_spec(module) is None:
+        raise MissingError(f"{module} is not installed: pip install 'discoformer[export,runtimes]'")
+    environment = os.environ | ({} if path is None else {"PYTHONPATH": str(path)})
+    return _output([sys.executable, HERE / "answer.py", runtime, MODEL, *chains], environment)
+
+
+def by_release(version: str, chains: list[str]) -> dict[str, Any]:
+    """Answer in a release of onnxruntime, installed by itself."""
+    place = HERE / ".releases" / version
+    if not place.is_dir():
+        place.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent) as made:
+            target = Path(made) / "packages"
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target]
+            _install([*pip, f"onnxruntime=={version}"])
+            target.rename(place)
+    return by_python("onnxruntime", chains, place)
+
+
+def by_node(chains: list[str]) -> dict[str, Any]:
+    """Answer in onnxruntime-node."""
+    npm_ci()
+    return _output(["node", HERE / "answer.mjs", MODEL, *chains])
+
+
+def by_web(chains: list[str]) -> dict[str, Any]:
+    """Answer in onnxruntime-web, WebAssembly in one thread of headless Chromium."""
+    npm_ci()
+    with browser_page(ROOT, f"{HERE.relative_to(ROOT)}/web.html") as page:
+        arguments = [f"/{MODEL.relative_to(ROOT)}", chains]
+        return page.evaluate("([folder, chains]) => window.answer(folder, chains)", arguments)
+
+
+@contextmanager
+def browser_page(folder: Path, page: str) -> Iterator[Any]:
+    """A page of a folder, served and opened in headless Chromium."""
+    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser_path is None or find_spec("playwright") is None:
+        raise MissingError("a browser is needed: install chromium, and pip install 'discoformer[runtimes]'")
+    from playwright.sync_api import sync_playwright
+
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder)) as server,
+        sync_playwright() as playwright,
+    ):
+        Thread(target=server.serve_forever, daemon=True).start()
+        with playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM) as browser:
+            opened = browser.new_page()
+            opened.goto(f"http://127.0.0.1:{server.server_port}/{page}")
+            yield opened
+        server.shutdown()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+RUNTIMES = {
+    "onnxruntime": Runtime("ONNX Runtime, Python", partial(by_python, "onnxruntime")),
+    "oldest": Runtime("ONNX Runtime, Python", partial(by_release, OLDEST)),
+    "newest": Runtime("ONNX Runtime, Python", partial(by_release, NEWEST)),
+    "node": Runtime("ONNX Runtime, Node", by_node),
+    "web": Runtime("ONNX Runtime, browser (WebAssembly, Chromium)", by_web),
+    "openvino": Runtime("OpenVINO", partial(by_python, "openvino"), CHAINS[:1]),
+    "tract": Runtime("tract", partial(by_python, "tract"), CHAINS[:1]),
+    "reference": Runtime("onnx reference evaluator", partial(by_python, "reference"), CHAINS[:1]),
+}
+
+
+def measure(runtime: Runtime) -> dict[str, Any]:
+    """Measure the largest error of each chain of files that is there."""
+    chains = [chain for chain in runtime.chains if all((MODEL / name).is_file() for name in chain.split("+"))]
+    found = runtime.answer(chains)
+    errors = {chain: max(map(_error, *_pairs(chain, found["answers"][chain]))) for chain in chains}
+    return {"title": runtime.title, "version": found["version"], "errors": errors}
+
+
+def _pairs(chain: str, answers: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """What was answered, and what is right, output by output."""
+    kind = "raw" if chain.startswith(("frame.onnx", "discoformer.onnx")) else "core"
+    cases = json.loads((MODEL / "golden" / f"{kind}.json").read_text(encoding="utf-8"))
+    outputs = [(name, key) for name in cases for key in ("log_density", "score")]
+    return (
+        [answers[name][key] for name, key in outputs],
+        [cases[name]["outputs"][key]["values"] for name, key in outputs],
+    )
+
+
+def _error(got: list[float], reference: list[float]) -> float:
+    a, b = np.array(got, float), np.array(reference)  # null in JSON is no number
+    error = np.abs(a - b).max() / (1 + np.abs(b).max())
+    return float(error) if np.isfinite(error) else float("inf")
+
+
+def hashes() -> dict[str, str]:
+    """SHA-256 of each file that is measured, by its name."""
+    names = sorted({name for chain in CHAINS for name in chain.split("+") if (MODEL / name).is_file()})
+    return {name: hashlib.sha256((MODEL / name).read_bytes()).hexdigest() for name in names}
+
+
+def table(record: dict[str, Any]) -> str:
+    """The record as a table in Markdown; the installed release may be the newest too."""
+    rows = {(row["title"], row["version"]): row for row in record["runtimes"].values()}.values()
+    chains = [chain for chain in CHAINS if any(chain in row["errors"] for row in rows)]
+    lines = ["| runtime | " + " | ".join(f"`{chain.replace('+', '`, `')}`" for chain in chains) + " |"]
+    lines.append("|---" * (len(chains) + 1) + "|")
+    for row in rows:
+        cells = (f"{row['errors'][chain]:.1e}" if chain in row["errors"] else "-" for chain in chains)
+        lines.append(f"| {row['title']} {row['version']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def npm_ci() -> None:
+    """Install the Node packages of package-lock.json, unless they are there."""
+    if None in (shutil.which("node"), shutil.which("npm")):
+        raise MissingError("node and npm are needed: install Node 20 or later")
+    installed = HERE / "node_modules" / "wanted-lock.json"
+    with (HERE / "package-lock.json").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # tests run in several processes, and npm begins by deleting
+        wanted = file.read()
+        if not installed.is_file() or installed.read_bytes() != wanted:
+            _install(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"])
+            installed.write_bytes(wanted)
+
+
+def _install(command: list[str | Path]) -> None:
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise MissingError(f"{' '.join(map(str, command))} failed: {done.stderr.strip()[-500:]}")
+
+
+def _output(command: list[str | Path], environment: dict[str, str] | None = None) -> dict[str, Any]:
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def _write(record: dict[str, Any]) -> None:
+    RECORD.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    text = README.read_text(encoding="utf-8")
+    if BEGIN not in text:
+        raise click.ClickException(f"README.md lacks the lines {BEGIN!r} and {END!r}: put them in")
+    before, _, rest = text.partition(BEGIN)
+    README.write_text(before + BEGIN + table(record) + END + rest.partition(END)[2], encoding="utf-8")
+
+
+@click.command()
+@click.argument("runtimes", type=click.Choice(list(RUNTIMES)), nargs=-1)
+@click.option("--table", "only_table", is_flag=True, help="Print the table of docs/runtimes.json.")
+def main(runtimes: tuple[str, ...], only_table: bool) -> None:
+    """Measure RUNTIMES (all of them, written down, by default) against the golden files of the model."""
+    if only_table:
+        click.echo(table(json.loads(RECORD.read_text(encoding="utf-8"))), nl=False)
+        return
+    try:
+        measured = {name: measure(RUNTIMES[name]) for name in runtimes or RUNTIMES}
+    except MissingError as error:
+        click.echo(str(error), err=True)
+        sys.exit(3)
+    if runtimes:
+        click.echo(json.dumps(measured))
+        return
+    record = {"files": hashes(), "runtimes": measured}
+    _write(record)
+    click.echo(table(record), nl=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""From raw data, the released files in ONNX Runtime and their weights in PyTorch give one answer."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from discoformer_training.data.mixtures import draw_mixtures
+from discoformer_training.evaluation.estimators import network_estimator, runtime_estimator
+from discoformer_training.nn.config import NetworkConfig
+from discoformer_training.nn.network import DiScoFormer
+
+FOLDERS = [path.parent for path in sorted(Path(__file__).parents[2].glob("models/*/config.json"))]
+
+
+@pytest.fixture(scope="module", params=FOLDERS, ids=lambda folder: folder.name)
+def folder(request: pytest.FixtureRequest) -> Path:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def network(folder: Path) -> DiScoFormer:
+    config = json.loads((folder / "config.json").read_text())["training"]["network"]
+    network = DiScoFormer(NetworkConfig(**config))
+    network.load_state_dict(load_file(folder / "weights.safetensors"))
+    return network.eval()
+
+
+@pytest.mark.parametrize(("dim", "n"), [(1, 32), (2, 500), (12, 40), (10, 300), (45, 200), (100, 64)])
+def test_both_give_the_same_answers_to_raw_data(folder: Path, network: DiScoFormer, dim: int, n: int) -> None:
+    generator = torch.Generator().manual_seed(dim)
+    mixture = draw_mixtures(1, dim, affine_condition=30, generator=generator)
+    context, queries = (mixture.sample(size, generator=generator)[0].numpy() for size in (n, 40))
+    log_density, score = network_estimator(network)(context, queries)
+    log_density_onnx, score_onnx = runtime_estimator(folder)(context, queries)
+    np.testing.assert_allclose(log_density_onnx, log_density, atol=1e-4 * dim + 1e-3)
+    assert np.linalg.norm(score_onnx - score) < 1e-4 * np.linalg.norm(score)

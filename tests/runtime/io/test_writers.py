@@ -1,0 +1,180 @@
+"""Files out: complete ones, and what is left of those that are not."""
+
+import csv
+import io
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import pytest
+
+from discoformer.errors import InputError, MissingExtraError
+from discoformer.io.writers import WRITERS, open_file
+
+NAMES = ("a", "b c", 'd"')
+SUFFIXES = tuple(WRITERS)
+
+
+def read(path: Path, suffix: str) -> npt.NDArray[np.float64]:
+    """Reads a file by the means of others, null as nan."""
+    if suffix == ".npy":
+        return np.load(path)
+    if suffix == ".parquet":
+        return np.column_stack([column.to_numpy() for column in pq.read_table(path).columns])
+    text = path.read_text()
+    assert text.endswith("\n") or not text
+    if suffix == ".csv":
+        return np.array([list(map(float, row)) for row in list(csv.reader(text.splitlines()))[1:]])
+    return np.array([list(json.loads(line).values()) for line in text.splitlines()], dtype=np.float64)
+
+
+def fill(path: Path, blocks: Iterable[npt.NDArray[np.generic]], stop: BaseException | None = None) -> None:
+    """Writes blocks of float64 to a file, then raises an error where one is given."""
+    with open_file(path, NAMES, np.dtype(np.float64)) as writer:
+        for block in blocks:
+            writer.write(block)
+        if stop:
+            raise stop
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """Lets no file grow beyond a size in bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_round_trip_in_blocks(
+    tmp_path: Path, suffix: str, dtype: type[np.floating], rng: np.random.Generator
+) -> None:
+    path = tmp_path / f"table{suffix}"
+    values = (rng.normal(size=(1000, 3)) * 10.0 ** rng.integers(-30, 30, (1000, 3))).astype(dtype)
+    with open_file(path, NAMES, values.dtype) as writer:
+        for start in range(0, 1000, 300):
+            writer.write(values[start : start + 300])
+        assert not path.exists()
+    np.testing.assert_array_equal(read(path, suffix).astype(dtype), values)
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
+
+
+def test_names_and_row_groups(tmp_path: Path) -> None:
+    for suffix in SUFFIXES:
+        with open_file(tmp_path / f"t{suffix}", NAMES, np.dtype(np.float32)) as writer:
+            writer.write(np.ones((2, 3), np.float32))
+            writer.write(np.ones((1, 3), np.float32))
+    parquet = pq.ParquetFile(tmp_path / "t.parquet")
+    assert parquet.schema_arrow.names == list(NAMES)
+    assert [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)] == [2, 1]
+    assert (tmp_path / "t.csv").read_text().splitlines()[0] == 'a,b c,"d"""'
+    assert json.loads((tmp_path / "t.jsonl").read_text().splitlines()[0]) == dict.fromkeys(NAMES, 1.0)
+    assert np.load(tmp_path / "t.npy", mmap_mode="r").dtype == np.float32
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_rows(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t{suffix}"
+    fill(path, [])
+    assert read(path, suffix).size == 0
+
+
+def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
+    for suffix in (".csv", ".jsonl"):
+        fill(tmp_path / f"t{suffix}", [np.array([[np.inf, -np.inf, 0.1]])])
+    assert (tmp_path / "t.csv").read_text().splitlines()[1] == "inf,-inf,0.1"
+    assert list(json.loads((tmp_path / "t.jsonl").read_text()).values()) == [None, None, 0.1]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_error_leaves_the_old_file_and_a_valid_partial_one(tmp_path: Path, suffix: str) -> None:
+    path, values = tmp_path / f"t{suffix}", np.arange(15.0).reshape(5, 3)
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        fill(path, [values[:3], values[3:]], KeyboardInterrupt())
+    partial = tmp_path / f"t{suffix}.partial"
+    assert stopped.value.__notes__ == [f"Stopped after 5 rows of answers, kept in {partial}"]
+    np.testing.assert_array_equal(read(partial, suffix), values)
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_full_disk_leaves_whole_blocks(tmp_path: Path, suffix: str, rng: np.random.Generator) -> None:
+    path, blocks = tmp_path / f"t{suffix}", rng.normal(size=(50, 1000, 3))
+    with full_disk(300_000), pytest.raises(OSError, match="File too large") as stopped:
+        fill(path, blocks)
+    partial = tmp_path / f"t{suffix}.partial"
+    kept = read(partial, suffix)
+    assert 3000 <= len(kept) < 15_000
+    assert len(kept) % 1000 == 0
+    np.testing.assert_array_equal(kept, np.concatenate(blocks)[: len(kept)])
+    assert stopped.value.__notes__ == [f"Stopped after {len(kept)} rows of answers, kept in {partial}"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_error_before_the_first_row_leaves_nothing(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(ValueError, match="none") as stopped:
+        fill(tmp_path / f"t{suffix}", [], ValueError("none"))
+    assert stopped.value.__notes__ == ["Stopped before the first row of answers."]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_job_leaves_a_valid_matrix(tmp_path: Path) -> None:
+    with open_file(tmp_path / "t.npy", NAMES, np.dtype(np.float64)) as writer:
+        for rows in (2, 4):
+            writer.write(np.ones((2, 3)))
+            assert np.load(tmp_path / "t.npy.partial").shape == (rows, 3)
+
+
+def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'discoformer\[io\]'"):
+        fill(tmp_path / "t.parquet", [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_another_job_is_writing_is_left_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    with open_file(path, ["a"], np.dtype(float)) as first:
+        first.write(np.ones((2, 1)))
+        with (
+            pytest.raises(InputError, match="being written by another process"),
+            open_file(path, ["a"], np.dtype(float)),
+        ):
+            pass
+        first.write(np.ones((1, 1)))
+    assert path.read_text() == "a\n1.0\n1.0\n1.0\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files are not locked there")
+def test_a_file_finished_while_another_job_opens_it_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    path, partial = tmp_path / "t.csv", tmp_path / "t.csv.partial"
+    partial.write_text("a\n1.0\n")
+    lock = fcntl.flock
+
+    def finished_first(file: io.FileIO, operation: int) -> None:
+        partial.replace(path)
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", finished_first)
+    with (
+        pytest.raises(InputError, match="being written by another process"),
+        open_file(path, ["a"], np.dtype(float)),
+    ):
+        pass
+    assert path.read_text() == "a\n1.0\n"

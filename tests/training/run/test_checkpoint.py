@@ -1,0 +1,220 @@
+"""Checkpoints: what goes in comes out, files appear whole or not at all, and bad ones are named."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from discoformer_training.data.stream import StreamConfig
+from discoformer_training.nn.config import NetworkConfig
+from discoformer_training.nn.network import DiScoFormer
+from discoformer_training.run import checkpoint
+from discoformer_training.run.checkpoint import (
+    FORMAT,
+    CheckpointError,
+    Progress,
+    load_checkpoint,
+    load_network,
+    save_checkpoint,
+    with_prefix,
+)
+from discoformer_training.run.config import TrainConfig
+from discoformer_training.run.loss import LossConfig
+
+RECIPES = Path(__file__).parents[3] / "training" / "recipes"
+PROGRESS = Progress(step=7, tokens=12345, seconds=0.1)
+numbers = st.floats(0, 1e6)
+counts = st.integers(1, 10**6)
+ranges = st.tuples(counts, counts)
+configs = st.builds(
+    TrainConfig,
+    network=st.builds(NetworkConfig, blocks=counts, scalars=counts, trust_radius=st.floats(0.1, math.inf)),
+    stream=st.builds(StreamConfig, dims=ranges, context_sizes=ranges, modes=ranges, fresh=numbers),
+    loss=st.builds(LossConfig, alpha=numbers, probed=numbers),
+    seed=counts,
+    steps=counts,
+    learning_rate=numbers,
+    kde_bandwidth=st.none() | numbers,
+)
+
+
+def some_tensors(seed: int = 0) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "network.a": torch.randn(3, 4, generator=generator),
+        "average.a": torch.randn(4, 3, generator=generator, dtype=torch.float64).T,
+        "optimizer.step.a": torch.tensor(5.0),
+    }
+
+
+def assert_equal(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        assert ours[name].dtype == tensor.dtype
+        assert torch.equal(ours[name], tensor), name
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    """A checkpoint on disk, alone in its folder."""
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    save_checkpoint(path, TrainConfig(), PROGRESS, some_tensors())
+    return path
+
+
+def test_tensors_progress_and_config_come_back(path):
+    config, progress, tensors = load_checkpoint(path)
+    assert config == TrainConfig()
+    assert progress == PROGRESS
+    assert_equal(tensors, some_tensors())
+
+
+@settings(deadline=None, max_examples=30, derandomize=True)
+@given(config=configs)
+def test_every_config_comes_back_from_json(config):
+    assert TrainConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.json")), ids=lambda path: path.name)
+def test_every_recipe_is_a_config(recipe):
+    assert TrainConfig.from_json(recipe.read_text()) != TrainConfig()
+
+
+def test_an_unusual_config_comes_back_from_a_file(tmp_path, tiny_run):
+    network = replace(
+        tiny_run.network, taming_radius=math.inf, trust_radius=math.inf, residual_bound=math.inf
+    )
+    config = replace(tiny_run, network=network, kde_bandwidth=0.3)
+    save_checkpoint(tmp_path / "c", config, PROGRESS, some_tensors())
+    assert load_checkpoint(tmp_path / "c")[0] == config
+
+
+def test_parameters_are_saved_as_they_stand(tmp_path, make_network):
+    network = make_network()
+    save_checkpoint(tmp_path / "c", TrainConfig(), PROGRESS, dict(network.named_parameters()))
+    assert_equal(load_checkpoint(tmp_path / "c")[2], {k: p.detach() for k, p in network.named_parameters()})
+
+
+def test_a_save_leaves_one_file_and_replaces_the_old(path):
+    save_checkpoint(path, TrainConfig(seed=1), replace(PROGRESS, step=8), some_tensors(1))
+    assert list(path.parent.iterdir()) == [path]
+    config, progress, tensors = load_checkpoint(path)
+    assert (config.seed, progress.step) == (1, 8)
+    assert_equal(tensors, some_tensors(1))
+
+
+def test_a_save_that_fails_midway_keeps_the_old_file_and_does_not_stop_the_next(monkeypatch, path):
+    before = path.read_bytes()
+
+    def full_disk(_tensors: dict[str, Tensor], filename: Path, _metadata: dict[str, str]) -> None:
+        Path(filename).write_bytes(before[: len(before) // 2])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            save_checkpoint(path, TrainConfig(), PROGRESS, some_tensors(1))
+    assert path.read_bytes() == before
+    save_checkpoint(path, TrainConfig(), PROGRESS, some_tensors(1))
+    assert list(path.parent.iterdir()) == [path]
+    assert_equal(load_checkpoint(path)[2], some_tensors(1))
+
+
+def test_the_new_file_is_whole_before_it_takes_the_old_ones_place(monkeypatch, path):
+    """A kill between the two steps leaves the old file, and beside it the whole new one."""
+    before = path.read_bytes()
+
+    def killed(partial: Path, final: Path) -> None:
+        assert_equal(load_checkpoint(partial)[2], some_tensors(1))
+        assert final == path
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(path, TrainConfig(), PROGRESS, some_tensors(1))
+    assert path.read_bytes() == before
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"nowhere\.safetensors"):
+        load_checkpoint(tmp_path / "nowhere.safetensors")
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 8, 50, 0.5, 0.999])
+def test_a_truncated_file_is_named(path, kept):
+    whole = path.read_bytes()
+    path.write_bytes(whole[: kept if isinstance(kept, int) else int(kept * len(whole))])
+    with pytest.raises(CheckpointError, match=r"checkpoint\.safetensors"):
+        load_checkpoint(path)
+
+
+def test_a_file_of_another_kind_is_named(path):
+    path.write_text("step,loss\n1,0.5\n" * 100)
+    with pytest.raises(CheckpointError, match=r"checkpoint\.safetensors"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"format": "pt"}, {"format": "discoformer-checkpoint-0"}])
+def test_tensors_of_another_project_are_refused_with_what_was_needed(tmp_path, metadata):
+    save_file({"network.a": torch.ones(2)}, tmp_path / "foreign", metadata)
+    with pytest.raises(CheckpointError, match=FORMAT):
+        load_checkpoint(tmp_path / "foreign")
+
+
+@pytest.mark.parametrize("broken", ["no config", "no progress", "not JSON", "unknown key"])
+def test_a_file_whose_metadata_do_not_fit_is_named(tmp_path, broken):
+    """As one written by another version would be."""
+    config = json.loads(TrainConfig().to_json())
+    metadata = {"format": FORMAT, "config": json.dumps(config), "progress": "{}"}
+    match broken:
+        case "no config":
+            del metadata["config"]
+        case "no progress":
+            del metadata["progress"]
+        case "not JSON":
+            metadata["config"] = "{"
+        case "unknown key":
+            metadata["config"] = json.dumps({**config, "momentum": 0.9})
+    save_file({"network.a": torch.ones(2)}, tmp_path / "other", metadata)
+    with pytest.raises(CheckpointError, match="other"):
+        load_checkpoint(tmp_path / "other")
+
+
+def test_checkpoint_errors_are_value_errors():
+    assert issubclass(CheckpointError, ValueError)
+
+
+def test_prefix_selects_and_is_dropped_once():
+    tensors = {"average.average.a": torch.ones(1), "network.a": torch.zeros(1)}
+    assert list(with_prefix(tensors, "average.")) == ["average.a"]
+
+
+def test_load_network_gives_the_averaged_weights_ready_for_use(tmp_path, tiny_run, make_data, read_context):
+    torch.manual_seed(0)
+    network, average = DiScoFormer(tiny_run.network), DiScoFormer(tiny_run.network)
+    tensors = {f"network.{name}": p for name, p in network.named_parameters()}
+    tensors |= {f"average.{name}": p + 0.1 for name, p in average.named_parameters()}
+    save_checkpoint(tmp_path / "c", tiny_run, PROGRESS, tensors)
+    loaded = load_network(tmp_path / "c")
+    assert not loaded.training
+    assert loaded.config == tiny_run.network
+    saved = with_prefix(load_file(tmp_path / "c"), "average.")
+    assert_equal({name: p.detach() for name, p in loaded.named_parameters()}, saved)
+    with torch.no_grad():
+        for parameter in average.parameters():
+            parameter.add_(0.1)
+    context = read_context(make_data(1, 20, 2))[0].each(Tensor.float)
+    for ours, theirs in zip(loaded(context, context.points), average(context, context.points), strict=True):
+        assert torch.equal(ours, theirs)

@@ -1,0 +1,1 @@
+"""Training data: random densities, and the stream of tasks drawn from them."""

@@ -1,0 +1,276 @@
+"""The families by name, and how their densities are drawn.
+
+A family draws B densities of D dimensions in coordinates of its own, of size about 1; a random affine map
+brings them to the data. Some families have parts, each of a law drawn from those allowed: a law that is held
+out must not come in as a part either.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from discoformer_training.data.families import laws
+from discoformer_training.data.families.curves import Rings, draw_curves, draw_rings, draw_spirals
+from discoformer_training.data.families.density import Affine, Density, Joint, Mixed
+from discoformer_training.data.families.elliptical import StudentMixtures
+from discoformer_training.data.families.maps import Mapped, bananas, draw_maps, funnels
+from discoformer_training.data.mixtures import (
+    MEAN_RANGE,
+    VARIANCE_RANGE,
+    WEIGHT_RANGE,
+    Mixtures,
+    draw_linear,
+    draw_mixtures,
+    draw_rotations,
+)
+from discoformer_training.data.randoms import choice, log_uniform, normal, uniform
+
+FREEDOM_RANGE = (2.0, 30.0)  # degrees of freedom of Student-t distributions
+LOCATION = 3.0  # standard deviation of the centre of a density
+WIDTH = 6.0  # of supports that are intervals
+CLUSTER_WEIGHTS = (0.02, 1.0)  # log-uniform, before they sum to 1: some clusters are rare
+
+Range = Callable[[float, float], Tensor]  # draws a parameter of each coordinate, uniform, (B, 1, D)
+
+LAWS: dict[str, Callable[[Range], laws.Law]] = {
+    "laplace": lambda _: laws.Laplace(),
+    "logistic": lambda _: laws.Logistic(),
+    "gumbel": lambda _: laws.Gumbel(),  # mirrored as often as not, by the map to the data
+    "student_product": lambda among: laws.Student(among(*map(math.log, FREEDOM_RANGE)).exp()),
+    "skew_normal": lambda among: laws.SkewNormal(among(1, 8)),
+    "sinh_arcsinh": lambda among: laws.SinhArcsinh(among(-0.8, 0.8), among(0.6, 1.4)),
+    "gamma": lambda among: laws.Gamma(among(2.5, 10)),
+    "log_normal": lambda among: laws.LogNormal(among(0.3, 0.9)),
+    "softplus_normal": lambda among: laws.SoftplusNormal(among(-1, 2), among(0.5, 1.5)),
+    "beta": lambda among: laws.Beta(among(2.5, 8), among(2.5, 8)),
+    "logit_normal": lambda among: laws.LogitNormal(among(-1, 1), among(0.5, 1.2)),
+    "plateau": lambda among: laws.Plateau(among(0.03, 0.3)),
+    "generalised_normal": lambda among: laws.GeneralisedNormal(among(4, 8)),
+}
+ANY = tuple(LAWS)
+"""The laws that parts of a density may have."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the densities of a family are drawn: from B, D, the source of randomness, and the laws of parts."""
+
+    draw: Callable[..., Density]
+    has_parts: bool = False
+    least_dim: int = 1
+
+
+def draw_density(
+    name: str,
+    batch: int,
+    dim: int,
+    *,
+    affine_condition: float = 1.0,
+    parts: Sequence[str] = ANY,
+    generator: torch.Generator,
+) -> Affine:
+    """Draw densities of a family, on the generator's device.
+
+    Args:
+        name: of the family, in FAMILIES.
+        batch: number of densities B.
+        dim: dimension D, not below the family's least.
+        affine_condition: as in `draw_mixtures`.
+        parts: names in LAWS of which parts of the densities are drawn.
+        generator: source of randomness.
+    """
+    family = FAMILIES[name]
+    asked = (batch, dim, generator, parts) if family.has_parts else (batch, dim, generator)
+    own = family.draw(*asked)
+    return placed(own, batch, dim, affine_condition, generator)
+
+
+def placed(own: Density, batch: int, dim: int, affine_condition: float, generator: torch.Generator) -> Affine:
+    """Bring B densities in D dimensions to the data by random affine maps."""
+    linear = draw_linear(batch, dim, affine_condition, generator)
+    return Affine(own, linear, LOCATION * normal(batch, dim, generator=generator))
+
+
+# Independent coordinates
+
+
+def _draw_product(name: str, batch: int, dim: int, generator: torch.Generator) -> Density:
+    def among(low: float, high: float) -> Tensor:
+        return uniform(low, high, batch, 1, dim, generator=generator)
+
+    product = laws.Product(LAWS[name](among), batch, dim)
+    if name in ("beta", "logit_normal"):
+        size = torch.full((batch, 1, dim), WIDTH, dtype=torch.float64, device=generator.device)
+        return _scaled(product, size)
+    return product
+
+
+def _draw_any_product(
+    batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY
+) -> Density:
+    return _draw_product(parts[choice(len(parts), generator)], batch, dim, generator)
+
+
+def _draw_groups(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY) -> Density:
+    """Groups of coordinates, two or three, each of a law of its own."""
+    count = min(dim, 2 + choice(2, generator))
+    dims = tuple(dim // count + (group < dim % count) for group in range(count))
+    return Joint(tuple(_draw_any_product(batch, size, generator, parts) for size in dims), dims)
+
+
+# Elliptical, and mixtures of anything
+
+
+def draw_students(
+    batch: int,
+    dim: int,
+    generator: torch.Generator,
+    *,
+    modes: tuple[int, int] = (1, 1),
+    freedom: tuple[float, float] = FREEDOM_RANGE,
+) -> StudentMixtures:
+    """Draw mixtures of Student-t distributions, means and scales by the ranges of the published mixtures.
+
+    Args:
+        batch: number of densities B.
+        dim: dimension D.
+        generator: source of randomness.
+        modes: least and greatest number of modes, all densities having the same.
+        freedom: least and most degrees of freedom, log-uniform between them.
+    """
+    count = modes[0] + choice(modes[1] - modes[0] + 1, generator)
+    return StudentMixtures(
+        log_weights=_log_weights(batch, count, generator),
+        means=uniform(-MEAN_RANGE, MEAN_RANGE, batch, count, dim, generator=generator),
+        scales=uniform(*VARIANCE_RANGE, batch, count, dim, generator=generator),
+        freedom=log_uniform(*freedom, batch, count, generator=generator),
+    )
+
+
+def _draw_clusters(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY) -> Density:
+    """Two to five clusters, each of a law of its own."""
+    count = 2 + choice(4, generator)
+
+    def cluster() -> Density:
+        size = uniform(*VARIANCE_RANGE, batch, 1, 1, generator=generator).sqrt()
+        center = uniform(-MEAN_RANGE, MEAN_RANGE, batch, dim, generator=generator)
+        own = _draw_any_product(batch, dim, generator, parts)
+        return Affine(own, size * draw_rotations(batch, dim, generator), center)
+
+    weights = log_uniform(*CLUSTER_WEIGHTS, batch, count, generator=generator)
+    return Mixed(weights.log().log_softmax(-1), tuple(cluster() for _ in range(count)))
+
+
+def _draw_outliers(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY) -> Density:
+    """A mixture, or independent coordinates, and 1 to 10 % of the points from a broad Gaussian."""
+    share = log_uniform(0.01, 0.1, batch, 1, generator=generator)
+    clean: Density = (
+        draw_mixtures(batch, dim, modes=(1, 5), generator=generator)
+        if choice(2, generator)
+        else _draw_any_product(batch, dim, generator, parts)
+    )
+    broad = _scaled(
+        _gaussian(batch, dim), uniform(4, 10, batch, 1, 1, generator=generator).expand(-1, -1, dim)
+    )
+    return Mixed(torch.cat([(-share).log1p(), share.log()], 1), (clean, broad))
+
+
+def _draw_thin(batch: int, dim: int, generator: torch.Generator) -> Density:
+    """One to four Gaussians of low rank, each in a subspace of its own, with a little noise around it."""
+    count = 1 + choice(4, generator)
+    rank = 1 + choice(max(1, dim // 2), generator)
+    noise = log_uniform(1e-4, 0.05, batch, 1, 1, generator=generator)
+
+    def sheet() -> Density:
+        variances = uniform(*VARIANCE_RANGE, batch, 1, rank, generator=generator)
+        return Mixtures(
+            log_weights=torch.zeros_like(noise[..., 0]),
+            means=uniform(-MEAN_RANGE, MEAN_RANGE, batch, 1, dim, generator=generator),
+            variances=torch.cat([variances + noise, noise.expand(-1, -1, dim - rank)], -1),
+            linear=draw_rotations(batch, dim, generator),
+        )
+
+    return Mixed(_log_weights(batch, count, generator), tuple(sheet() for _ in range(count)))
+
+
+# Curved
+
+
+def _with_others(
+    plane: Density, batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY
+) -> Density:
+    """A density in the plane, the other coordinates independent, Gaussian or of another law."""
+    if dim == 2:
+        return plane
+    others = (
+        _draw_any_product(batch, dim - 2, generator, parts)
+        if choice(2, generator)
+        else _gaussian(batch, dim - 2)
+    )
+    return Joint((plane, others), (2, dim - 2))
+
+
+def _draw_curved(
+    draw: Callable[[int, torch.Generator], Rings | Mixtures],
+    batch: int,
+    dim: int,
+    generator: torch.Generator,
+    parts: Sequence[str] = ANY,
+) -> Density:
+    return _with_others(draw(batch, generator), batch, dim, generator, parts)
+
+
+def _draw_bananas(batch: int, dim: int, generator: torch.Generator) -> Density:
+    bend = uniform(-1, 1, batch, 1, dim - 1, generator=generator)
+    width = uniform(0.2, 0.6, batch, 1, dim - 1, generator=generator)
+    own = _scaled(_gaussian(batch, dim), torch.cat([torch.ones_like(width[..., :1]), width], -1))
+    return Mapped(own, (bananas(bend),))
+
+
+def _draw_funnels(batch: int, dim: int, generator: torch.Generator) -> Density:
+    return Mapped(_gaussian(batch, dim), (funnels(uniform(0.3, 1.2, batch, 1, 1, generator=generator)),))
+
+
+def _draw_warped(batch: int, dim: int, generator: torch.Generator) -> Density:
+    """A mixture of one to four Gaussians after random smooth maps."""
+    own = draw_mixtures(batch, dim, modes=(1, 4), generator=generator)
+    return Mapped(own, draw_maps(batch, dim, generator))
+
+
+# Parts
+
+
+def _gaussian(batch: int, dim: int) -> Density:
+    return laws.Product(laws.Normal(), batch, dim)
+
+
+def _scaled(own: Density, size: Tensor) -> Affine:
+    """A density stretched by size (B, 1, D)."""
+    return Affine(own, size[:, 0].diag_embed(), torch.zeros_like(size[:, 0]))
+
+
+def _log_weights(batch: int, count: int, generator: torch.Generator) -> Tensor:
+    weights = uniform(*WEIGHT_RANGE, batch, count, generator=generator)
+    return (weights / weights.sum(-1, keepdim=True)).log()
+
+
+FAMILIES: dict[str, Family] = {
+    **{name: Family(partial(_draw_product, name)) for name in LAWS},
+    "groups": Family(_draw_groups, has_parts=True),
+    "student": Family(draw_students),
+    "student_mixtures": Family(partial(draw_students, modes=(2, 6))),
+    "clusters": Family(_draw_clusters, has_parts=True),
+    "outliers": Family(_draw_outliers, has_parts=True),
+    "thin": Family(_draw_thin),
+    "ring": Family(partial(_draw_curved, draw_rings), has_parts=True, least_dim=2),
+    "spirals": Family(partial(_draw_curved, draw_spirals), has_parts=True, least_dim=2),
+    "curves": Family(partial(_draw_curved, draw_curves), has_parts=True, least_dim=2),
+    "banana": Family(_draw_bananas, least_dim=2),
+    "funnel": Family(_draw_funnels, least_dim=2),
+    "warped": Family(_draw_warped),
+}
+"""All families, by name."""

@@ -1,0 +1,235 @@
+"""The endless stream of training tasks: contexts, queries, and the exact answers, in the frame.
+
+A task is drawn from (seed, its number, rank) alone: the run can be stopped and continued anywhere. All data
+sets of a task share their family, D (log-uniform), N (log-uniform) and M; their number keeps the cost about
+constant.
+Queries are mostly fresh draws; some are context points, some noised or broadened draws, off the support, and
+some imagined, drawn from the components of the context: where these put mass that the density may not have.
+Of a long context the network reads landmarks; frame and base have all of it.
+
+Shapes: B data sets, N context points, M queries, D dimensions.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from discoformer.analysis.normalization import draw
+from discoformer.base.base import fit_base
+from discoformer.base.landmarks import take_landmarks
+from discoformer.base.mixture import ABSENT, Components, evaluate
+from discoformer_training.data.families import FAMILIES, LAWS, Affine, draw_density
+from discoformer_training.data.mixtures import Mixtures, draw_mixtures
+from discoformer_training.frame import Frame, fit_frame
+from discoformer_training.nn.point_features import Context
+
+FULL_BATCH_DIM = 50  # D at which a task has half the tokens, since its cost grows with D
+DEEPEST = 1e4  # nats: queries are not moved off the support to where the density is below exp(-DEEPEST)
+FLOOR = 3.0  # nats / sqrt(D) below the components at which an imagined query counts as empty
+PUBLISHED = "gmm"  # the family of the published mixtures, beside FAMILIES
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """What the stream draws."""
+
+    dims: tuple[int, int] = (1, 100)  # least and greatest D
+    plane: float = 0.0  # so many of the tasks are in the plane, whatever dims says,
+    large: float = 0.0  # and so many have both D and N from the upper quarters of their ranges
+    context_sizes: tuple[int, int] = (8, 4096)  # least and greatest N
+    landmarks: int = 4096  # context points that the network reads at most
+    modes: tuple[int, int] = (1, 10)
+    affine_condition: float = 30.0  # of the invertible map that half of the mixtures get
+    tokens: int = 3072  # context points and queries of a task, about
+    queries: float = 0.5  # of a data set, to each context point,
+    query_range: tuple[int, int] = (64, 1024)  # but no less and no more
+    fresh: float = 0.65  # shares of the kinds of queries; what is left is broadened
+    seen: float = 0.15
+    noised: float = 0.12
+    imagined: float = 0.0  # so many more, drawn from the components of the context
+    # Shares of the tasks. A law that is left out is not in mixtures of several laws either, unless all are.
+    families: dict[str, float] = field(default_factory=lambda: {PUBLISHED: 1.0})
+
+    def __post_init__(self) -> None:
+        known = {PUBLISHED, *FAMILIES}
+        if unknown := dict(self.families).keys() - known:  # an error, where it is a list
+            raise ValueError(f"families has {sorted(unknown)}, needed some of {sorted(known)}")
+        if any(not share >= 0 for share in self.families.values()):
+            raise ValueError(f"families is {self.families}, needed shares of 0 or more")
+        if not any(_shares(self, self.dims[0]).values()):
+            raise ValueError(
+                f"families is {self.families}, needed one with a positive share that has densities in "
+                f"{self.dims[0]} dimensions: add one, or raise the least of dims"
+            )
+
+
+@dataclass(frozen=True)
+class Task:
+    """B data sets in their frames, float32."""
+
+    context: Context
+    queries: Tensor  # (B, M, D), fresh draws first
+    log_density: Tensor  # (B, M) nats, not below the floor
+    score: Tensor  # (B, M, D)
+    floor: Tensor  # (B, M) nats: a log-density below this counts as this; -inf but for imagined queries
+    directions: Tensor  # (B, M, D) unit vectors, for directional derivatives
+    n_fresh: int  # of the queries, the first are fresh draws,
+    n_on_support: int  # then come context points, then points off the support, imagined ones last
+
+    def each(self, change: Callable[[Any], Any]) -> "Task":
+        """The same with every tensor changed."""
+        return replace(
+            self,
+            context=self.context.each(change),
+            queries=change(self.queries),
+            log_density=change(self.log_density),
+            score=change(self.score),
+            floor=change(self.floor),
+            directions=change(self.directions),
+        )
+
+
+def draw_task(config: StreamConfig, seed: int, number: int, *, rank: int = 0) -> Task:
+    """Draw a task by its number; ranks get tasks of the same sizes."""
+    dim, n = _draw_sizes(config, seed, number)
+    least, most = config.query_range
+    m = min(max(least, int(config.queries * n)), most)
+    batch = max(1, round(config.tokens / (min(n, config.landmarks) + m) / (1 + dim / FULL_BATCH_DIM)))
+    generator = _generator(seed, number, 1 + rank)
+    family = _draw_family(config, dim, seed, number, rank)
+    densities = _draw_densities(config, family, batch, dim, generator)
+    context = densities.sample(n, generator=generator)
+    n_fresh, n_seen, n_noised = (round(share * m) for share in (config.fresh, config.seen, config.noised))
+    n_seen = min(n, n_seen)
+    draws = densities.sample(m - n_seen, generator=generator)
+    off_support = _moved_off(draws[:, n_fresh:], n_noised, densities, generator)
+    frame = fit_frame(context)
+    framed = context_in_frame(context, frame, config.landmarks)
+    imagined, imagined_floor = _imagined(framed.base.components, round(config.imagined * m), generator)
+    queries = torch.cat([draws[:, :n_fresh], context[:, :n_seen], off_support, frame.from_frame(imagined)], 1)
+    floor = torch.full_like(queries[..., 0], -math.inf)
+    floor[:, m:] = imagined_floor
+    log_density, score = densities.log_density_and_score(queries)
+    log_density = torch.maximum(log_density - frame.log_abs_det[:, None], floor)
+    directions = torch.randn(queries.shape, generator=generator)
+    return Task(
+        context=framed,
+        queries=frame.to_frame(queries).float(),
+        log_density=log_density.float(),
+        score=torch.where((log_density > floor)[..., None], frame.score_to_frame(score), 0).float(),
+        floor=floor.float(),
+        directions=directions / directions.norm(dim=-1, keepdim=True),
+        n_fresh=n_fresh,
+        n_on_support=n_fresh + n_seen,
+    )
+
+
+def context_in_frame(context: Tensor, frame: Frame, landmarks: int = StreamConfig.landmarks) -> Context:
+    """Bring an unweighted context (B, N, D) to its frame, in float32, at most so many points of it."""
+    points = frame.to_frame(context)
+    weights = torch.full_like(points[..., 0], 1 / points.shape[1])
+    given = (points, weights, frame.effective_size, frame.precision_root, frame.log_det_precision)
+    base = fit_base(*(tensor.numpy() for tensor in given))  # which NumPy does quickest
+    points, counts = take_landmarks(points, weights, frame.effective_size, landmarks)
+    return Context(
+        points.float(),
+        torch.zeros_like(counts).float(),
+        frame.precision_root.float(),
+        frame.log_det_precision.float(),
+        frame.effective_size.float(),
+        base.each(lambda array: torch.as_tensor(array).float()),
+    )
+
+
+def _draw_sizes(config: StreamConfig, seed: int, number: int) -> tuple[int, int]:
+    """Draw D and N, log-uniform over their ranges but for the shares in the plane and of large tasks."""
+    generator = _generator(seed, number, 0)
+    draws = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
+
+    def log_uniform(low: int, high: int, draw: float) -> int:
+        return min(high, int(math.exp(math.log(low) + draw * math.log((high + 1) / low))))
+
+    if draws[2] >= 1 - config.large:
+        draws[:2] = (0.75 + 0.25 * draw for draw in draws[:2])
+    dim = 2 if draws[2] < config.plane else log_uniform(*config.dims, draws[0])
+    return dim, log_uniform(*config.context_sizes, draws[1])
+
+
+def _shares(config: StreamConfig, dim: int) -> dict[str, float]:
+    """The shares of the families that have densities in so many dimensions."""
+    return {
+        name: share
+        for name, share in config.families.items()
+        if name == PUBLISHED or dim >= FAMILIES[name].least_dim
+    }
+
+
+def _draw_family(config: StreamConfig, dim: int, seed: int, number: int, rank: int) -> str:
+    """Draw the family of a task."""
+    shares = _shares(config, dim)
+    draw = torch.rand((), generator=_generator(seed, number, 1 + rank, 1), dtype=torch.float64).item()
+    edges = np.cumsum([*shares.values()])
+    return [*shares][int(np.searchsorted(edges, draw * edges[-1], side="right"))]
+
+
+def _draw_densities(
+    config: StreamConfig, family: str, batch: int, dim: int, generator: torch.Generator
+) -> Mixtures | Affine:
+    condition = config.affine_condition
+    if family == PUBLISHED:
+        return draw_mixtures(batch, dim, modes=config.modes, affine_condition=condition, generator=generator)
+    parts = [name for name in LAWS if config.families.get(name, 0)] or [*LAWS]
+    return draw_density(family, batch, dim, affine_condition=condition, parts=parts, generator=generator)
+
+
+def _moved_off(
+    draws: Tensor, n_noised: int, densities: Mixtures | Affine, generator: torch.Generator
+) -> Tensor:
+    """Move draws (B, n, D) off the support: the first by noise, the rest away from their mean.
+
+    Where the density is zero, or next to it, a draw stays where it is.
+    """
+
+    def per_point(low: float, high: float) -> Tensor:
+        shape = (*draws.shape[:2], 1)
+        return low + (high - low) * torch.rand(shape, generator=generator, dtype=draws.dtype)
+
+    noise = torch.randn(draws.shape, generator=generator, dtype=draws.dtype)
+    noised = draws + 10 ** per_point(-1, 0.3) * (noise @ densities.linear)
+    center = draws.mean(1, keepdim=True)
+    broadened = center + per_point(1, 2.5) * (draws - center)
+    moved = torch.cat([noised[:, :n_noised], broadened[:, n_noised:]], 1)
+    log_density, _ = densities.log_density_and_score(moved)
+    return torch.where((log_density > -DEEPEST)[..., None], moved, draws)
+
+
+def _imagined(components: Components, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw points (B, count, D) from the components of each context, and their floor (B, count)."""
+    batch, _, dim = components.means.shape
+    points = np.empty((batch, count, dim))
+    floor = np.empty((batch, count))
+    if count:
+        key = int(torch.randint(2**62, (), generator=generator))
+        for index, rng in enumerate(np.random.default_rng(key).spawn(batch)):
+            own = _one_of(components, index)
+            points[index] = draw(own, count, rng)
+            log_density = evaluate(own, points[index : index + 1]).log_density[0]
+            floor[index] = log_density - FLOOR * math.sqrt(dim)
+    return torch.from_numpy(points), torch.from_numpy(floor)
+
+
+def _one_of(components: Components, index: int) -> Components:
+    """The components of one data set, as NumPy arrays in float64, without absent ones."""
+    own = Components(*(field[index : index + 1].double().cpu().numpy() for field in components))
+    present = np.flatnonzero(own.log_scale[0] > 0.5 * ABSENT)
+    return Components(*(field[:, present] for field in own))
+
+
+def _generator(*key: int) -> torch.Generator:
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))

@@ -1,0 +1,41 @@
+"""A model as an estimator of raw data, for the benchmark: from PyTorch, or from the ONNX runtime."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import discoformer
+from discoformer_training.data.stream import context_in_frame
+from discoformer_training.evaluation.benchmark import Estimator
+from discoformer_training.evaluation.metrics import FloatArray
+from discoformer_training.frame import fit_frame
+from discoformer_training.nn.network import DiScoFormer
+
+
+def network_estimator(network: DiScoFormer) -> Estimator:
+    """Return frame, float32 network and the way back to data units as one function."""
+
+    @torch.no_grad()
+    def estimate(context: FloatArray, queries: FloatArray) -> tuple[FloatArray, FloatArray]:
+        points = torch.as_tensor(context, dtype=torch.float64)[None]
+        frame = fit_frame(points)
+        framed = frame.to_frame(torch.as_tensor(queries, dtype=torch.float64)[None]).float()
+        log_density, score = network(context_in_frame(points, frame), framed)
+        return (
+            (log_density.double() + frame.log_abs_det[:, None])[0].numpy(),
+            frame.score_from_frame(score.double())[0].numpy(),
+        )
+
+    return estimate
+
+
+def runtime_estimator(folder: Path) -> Estimator:
+    """Return the released model in a folder, run by ONNX, as a function."""
+    model = discoformer.load(folder)
+
+    def estimate(context: FloatArray, queries: FloatArray) -> tuple[FloatArray, FloatArray]:
+        log_density, score = model.estimate(context).log_density_and_score(queries)
+        return log_density.astype(np.float64), score.astype(np.float64)
+
+    return estimate

@@ -1,0 +1,1 @@
+"""The network: point features, attention, blocks and heads."""

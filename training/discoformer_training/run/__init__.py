@@ -1,0 +1,1 @@
+"""A training run: configuration, loss, optimizers, trainer, loop and checkpoints."""

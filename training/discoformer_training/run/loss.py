@@ -1,0 +1,68 @@
+"""What training minimises.
+
+Per query, with rho(e) = 2 (sqrt(1 + e) - 1), quadratic near 0 and linear far out, all in the frame:
+
+    L_T   = mean rho((T - log f)^2 / D)                     nats per square root of D
+    L_S   = mean rho(|S - s|^2 / c),    c = mean |s|^2      over the data set's fresh queries
+    L_con = mean rho(D (dT/du - S . u)^2 / c),  |u| = 1     score head against the slope of the density head
+    L     = alpha L_T + (1 - alpha) L_S + lambda L_con
+
+Off the support errors are relative: D grows by (log f - mean log f)^2 and c by |s|^2. At an imagined query
+the log-density counts in full, but T and log f from a floor on: how empty a place is does not matter, that it
+is empty does, since exp T has an integral. Nor does the score below the floor. The slope is a central
+difference along one random direction per query, since blocked attention is differentiable once only; the
+extra points ride along as queries.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from discoformer_training.data.stream import Task
+from discoformer_training.nn.network import DiScoFormer
+
+STEP = 0.05  # half-length of the central difference, frame units
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms."""
+
+    alpha: float = 0.5  # of the log-density against the score
+    consistency: float = 0.1  # lambda
+    probed: float = 0.125  # share of the queries at which consistency is measured
+
+
+def task_loss(network: DiScoFormer, task: Task, config: LossConfig) -> dict[str, Tensor]:
+    """Return the loss and its terms, each a scalar."""
+    m, dim = task.queries.shape[1:]
+    n_probed = max(1, round(config.probed * m))
+    stride = STEP * task.directions[:, :n_probed]
+    probed = task.queries[:, :n_probed]
+    queries = torch.cat([task.queries, probed + stride, probed - stride], 1)
+    log_density, score = network(task.context, queries)
+
+    square = task.score.square().sum(-1)
+    scale = square[:, : task.n_fresh].mean(1, keepdim=True)  # (B, 1)
+    depth = task.log_density - task.log_density[:, : task.n_fresh].mean(1, keepdim=True)
+    off_support = torch.arange(m, device=square.device) >= task.n_on_support
+    imagined = task.floor > -math.inf
+    depth = torch.where(off_support & ~imagined, depth, 0)
+    floored = torch.maximum(log_density[:, :m], task.floor)
+    density_error = (floored - task.log_density).square() / (dim + depth.square())
+    score_error = (score[:, :m] - task.score).square().sum(-1) / (scale + off_support * square)
+    score_error = score_error * (task.log_density > task.floor)
+    ahead, behind = log_density[:, m:].split(n_probed, 1)
+    slope = (score[:, :n_probed] * task.directions[:, :n_probed]).sum(-1)
+    mismatch = dim * ((ahead - behind) / (2 * STEP) - slope).square() / scale
+
+    terms = {"density": density_error, "score": score_error, "consistency": mismatch}
+    loss = {name: (2 * ((1 + error).sqrt() - 1)).mean() for name, error in terms.items()}
+    loss["loss"] = (
+        config.alpha * loss["density"]
+        + (1 - config.alpha) * loss["score"]
+        + config.consistency * loss["consistency"]
+    )
+    return loss

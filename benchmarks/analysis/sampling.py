@@ -27,8 +27,8 @@ from sklearn.mixture import GaussianMixture
 import discoformer
 from benchmarks.common.data_sets import Floats, read, write
 from benchmarks.common.estimators import FACTORS, leave_one_out
-from discoformer.analysis.normalization import draw as draw_components
 from discoformer.analysis.sampling import METHODS
+from discoformer.base.mixture import draw as draw_components
 from discoformer_training.evaluation.baselines import scott_bandwidth, whitened_axes
 
 Truth = Callable[[int], Floats]  # draws so many points

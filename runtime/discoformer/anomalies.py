@@ -42,7 +42,7 @@ import numpy as np
 import numpy.typing as npt
 
 from discoformer.analysis.folds import FOLDS, deal, estimate_parts, read_rows
-from discoformer.analysis.normalization import broadened, draw, mixture_log_density
+from discoformer.base.mixture import broadened, draw, mixture_log_density
 from discoformer.errors import InputError
 from discoformer.estimates import Estimate
 from discoformer.fit import Say, say_nothing

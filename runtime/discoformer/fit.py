@@ -12,8 +12,7 @@ from discoformer.base.base import Base, fit_base
 from discoformer.base.frame import Frame, fit_frame, present_rows
 from discoformer.base.independent import Product
 from discoformer.base.landmarks import take_landmarks
-from discoformer.base.mixture import Components
-from discoformer.base.normal_wishart import ABSENT
+from discoformer.base.mixture import ABSENT, Components
 from discoformer.errors import InputError
 from discoformer.io.inputs import Floats, describe_column, is_real, read_matrix, read_weights
 from discoformer.onnx.graphs import Encoded

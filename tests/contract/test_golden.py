@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import discoformer
-from discoformer.base.normal_wishart import ABSENT
+from discoformer.base.mixture import ABSENT
 from discoformer_export.checks.golden import Cases, golden, write
 
 FOLDERS = [path.parent for path in sorted(Path(__file__).parents[2].glob("models/*/config.json"))]

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from discoformer.base.base import evaluate_base, fit_base
-from discoformer.base.mixture import evaluate, fit_components
+from discoformer.base.mixture import evaluate
+from discoformer.base.mixture_fit import fit_components
 
 
 @pytest.mark.parametrize(

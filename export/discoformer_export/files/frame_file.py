@@ -18,7 +18,7 @@ import torch
 from onnx_ir.passes import Sequential, common
 from onnxscript.optimizer import fold_constants
 
-from discoformer.base import arrays, base, frame, ica, independent, mixture, normal_wishart
+from discoformer.base import arrays, base, frame, ica, independent, mixture, mixture_fit, normal_wishart
 from discoformer_export.files.onnx_files import finished, traced
 from discoformer_export.graphs import frame as frame_graph
 from discoformer_export.graphs import independent as independent_graph
@@ -36,6 +36,7 @@ SOURCES = (
     base,
     normal_wishart,
     mixture,
+    mixture_fit,
     frame,
     independent,
     mixture_graph,

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch._higher_order_ops import while_loop
 
 from discoformer.base.arrays import choose, with_axes_of
-from discoformer.base.mixture import (
+from discoformer.base.mixture import ABSENT, Components
+from discoformer.base.mixture_fit import (
     FARTHEST,
     FIRST_STEPS,
     KEPT,
@@ -37,8 +38,6 @@ from discoformer.base.mixture import (
     united,
 )
 from discoformer.base.normal_wishart import (
-    ABSENT,
-    Components,
     Logits,
     Moments,
     arrangements,

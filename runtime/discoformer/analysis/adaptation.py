@@ -49,10 +49,9 @@ from discoformer.analysis.adaptation_losses import (
     with_answers,
 )
 from discoformer.analysis.held_out import mean_and_error
-from discoformer.analysis.normalization import broadened, draw
 from discoformer.base.base import Base
 from discoformer.base.frame import Frame
-from discoformer.base.mixture import evaluate
+from discoformer.base.mixture import broadened, draw, evaluate
 from discoformer.errors import InputError, ModelError, ModelNotFoundError, require
 from discoformer.fit import base_of_samples, graph_inputs, read_sample, say_nothing
 from discoformer.io.inputs import Floats, whole_number

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from discoformer.analysis.normalization import Normalization, broadened, integral_of
+from discoformer.analysis.normalization import Normalization, integral_of
 from discoformer.base.conditional_mixtures import (
     GivenMixture,
     SplitMixture,
@@ -30,6 +30,7 @@ from discoformer.base.conditional_mixtures import (
     mean_given,
     split,
 )
+from discoformer.base.mixture import broadened
 from discoformer.errors import InputError
 from discoformer.io.features import Feature, feature_indices, names_of
 from discoformer.io.inputs import Floats, Matrix, read_matrix, whole_number

@@ -34,8 +34,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
-from discoformer.analysis.normalization import broadened, draw, mixture_log_density
-from discoformer.base.mixture import Components
+from discoformer.base.mixture import Components, broadened, draw, mixture_log_density
 from discoformer.errors import InputError
 from discoformer.fit import say_nothing
 from discoformer.io.inputs import Floats, whole_number

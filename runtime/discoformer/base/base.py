@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from discoformer.base.arrays import Array, library
 from discoformer.base.independent import Product, enough, evaluate_product, fit_product, no_product
-from discoformer.base.mixture import LEAST_SHARE, Components, evaluate, fit_components
-from discoformer.base.normal_wishart import ABSENT
+from discoformer.base.mixture import ABSENT, Components, evaluate
+from discoformer.base.mixture_fit import LEAST_SHARE, fit_components
 
 ANGLE = 2.0  # nats that an angle of the axes costs
 DOUBT = 10.0  # nats that the product must be ahead: the bound on its evidence is the tighter one

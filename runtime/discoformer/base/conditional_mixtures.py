@@ -20,9 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from discoformer.analysis.normalization import log_peak
 from discoformer.base.frame import Frame
-from discoformer.base.mixture import Components
+from discoformer.base.mixture import Components, log_peak
 from discoformer.io.inputs import Floats
 
 

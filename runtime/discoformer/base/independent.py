@@ -18,8 +18,8 @@ from typing import NamedTuple
 from discoformer.base.arrays import Array, choose, identity_like, index_range, library, or_one, take_rows
 from discoformer.base.ica import independent_axes
 from discoformer.base.landmarks import take_landmarks
-from discoformer.base.mixture import SUBSET as MOST_COUNTED
-from discoformer.base.mixture import Found, fit_components, most_components
+from discoformer.base.mixture_fit import SUBSET as MOST_COUNTED
+from discoformer.base.mixture_fit import Found, fit_components, most_components
 
 MOST = 14  # components of a coordinate to begin with
 BINS = 256  # of the points of a coordinate

@@ -37,19 +37,10 @@ from discoformer.base.arrays import (
     ties_to_first,
     trace,
 )
+from discoformer.base.mixture import ABSENT, Components
 
 HARDNESS = tuple(2.0**k for k in range(9))  # h, points that the prior counts for
-ABSENT = -1e30  # log-scale of a component that is not there
 LEAST_VARIANCE = 1e-3  # within components, of the frame's unit or the context's variance, by the prior
-
-
-class Components(NamedTuple):
-    """The predictive mixture of a context, in frame coordinates."""
-
-    log_scale: Array  # (B, K) l_k, weights included, nats; ABSENT where a data set has fewer than K
-    means: Array  # (B, K, D) m_k
-    factors: Array  # (B, K, D, D) F_k, lower triangular
-    freedom: Array  # (B, K) f_k, degrees of freedom
 
 
 class Moments(NamedTuple):

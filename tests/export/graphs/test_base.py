@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from discoformer.base.base import Base, EvaluatedBase, evaluate_base
-from discoformer.base.normal_wishart import ABSENT
+from discoformer.base.mixture import ABSENT
 from discoformer.fit import Sample, base_of_samples, read_sample
 from discoformer_export.files.frame_file import FILE
 

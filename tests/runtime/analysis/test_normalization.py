@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import kstest, multivariate_t
 
 import discoformer
-from discoformer.analysis.normalization import WIDE_SHARE, broadened, draw, normalization_of
-from discoformer.base.mixture import ABSENT, Components, evaluate
+from discoformer.analysis.normalization import normalization_of
+from discoformer.base.mixture import ABSENT, WIDE_SHARE, Components, broadened, draw, evaluate
 from discoformer.errors import InputError
 from discoformer.io.inputs import Floats
 

@@ -16,7 +16,7 @@ from discoformer.base.independent import (
     fit_product,
     in_quantiles,
 )
-from discoformer.base.normal_wishart import ABSENT
+from discoformer.base.mixture import ABSENT
 from discoformer.io.inputs import Floats
 
 FEW = settings(deadline=None, max_examples=8, derandomize=True)

@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_t
 from torch import Tensor
 
-from discoformer.base import mixture as components
+from discoformer.base import mixture_fit as components
 from discoformer.base.base import Base
 from discoformer.base.independent import evaluate_product
 from discoformer.base.mixture import Components

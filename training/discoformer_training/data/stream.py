@@ -19,10 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from discoformer.analysis.normalization import draw
 from discoformer.base.base import fit_base
 from discoformer.base.landmarks import take_landmarks
-from discoformer.base.mixture import ABSENT, Components, evaluate
+from discoformer.base.mixture import ABSENT, Components, draw, evaluate
 from discoformer_training.data.families import FAMILIES, LAWS, Affine, draw_density
 from discoformer_training.data.mixtures import Mixtures, draw_mixtures
 from discoformer_training.frame import Frame, fit_frame

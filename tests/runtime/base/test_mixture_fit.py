@@ -8,8 +8,9 @@ from scipy.special import digamma, gammaln, logsumexp
 from scipy.stats import multivariate_normal, multivariate_t
 
 from discoformer.base import arrays
-from discoformer.base import mixture as module
-from discoformer.base.mixture import Components, evaluate, fit_components
+from discoformer.base import mixture_fit as module
+from discoformer.base.mixture import Components, evaluate
+from discoformer.base.mixture_fit import fit_components
 from discoformer.io.inputs import Floats
 
 FEW = settings(deadline=None, max_examples=15, derandomize=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
+from discoformer_training.data.context import context_in_frame
 from discoformer_training.data.mixtures import draw_mixtures
-from discoformer_training.data.stream import context_in_frame
 from discoformer_training.frame import fit_frame
 from discoformer_training.nn.network import DiScoFormer
 from discoformer_training.run.checkpoint import load_network

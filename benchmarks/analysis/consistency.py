@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from discoformer_training.data.stream import context_in_frame
+from discoformer_training.data.context import context_in_frame
 from discoformer_training.evaluation.benchmark import Cell, draw
 from discoformer_training.frame import fit_frame
 from discoformer_training.nn.network import DiScoFormer

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from discoformer.base.base import fit_base
+from discoformer_training.data.context import Context
 from discoformer_training.data.mixtures import draw_mixtures
 from discoformer_training.data.stream import StreamConfig, Task
 from discoformer_training.frame import Frame, fit_frame
 from discoformer_training.nn.attention import Attend, attend_plain
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.network import DiScoFormer
-from discoformer_training.nn.point_features import Context
 from discoformer_training.run.config import TrainConfig
 
 SMALL = NetworkConfig(

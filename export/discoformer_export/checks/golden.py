@@ -32,7 +32,7 @@ from safetensors.torch import load_file
 
 from discoformer.fit import Sample, base_of_samples, graph_inputs, landmarks_of, read_sample
 from discoformer.onnx.weights import FILE
-from discoformer_export.graphs.network import context_of
+from discoformer_training.data.context import Context
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.network import DiScoFormer
 
@@ -221,7 +221,7 @@ def answer_raw(network: DiScoFormer, raw: Mapping[str, Floats]) -> Arrays:
 def _answer(network: DiScoFormer, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
     """Answer in the frame, in the type of the network."""
     given = {name: torch.from_numpy(array).to(network.heads.gamma) for name, array in inputs.items()}
-    log_density, score = network(context_of(given), given["queries"])
+    log_density, score = network(Context.from_inputs(given), given["queries"])
     return {"log_density": log_density.numpy(), "score": score.numpy()}
 
 

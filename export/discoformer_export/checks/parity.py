@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from discoformer_export.checks.golden import answer_raw, raw_inputs
-from discoformer_export.graphs.network import GRAPHS, Graph, context_of, example_inputs
+from discoformer_export.graphs.network import GRAPHS, Graph, example_inputs
+from discoformer_training.data.context import Context
 from discoformer_training.nn.network import DiScoFormer
 
 GRID = [  # B, N, M, D, K, J: none was traced
@@ -116,7 +117,7 @@ def to_json(report: list[Parity]) -> dict[str, object]:
 
 @torch.no_grad()
 def _encoded(network: DiScoFormer, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-    return tuple(network.encode(context_of(inputs)))
+    return tuple(network.encode(Context.from_inputs(inputs)))
 
 
 @torch.no_grad()

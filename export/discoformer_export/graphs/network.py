@@ -14,10 +14,10 @@ from torch import Tensor
 
 from discoformer.base.base import BASE, Base
 from discoformer_export.graphs.attention import attend_scanned
+from discoformer_training.data.context import Context
 from discoformer_training.nn.attention import Attend, attend_plain
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.network import DiScoFormer, Encoded
-from discoformer_training.nn.point_features import Context
 
 
 class Core(DiScoFormer):
@@ -25,7 +25,7 @@ class Core(DiScoFormer):
 
     def forward(self, given: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """See `DiScoFormer.forward`; as encode then query, whose shapes are quicker to prove dynamic."""
-        context = context_of(given)
+        context = Context.from_inputs(given)
         encoded = self.encode(context)
         return self.query(
             given["queries"], encoded, context.log_weights, context.precision_root, context.base
@@ -37,7 +37,7 @@ class Encode(DiScoFormer):
 
     def forward(self, given: Mapping[str, Tensor]) -> Encoded:  # type: ignore[override]
         """See `DiScoFormer.encode`."""
-        return self.encode(context_of(given))
+        return self.encode(Context.from_inputs(given))
 
 
 class Query(DiScoFormer):
@@ -48,18 +48,6 @@ class Query(DiScoFormer):
         encoded = Encoded(*(given[name] for name in STATES))
         base = Base.from_inputs(given)
         return self.query(given["queries"], encoded, given["log_weights"], given["precision_root"], base)
-
-
-def context_of(given: Mapping[str, Tensor]) -> Context:
-    """Find a context among the inputs of a graph, by name."""
-    return Context(
-        given["context"],
-        given["log_weights"],
-        given["precision_root"],
-        given["log_det_precision"],
-        given["effective_size"],
-        Base.from_inputs(given),
-    )
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ from discoformer.base import mixture_fit as components
 from discoformer.base.base import Base
 from discoformer.base.independent import evaluate_product
 from discoformer.base.mixture import Components
+from discoformer_training.data.context import Context
 from discoformer_training.nn.attention import attend_blocked
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.heads import log_gamma
 from discoformer_training.nn.network import ABSENT, DiScoFormer, normalised, set_kde, widened
-from discoformer_training.nn.point_features import Context, compressed
+from discoformer_training.nn.point_features import compressed
 
 FEW = settings(deadline=None, max_examples=10, derandomize=True)
 DIMS = pytest.mark.parametrize("dim", [1, 2, 7, 100])
@@ -148,7 +149,7 @@ def test_data_sets_of_a_batch_never_see_each_other(network, setting):
 
 def turned_base(base: Base, turn: Tensor) -> Base:
     own, product = base.components, base.product
-    components = own._replace(means=own.means @ turn, factors=own.factors @ turn)
+    components = own._replace(means=own.means @ turn, precision_factors=own.precision_factors @ turn)
     return base._replace(components=components, product=product._replace(axes=turn.mT @ product.axes))
 
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from discoformer.base.base import BASE, base_of
+from discoformer_training.data.context import Context
 from discoformer_training.data.mixtures import draw_mixtures
 from discoformer_training.data.stream import StreamConfig, Task, draw_task
 from discoformer_training.nn.attention import attend_blocked
 from discoformer_training.nn.network import DiScoFormer
-from discoformer_training.nn.point_features import Context
 from discoformer_training.run.loss import STEP, LossConfig, task_loss
 
 ALL = LossConfig(alpha=0.3, consistency=0.2, probed=1.0)

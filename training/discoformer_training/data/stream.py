@@ -19,13 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from discoformer.base.base import fit_base
-from discoformer.base.landmarks import take_landmarks
 from discoformer.base.mixture import ABSENT, Components, draw, evaluate
+from discoformer_training.data.context import LANDMARKS, Context, context_in_frame
 from discoformer_training.data.families import FAMILIES, LAWS, Affine, draw_density
 from discoformer_training.data.mixtures import Mixtures, draw_mixtures
-from discoformer_training.frame import Frame, fit_frame
-from discoformer_training.nn.point_features import Context
+from discoformer_training.frame import fit_frame
 
 FULL_BATCH_DIM = 50  # D at which a task has half the tokens, since its cost grows with D
 DEEPEST = 1e4  # nats: queries are not moved off the support to where the density is below exp(-DEEPEST)
@@ -41,7 +39,7 @@ class StreamConfig:
     plane: float = 0.0  # so many of the tasks are in the plane, whatever dims says,
     large: float = 0.0  # and so many have both D and N from the upper quarters of their ranges
     context_sizes: tuple[int, int] = (8, 4096)  # least and greatest N
-    landmarks: int = 4096  # context points that the network reads at most
+    landmarks: int = LANDMARKS  # context points that the network reads at most
     modes: tuple[int, int] = (1, 10)
     affine_condition: float = 30.0  # of the invertible map that half of the mixtures get
     tokens: int = 3072  # context points and queries of a task, about
@@ -125,23 +123,6 @@ def draw_task(config: StreamConfig, seed: int, number: int, *, rank: int = 0) ->
         directions=directions / directions.norm(dim=-1, keepdim=True),
         n_fresh=n_fresh,
         n_on_support=n_fresh + n_seen,
-    )
-
-
-def context_in_frame(context: Tensor, frame: Frame, landmarks: int = StreamConfig.landmarks) -> Context:
-    """Bring an unweighted context (B, N, D) to its frame, in float32, at most so many points of it."""
-    points = frame.to_frame(context)
-    weights = torch.full_like(points[..., 0], 1 / points.shape[1])
-    given = (points, weights, frame.effective_size, frame.precision_root, frame.log_det_precision)
-    base = fit_base(*(tensor.numpy() for tensor in given))  # which NumPy does quickest
-    points, counts = take_landmarks(points, weights, frame.effective_size, landmarks)
-    return Context(
-        points.float(),
-        torch.zeros_like(counts).float(),
-        frame.precision_root.float(),
-        frame.log_det_precision.float(),
-        frame.effective_size.float(),
-        base.each(lambda array: torch.as_tensor(array).float()),
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 import discoformer
-from discoformer_training.data.stream import context_in_frame
+from discoformer_training.data.context import context_in_frame
 from discoformer_training.evaluation.benchmark import Estimator
 from discoformer_training.evaluation.metrics import FloatArray
 from discoformer_training.frame import fit_frame

@@ -30,13 +30,13 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, linear, softplus
 
 from discoformer.base.base import Base
+from discoformer_training.data.context import Context
 from discoformer_training.nn.attention import Attend, attend_plain
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.heads import LOG_TWO_PI, Heads, Tail
 from discoformer_training.nn.point_features import (
     INVARIANTS,
     VECTORS,
-    Context,
     Points,
     compressed,
     seen,

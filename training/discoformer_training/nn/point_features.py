@@ -4,7 +4,6 @@ Shapes: B batch, N context points, n points, D dimensions, K components. Frame c
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -15,28 +14,6 @@ from discoformer.base.mixture import ABSENT, Components
 
 VECTORS = 4  # that a point has
 INVARIANTS = 2 * 7 + 5
-
-
-class Context(NamedTuple):
-    """A context in its frame, with what the frame knows about it."""
-
-    points: Tensor  # (B, N, D)
-    log_weights: Tensor  # (B, N) log w_j up to a constant; network.ABSENT or less for padding
-    precision_root: Tensor  # (B, D, D) W, symmetric root of the inverse total covariance
-    log_det_precision: Tensor  # (B,)
-    effective_size: Tensor  # (B,) N, or Kish's (sum w)^2 / sum w^2
-    base: Base  # of the points, see discoformer.base.base
-
-    def each(self, change: Callable[[Tensor], Tensor]) -> "Context":
-        """The same with every tensor changed."""
-        return Context(
-            change(self.points),
-            change(self.log_weights),
-            change(self.precision_root),
-            change(self.log_det_precision),
-            change(self.effective_size),
-            self.base.each(change),
-        )
 
 
 class Points(NamedTuple):
@@ -94,7 +71,7 @@ def seen(points: Tensor, precision_root: Tensor, base: Base) -> Points:
 def spread(components: Components) -> Tensor:
     """Standard deviation (B,) within components, by their average precision."""
     weight = components.freedom * (components.log_scale > 0.5 * ABSENT)
-    precision = components.factors.square().sum(-1).mean(-1)  # (B, K)
+    precision = components.precision_factors.square().sum(-1).mean(-1)  # (B, K)
     return ((weight * precision).sum(1) / weight.sum(1)).rsqrt()
 
 

@@ -1,0 +1,73 @@
+"""A context in its frame: the tensors that the network reads."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from discoformer.base.base import Base, fit_base
+from discoformer.base.landmarks import take_landmarks
+from discoformer_training.frame import Frame
+
+LANDMARKS = 4096  # context points that the network reads at most
+
+
+class Context(NamedTuple):
+    """B contexts of N points in D dimensions, each in its own frame."""
+
+    points: Tensor  # (B, N, D)
+    log_weights: Tensor  # (B, N) log w_j up to a constant; network.ABSENT or less marks padding
+    precision_root: Tensor  # (B, D, D) W, the symmetric root of the inverse total covariance
+    log_det_precision: Tensor  # (B,)
+    effective_size: Tensor  # (B,) N, or Kish's (sum w)^2 / sum w^2
+    base: Base  # fitted to the points
+
+    @classmethod
+    def from_inputs(cls, given: Mapping[str, Tensor]) -> "Context":
+        """Collect a context from the inputs of a graph, by name."""
+        return cls(
+            given["context"],
+            given["log_weights"],
+            given["precision_root"],
+            given["log_det_precision"],
+            given["effective_size"],
+            Base.from_inputs(given),
+        )
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Context":
+        """Apply a function to every tensor."""
+        return Context(
+            change(self.points),
+            change(self.log_weights),
+            change(self.precision_root),
+            change(self.log_det_precision),
+            change(self.effective_size),
+            self.base.each(change),
+        )
+
+
+def context_in_frame(context: Tensor, frame: Frame, landmarks: int = LANDMARKS) -> Context:
+    """Map contexts to their frames.
+
+    Args:
+        context: points (B, N, D) in data units, all of weight 1.
+        frame: their frames. The frame and the base use all N points.
+        landmarks: greatest number of points that the network reads.
+
+    Returns:
+        the contexts, in float32.
+    """
+    points = frame.to_frame(context)
+    weights = torch.full_like(points[..., 0], 1 / points.shape[1])
+    given = (points, weights, frame.effective_size, frame.precision_root, frame.log_det_precision)
+    base = fit_base(*(tensor.numpy() for tensor in given))  # NumPy is faster here than PyTorch
+    points, counts = take_landmarks(points, weights, frame.effective_size, landmarks)
+    return Context(
+        points,
+        torch.zeros_like(counts),
+        frame.precision_root,
+        frame.log_det_precision,
+        frame.effective_size,
+        base.each(torch.as_tensor),
+    ).each(Tensor.float)

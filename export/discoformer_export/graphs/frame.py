@@ -74,9 +74,9 @@ class FrameGraph(nn.Module):
 
 def _fit_base(z: Tensor, w: Tensor, size: Tensor, precision_root: Tensor, log_det_precision: Tensor) -> Base:
     """`discoformer.base.base.fit_base`."""
-    components, evidence = fit_components(z, w, size)
-    product, product_evidence = fit_product(z, w, size, precision_root, log_det_precision)
-    return Base(components, product, log_odds_of(product_evidence - evidence, size, z.shape[-1]))
+    components, elbo = fit_components(z, w, size)
+    product, product_elbo = fit_product(z, w, size, precision_root, log_det_precision)
+    return Base(components, product, log_odds_of(product_elbo - elbo, size, z.shape[-1]))
 
 
 def _center_and_spread(data: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:

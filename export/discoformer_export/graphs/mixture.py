@@ -67,32 +67,32 @@ def fit_components(z: Tensor, w: Tensor, size: Tensor, begin: Begin = around_far
     z = z * (FARTHEST / radius.clamp(min=FARTHEST))[..., None]
     subset = torch.sym_min(SUBSET, KEPT // ((dim + 1) * (dim + 2) // 2))
     few, few_counts = landmarks(z, w, size, subset)
-    stages, evidence = _merging(few, few_counts, begin)
+    stages, elbo = _merging(few, few_counts, begin)
     grow = size / few_counts.sum(-1)
-    share = shares_of(evidence)
+    share = shares_of(elbo)
     kept = known_later((share > 0).sum(-1).max())
     share, order = share.topk(kept)  # (B, S)
     # Every stage that is kept is a data set of its own: (B S, ...).
     moments = Moments(*(rows(moment, order).flatten(0, 1) for moment in stages))
-    hardness, _, _ = likeliest_prior(moments)
+    prior_strength, _, _ = likeliest_prior(moments)
     scale = for_each(grow, kept)
     grown = Moments(*(with_axes_of(scale, moment) * moment for moment in moments))
-    _, grown = _climb(_Sample.of(z, w * size[:, None]), grown, hardness, LAST_STEPS)
-    found = predictive(grown, prior_of(grown, hardness))
+    _, grown = _climb(_Sample.of(z, w * size[:, None]), grown, prior_strength, LAST_STEPS)
+    found = predictive(grown, prior_of(grown, prior_strength))
     share = share.flatten()[:, None]
     log_scale = torch.where(share > 0, found.log_scale + torch.where(share > 0, share, 1.0).log(), ABSENT)
     fields = (field.unflatten(0, (-1, kept)).flatten(1, 2) for field in found._replace(log_scale=log_scale))
-    return Found(_compact(Components(*fields)), grow * evidence.amax(-1))
+    return Found(_compact(Components(*fields)), grow * elbo.amax(-1))
 
 
 def _merging(points: Tensor, counts: Tensor, begin: Begin) -> tuple[Moments, Tensor]:
-    """Moments (B, S, K, ...) at each stage of merging, and the evidence (B, S) of the stages."""
+    """Moments (B, S, K, ...) at each stage of merging, and the ELBO (B, S) of the stages."""
     r = begin(points, counts)
     most = r.shape[1]
     sample = _Sample.of(points, counts)
     moments = sample.moments_of(r)
-    hardness, _, _ = likeliest_prior(moments)
-    r, moments = _climb(sample, moments, hardness, FIRST_STEPS)
+    prior_strength, _, _ = likeliest_prior(moments)
+    r, moments = _climb(sample, moments, prior_strength, FIRST_STEPS)
     begun = number_of(moments)
     pairs = pairs_of(most, points)
 
@@ -102,18 +102,18 @@ def _merging(points: Tensor, counts: Tensor, begin: Begin) -> tuple[Moments, Ten
     def stage(done: Tensor, r: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         moments, stages = Moments(*state[:3]), state[3:]
         k = most - done  # components at this stage
-        hardness, prior, alone = likeliest_prior(moments)
+        prior_strength, prior, alone = likeliest_prior(moments)
         alone = alone + entropy_of(r, counts)
-        evidence = torch.where(begun >= k, alone.sum(-1) + arrangements(moments), -torch.inf)
+        elbo = torch.where(begun >= k, alone.sum(-1) + arrangements(moments), -torch.inf)
         kept, gone = best_union(moments, prior, r, counts, alone, pairs, -1e300)
         merging = (number_of(moments) >= k)[:, None]  # else one is absent, and goes
         kept, gone = kept * merging, gone * merging
         merged = [united(x, kept, gone) * with_axes_of(1 - gone, x) for x in (r, *moments)]
         climbing = _Climbing.begin(sample, Moments(*merged[1:]))
         for _ in range(MERGED_STEPS):
-            climbing = climbing.step(sample, hardness)
+            climbing = climbing.step(sample, prior_strength)
         after = zip((climbing.r, *climbing.moments), (r, *moments), strict=True)
-        found = zip(stages, (*moments, evidence), strict=True)
+        found = zip(stages, (*moments, elbo), strict=True)
         return (
             done + 1,
             *(choose(begun >= k, new, old) for new, old in after),
@@ -123,8 +123,8 @@ def _merging(points: Tensor, counts: Tensor, begin: Begin) -> tuple[Moments, Ten
     stages = (x.expand(most, *x.shape).clone() for x in (*moments, torch.full_like(begun, -torch.inf)))
     first = most - (moments.counts > 0).sum(-1).max()  # no data set has the stages before
     start = (first, r, *moments, *stages)
-    _, _, _, _, _, *stages, evidence = while_loop(ongoing, stage, start)
-    return Moments(*(moment.transpose(0, 1) for moment in stages)), evidence.mT
+    _, _, _, _, _, *stages, elbo = while_loop(ongoing, stage, start)
+    return Moments(*(moment.transpose(0, 1) for moment in stages)), elbo.mT
 
 
 class _Sample(NamedTuple):
@@ -178,15 +178,15 @@ class _Climbing(NamedTuple):
         change = (self.counts - self.before).abs().amax(-1)
         return (self.done < 1) | (change > RESTING * self.counts.sum(-1))
 
-    def step(self, sample: _Sample, hardness: Tensor) -> "_Climbing":
+    def step(self, sample: _Sample, prior_strength: Tensor) -> "_Climbing":
         """A step for the data sets that move."""
         moving = self.moving()
-        r, moments = _step(sample, self.moments, hardness)
+        r, moments = _step(sample, self.moments, prior_strength)
         chosen = (choose(moving, new, old) for new, old in zip(moments, self.moments, strict=True))
         return _Climbing(self.done + 1, choose(moving, r, self.r), self.counts.clone(), *chosen)
 
 
-def _climb(sample: _Sample, moments: Moments, hardness: Tensor, steps: int) -> tuple[Tensor, Moments]:
+def _climb(sample: _Sample, moments: Moments, prior_strength: Tensor, steps: int) -> tuple[Tensor, Moments]:
     """Steps of variational EM until the counts of every data set rest, but so many at most."""
 
     def ongoing(*state: Tensor) -> Tensor:
@@ -194,15 +194,15 @@ def _climb(sample: _Sample, moments: Moments, hardness: Tensor, steps: int) -> t
         return (climbing.done < steps) & climbing.moving().any()
 
     def step(*state: Tensor) -> tuple[Tensor, ...]:
-        return tuple(_Climbing(*state).step(sample, hardness))
+        return tuple(_Climbing(*state).step(sample, prior_strength))
 
     climbing = _Climbing(*while_loop(ongoing, step, tuple(_Climbing.begin(sample, moments))))
     return climbing.r, climbing.moments
 
 
-def _step(sample: _Sample, moments: Moments, hardness: Tensor) -> tuple[Tensor, Moments]:
+def _step(sample: _Sample, moments: Moments, prior_strength: Tensor) -> tuple[Tensor, Moments]:
     """A step of variational EM, from moments to responsibilities (B S, K, N) and their moments."""
-    coefficients = sample.by_stage(_coefficients(logits_of(moments, prior_of(moments, hardness))))
+    coefficients = sample.by_stage(_coefficients(logits_of(moments, prior_of(moments, prior_strength))))
     logits = (sample.monomials @ coefficients.mT).mT.contiguous().flatten(0, 1)
     logits = torch.where((moments.counts > 0)[..., None], logits, -torch.inf)
     logits = logits - logits.amax(1, keepdim=True)

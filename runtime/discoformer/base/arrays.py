@@ -5,6 +5,7 @@ Shapes: B data sets; n and k are free.
 
 import math
 import sys
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -76,6 +77,16 @@ def ties_to_first(values: Array) -> Array:
     xp = library(values)
     greatest = xp.amax(values, -1)[:, None]
     return xp.where(values >= greatest - TIE * abs(greatest), greatest, values)
+
+
+def slices(count: int, size: int) -> Iterator[slice]:
+    """Split ``count`` rows into slices of at most ``size`` rows."""
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def spaced(count: int, most: int) -> npt.NDArray[np.intp]:
+    """Return the indices of at most ``most`` of ``count`` rows, evenly spaced."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(np.intp)
 
 
 def index_range(n: int, like: Array) -> Array:

@@ -2,7 +2,7 @@ r"""The base: what the network refines, the components of a context blended with
 
     b(z) = (1 - q) c(z) + q p(z)
 
-With the evidence E of both, in nats, less what the choice of axes costs, ANGLE nats for each angle,
+With E the evidence lower bound (ELBO) of each, in nats, less ANGLE nats for each angle of the axes,
 
     q = 1 / (1 + exp(-(E_p - E_c - DOUBT - ANGLE D (D - 1) / 2) / TEMPERATURE)),
 
@@ -16,20 +16,20 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from discoformer.base.arrays import Array, library
-from discoformer.base.independent import Product, enough, evaluate_product, fit_product, no_product
+from discoformer.base.independent import IndependentMixture, enough, evaluate_product, fit_product, no_product
 from discoformer.base.mixture import ABSENT, Components, evaluate
 from discoformer.base.mixture_fit import LEAST_SHARE, fit_components
 
 ANGLE = 2.0  # nats that an angle of the axes costs
-DOUBT = 10.0  # nats that the product must be ahead: the bound on its evidence is the tighter one
-TEMPERATURE = 12.0  # divides the evidence: where neither is far ahead, both are used
+DOUBT = 10.0  # nats that the product must be ahead: its bound is the tighter one
+TEMPERATURE = 12.0  # divides the difference of the ELBOs: where neither is far ahead, both are used
 
 
 class Base(NamedTuple):
     """The base of a context, in frame coordinates."""
 
     components: Components
-    product: Product
+    product: IndependentMixture
     log_odds: Array  # (B,) log(q / (1 - q)); ABSENT where there is no product
 
     def each(self, change: Callable[[Array], Array]) -> "Base":
@@ -47,11 +47,18 @@ class Base(NamedTuple):
 
 
 BASE = (
-    *(f"component_{name}" for name in Components._fields),
-    *(f"product_{name}" for name in Product._fields),
+    "component_log_scale",
+    "component_means",
+    "component_factors",
+    "component_freedom",
+    "product_axes",
+    "product_log_scale",
+    "product_means",
+    "product_factors",
+    "product_freedom",
     "product_log_odds",
 )
-"""Names of the arrays of a base, as inputs of the graphs."""
+"""Names of the arrays of a base, as inputs of the graphs. Released files have them: do not change them."""
 
 
 class EvaluatedBase(NamedTuple):
@@ -67,7 +74,7 @@ class EvaluatedBase(NamedTuple):
 def base_of(*arrays: Array) -> Base:
     """The base of the arrays that BASE names."""
     count = len(Components._fields)
-    return Base(Components(*arrays[:count]), Product(*arrays[count:-1]), arrays[-1])
+    return Base(Components(*arrays[:count]), IndependentMixture(*arrays[count:-1]), arrays[-1])
 
 
 def fit_base(
@@ -82,16 +89,16 @@ def fit_base(
         precision_root: (B, D, D) symmetric root of the inverse covariance, and
         log_det_precision: (B,) the logarithm of the determinant of that inverse.
     """
-    components, evidence = fit_components(points, weights, size)
+    components, elbo = fit_components(points, weights, size)
     if points.shape[-1] == 1:
-        product, product_evidence = no_product(precision_root)
+        product, product_elbo = no_product(precision_root)
     else:
-        product, product_evidence = fit_product(points, weights, size, precision_root, log_det_precision)
-    return Base(components, product, log_odds_of(product_evidence - evidence, size, points.shape[-1]))
+        product, product_elbo = fit_product(points, weights, size, precision_root, log_det_precision)
+    return Base(components, product, log_odds_of(product_elbo - elbo, size, points.shape[-1]))
 
 
 def log_odds_of(gain: Array, size: Array, dim: int) -> Array:
-    """Log-odds (B,) of the product that has so much more evidence (B,) than the components."""
+    """Log-odds (B,) of the product that has an ELBO so much (B,) higher than the components."""
     xp = library(gain)
     highest = math.log(1 / LEAST_SHARE - 1)
     log_odds = xp.clip((gain - DOUBT - ANGLE * dim * (dim - 1) / 2) / TEMPERATURE, None, highest)

@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from discoformer.deprecation import renamed_attribute
 from discoformer.errors import DegenerateDataError
 from discoformer.io.inputs import Floats, describe_column
 
@@ -52,8 +53,10 @@ class Frame:
     precision_root: Floats  # (D, D) symmetric W, with W @ W the inverse total covariance in the frame
     log_det_precision: float  # log det (W @ W)
     effective_size: float  # n
-    seed: str  # "whitened" or "standardised"
+    initialisation: str  # "whitened" or "standardised"
     shrinkage: float  # weight of the identity in the correlation matrix, 0 from n = 4 D
+
+    seed = renamed_attribute("seed", "initialisation")
 
     def to_frame(self, points: Floats) -> Floats:
         """Maps points (rows, D) in data units to frame coordinates (rows, D)."""
@@ -79,7 +82,7 @@ class Frame:
 class _Draft(NamedTuple):
     """A frame in the making, as seen from the standardised coordinates: ``z = u @ linear``."""
 
-    seed: str
+    initialisation: str
     linear: Floats  # (D, D)
     covariance: Floats  # (D, D), the total covariance in z
 
@@ -126,7 +129,7 @@ def fit_frame(
         precision_root=root,
         log_det_precision=log_det,
         effective_size=size,
-        seed=found.seed,
+        initialisation=found.initialisation,
         shrinkage=shrinkage,
     )
 
@@ -214,9 +217,9 @@ def _subset(points: Floats, w: Floats, radius: Floats) -> tuple[Floats, Floats]:
 def _tighten(u: Floats, w: Floats, size: float, draft: _Draft) -> _Draft:
     """Runs the rounds of local scatter from a seed, on points u (n, D) with weights w (n,)."""
     dim = u.shape[1]
-    seed, linear, covariance = draft
+    initialisation, linear, covariance = draft
     shrinkage = _shrinkage(size, dim)
-    for _ in range(ROUNDS[seed]):
+    for _ in range(ROUNDS[initialisation]):
         z = u @ linear
         scatter = _local_scatter(z, w, size)
         trace = np.trace(scatter)
@@ -226,7 +229,7 @@ def _tighten(u: Floats, w: Floats, size: float, draft: _Draft) -> _Draft:
         scatter += GUARD * np.trace(np.linalg.solve(covariance, scatter)) / dim * covariance
         step = _inverse_factor(scatter)
         linear, covariance = linear @ step, step.T @ covariance @ step
-    return _Draft(seed, linear, covariance)
+    return _Draft(initialisation, linear, covariance)
 
 
 def _local_scatter(z: Floats, w: Floats, size: float) -> Floats:

@@ -26,21 +26,21 @@ BINS = 256  # of the points of a coordinate
 SUBSET = 2048  # points that the axes are sought with, where there are more
 
 
-class Product(NamedTuple):
+class IndependentMixture(NamedTuple):
     """The product of a context, in frame coordinates."""
 
     axes: Array  # (B, D, D) A
     log_scale: Array  # (B, D, J) with the weights, and 1 / D of log|det A|, included
     means: Array  # (B, D, J)
-    factors: Array  # (B, D, J)
+    precision_factors: Array  # (B, D, J)
     freedom: Array  # (B, D, J)
 
 
 class FoundProduct(NamedTuple):
     """A product, and how likely it makes the points."""
 
-    product: Product
-    evidence: Array  # (B,) nats, that its axes were chosen not counted
+    product: IndependentMixture
+    elbo: Array  # (B,) nats, that its axes were chosen not counted
 
 
 class EvaluatedProduct(NamedTuple):
@@ -87,9 +87,9 @@ def product_of(found: Found, axes: Array, size: Array, log_det_precision: Array)
     batch, _, dim = axes.shape
     log_scale, centers, factors, freedom = (field.reshape(batch, dim, -1) for field in found.components)
     log_det = 0.5 * log_det_precision
-    evidence = size / counted(size) * found.evidence.reshape(batch, dim).sum(-1) + size * log_det
-    product = Product(axes, log_scale + log_det[:, None, None] / dim, centers, factors, freedom)
-    return FoundProduct(product, evidence)
+    elbo = size / counted(size) * found.elbo.reshape(batch, dim).sum(-1) + size * log_det
+    product = IndependentMixture(axes, log_scale + log_det[:, None, None] / dim, centers, factors, freedom)
+    return FoundProduct(product, elbo)
 
 
 def enough(dim: int) -> int:
@@ -97,7 +97,7 @@ def enough(dim: int) -> int:
     return 4 * dim
 
 
-def evaluate_product(product: Product, points: Array) -> EvaluatedProduct:
+def evaluate_product(product: IndependentMixture, points: Array) -> EvaluatedProduct:
     """Evaluates the product at points (B, n, D)."""
     xp = library(points)
     log_scale, means, factors, freedom = (field[:, None] for field in product[1:])
@@ -134,9 +134,11 @@ def _padded(x: Array, width: int) -> Array:
 
 
 def no_product(precision_root: Array) -> FoundProduct:
-    """What stands for a product where there is none: evidence that nothing is less than."""
+    """A placeholder where there is no product; its ELBO is minus infinity."""
     one = library(precision_root).ones_like(precision_root[..., :1])  # (B, D, 1)
-    return FoundProduct(Product(precision_root, 0 * one, 0 * one, one, one), 0 * one[:, 0, 0] - math.inf)
+    return FoundProduct(
+        IndependentMixture(precision_root, 0 * one, 0 * one, one, one), 0 * one[:, 0, 0] - math.inf
+    )
 
 
 def in_quantiles(points: Array, counts: Array) -> Array:

@@ -29,7 +29,7 @@ class Components(NamedTuple):
 
     log_scale: Array  # (B, K) l_k, weights included, nats; ABSENT where a data set has fewer than K
     means: Array  # (B, K, D) m_k
-    factors: Array  # (B, K, D, D) F_k, lower triangular
+    precision_factors: Array  # (B, K, D, D) F_k, lower triangular
     freedom: Array  # (B, K) f_k, degrees of freedom
 
 
@@ -47,7 +47,9 @@ def evaluate(components: Components, points: Array) -> Evaluated:
     xp = library(points)
     freedom = components.freedom[..., None]
     power = 0.5 * (freedom + points.shape[-1])
-    offset = (points[:, None] - components.means[:, :, None]) @ components.factors.mT  # (B, K, n, D)
+    offset = (
+        points[:, None] - components.means[:, :, None]
+    ) @ components.precision_factors.mT  # (B, K, n, D)
     square = (offset * offset).sum(-1)
     joint = components.log_scale[..., None] - power * xp.log1p(square / freedom)
     greatest = xp.amax(joint, 1)[:, None]
@@ -55,7 +57,7 @@ def evaluate(components: Components, points: Array) -> Evaluated:
     total = share.sum(1)[:, None]
     share = share / total
     pull = (2 * power * share / (freedom + square))[..., None] * offset
-    score = -(pull @ components.factors).sum(1)
+    score = -(pull @ components.precision_factors).sum(1)
     return Evaluated((greatest + xp.log(total))[:, 0], score, share, square)
 
 

@@ -1,13 +1,13 @@
 """The components: a Bayesian Gaussian mixture of the context in its frame, which the network refines.
 
 The formulas are in ``bayes``; here is the search. The prior counts for as many points as make the context
-likeliest. It follows the moments from step to step, so the evidence below holds given the prior.
+likeliest. It follows the moments from step to step, so the ELBO below holds given the prior.
 
 The number of components is found by merging. From ``MOST`` of them, around points chosen greedily to bring
-the sum of squared distances down, the pair whose union loses the least evidence is merged, and so on down to
-one. Each stage has its evidence, a lower bound on the log-probability of the context, and its posterior
+the sum of squared distances down, the pair whose union lowers the ELBO least is merged, and so on down to
+one. Each stage has its ELBO, a lower bound on the log-probability of the context, and its posterior
 predictive density, a mixture of Student-t distributions. Averaged over the stages, with weights proportional
-to ``exp(evidence / TEMPERATURE)``, they make one mixture::
+to ``exp(ELBO / TEMPERATURE)``, they make one mixture::
 
     log c(z) = log sum_k exp(l_k - (f_k + D) / 2 log(1 + |F_k (z - m_k)|^2 / f_k)),    f_k = v_k + 1 - D
 
@@ -43,7 +43,7 @@ from discoformer.base.normal_wishart import (
     Moments,
     Prior,
     arrangements,
-    component_evidence,
+    component_elbo,
     entropy_of,
     likeliest_prior,
     logits_of,
@@ -60,7 +60,7 @@ SEEDS_AMONG = 512  # points that the first components are put around
 FIRST_STEPS, MERGED_STEPS, LAST_STEPS = 5, 2, 30  # of variational EM: at first, after a merge, at the end
 RESTING = 1e-6  # change of a component's share below which EM ends
 CHUNK = 2**18  # monomials of points held at a time: what fits a cache
-TEMPERATURE = 3.0  # divides the evidence of a stage: stages err alike, and the bound is not tight
+TEMPERATURE = 3.0  # divides the ELBO of a stage: stages err alike, and the bound is not tight
 LEAST_SHARE = 0.02  # of the best stage's weight, below which a stage is left out
 NEGLIGIBLE = -60.0  # log-responsibilities below this are 0
 FARTHEST = 1e3  # |z| / sqrt(D) of the points farthest out, farther ones are drawn in to there
@@ -74,7 +74,7 @@ class Found(NamedTuple):
     """A mixture, and how likely it makes the points."""
 
     components: Components
-    evidence: Array  # (B,) of the best stage, nats
+    elbo: Array  # (B,) of the best stage, nats
 
 
 class _Sample:
@@ -129,47 +129,47 @@ def fit_components(points: Array, weights: Array, size: Array, begin: Begin | No
     points, counts = _drawn_in(points), weights * size[:, None]
     subset = min(SUBSET, KEPT // len(upper(points.shape[-1] + 1)[0]))
     few, few_counts = take_landmarks(points, weights, size, subset)
-    stages, evidence = _merging(_Sample(few, few_counts), begin or around_far_points)
+    stages, elbo = _merging(_Sample(few, few_counts), begin or around_far_points)
     scale = size / few_counts.sum(-1)
-    kept = shares_of(evidence)  # (B, S)
+    kept = shares_of(elbo)  # (B, S)
     owner, stage = xp.where(kept > 0)  # (P,): every stage that is kept is a data set of its own
     begun = _of_stages(stages, owner, stage)
-    hardness, _, _ = likeliest_prior(begun)
+    prior_strength, _, _ = likeliest_prior(begun)
     grown = Moments(*(moment * with_axes_of(scale[owner], moment) for moment in begun))
-    _, grown = _climb(_Sample(points, counts).part(owner), grown, hardness, LAST_STEPS)
-    found = predictive(grown, prior_of(grown, hardness))
+    _, grown = _climb(_Sample(points, counts).part(owner), grown, prior_strength, LAST_STEPS)
+    found = predictive(grown, prior_of(grown, prior_strength))
     found = found._replace(log_scale=found.log_scale + xp.log(kept[owner, stage])[:, None])
-    return Found(_together(found, owner, len(size)), scale * xp.amax(evidence, -1))
+    return Found(_together(found, owner, len(size)), scale * xp.amax(elbo, -1))
 
 
 def _merging(sample: _Sample, begin: Begin) -> tuple[list[Moments], Array]:
-    """Moments at each stage of merging, and the evidence (B, S) of the stages."""
+    """Moments at each stage of merging, and the ELBO (B, S) of the stages."""
     xp = library(sample.points)
     r = begin(sample.points, sample.counts)
     mass = r * sample.counts[:, None]
     totals = sum(mass[..., part] @ monomials for part, monomials in sample.monomials())
     moments = _unpacked(totals, sample.points.shape[-1])
-    hardness, _, _ = likeliest_prior(moments)
-    r, moments = _climb(sample, moments, hardness, FIRST_STEPS)
+    prior_strength, _, _ = likeliest_prior(moments)
+    r, moments = _climb(sample, moments, prior_strength, FIRST_STEPS)
     begun = number_of(moments)  # (B,) components to begin with
-    stages, evidence = [], []
+    stages, elbo = [], []
     for k in range(r.shape[1], 0, -1):
-        hardness, prior, alone = likeliest_prior(moments)
+        prior_strength, prior, alone = likeliest_prior(moments)
         stages.append(moments)
         alone = alone + entropy_of(r, sample.counts)
         found = alone.sum(-1) + arrangements(moments)
-        evidence.append(choose(begun >= k, found, xp.full_like(found, -math.inf)))
+        elbo.append(choose(begun >= k, found, xp.full_like(found, -math.inf)))
         if k > 1:
             r, moments = _merge(moments, prior, r, sample.counts, alone)
-            climbed = _climb(sample, moments, hardness, MERGED_STEPS)
+            climbed = _climb(sample, moments, prior_strength, MERGED_STEPS)
             r, moments = choose(begun >= k, climbed[0], r), _chosen(begun >= k, climbed[1], moments)
-    return stages, xp.stack(evidence, 1)
+    return stages, xp.stack(elbo, 1)
 
 
-def shares_of(evidence: Array) -> Array:
+def shares_of(elbo: Array) -> Array:
     """Weights (B, S) of the stages in the average: 0 where negligible."""
-    xp = library(evidence)
-    share = xp.exp((evidence - xp.amax(evidence, -1)[:, None]) / TEMPERATURE)
+    xp = library(elbo)
+    share = xp.exp((elbo - xp.amax(elbo, -1)[:, None]) / TEMPERATURE)
     share = xp.where(share >= LEAST_SHARE, share, 0 * share)
     return share / share.sum(-1)[:, None]
 
@@ -247,9 +247,9 @@ def around_spread_points(points: Array, few: Array, few_counts: Array, allowed: 
 
 
 def _merge(moments: Moments, prior: Prior, r: Array, counts: Array, alone: Array) -> tuple[Array, Moments]:
-    """One component less in each data set: an absent one, or the pair whose union loses least evidence.
+    """One component less in each data set: an absent one, or the pair whose union lowers the ELBO least.
 
-    The components have the evidence alone (B, K).
+    ``alone`` (B, K) is the ELBO of each component.
     """
     xp = library(r)
     pairs = pairs_of(r.shape[1], r)
@@ -275,14 +275,14 @@ def best_union(
     pairs: tuple[Array, Array],
     absent_gain: float,
 ) -> tuple[Array, Array]:
-    """The pair of components whose union gains most evidence, or loses least.
+    """The pair of components whose union raises the ELBO most, or lowers it least.
 
     Args:
         moments: Moments of K components.
         prior: Their prior.
         r: Responsibilities (B, K, N).
         counts: What the points count for, (B, N).
-        alone: Evidence (B, K) of the components.
+        alone: ELBO (B, K) of the components.
         pairs: The pairs of K.
         absent_gain: What the union with an absent component counts as gaining.
 
@@ -292,7 +292,7 @@ def best_union(
     xp = library(r)
     i, j = pairs
     union = Moments(*(moment[:, i] + moment[:, j] for moment in moments))
-    together = component_evidence(union, prior) + entropy_of(r[:, i] + r[:, j], counts)
+    together = component_elbo(union, prior) + entropy_of(r[:, i] + r[:, j], counts)
     absent = moments.counts <= 0
     gain = together - alone[:, i] - alone[:, j]
     gain = xp.where(absent[:, i] | absent[:, j], xp.full_like(gain, absent_gain), gain)
@@ -306,11 +306,11 @@ def united(x: Array, kept: Array, gone: Array) -> Array:
     return x + with_axes_of(kept, x) * (with_axes_of(gone, x) * x).sum(1)[:, None]
 
 
-def _climb(sample: _Sample, moments: Moments, hardness: Array, most: int) -> tuple[Array, Moments]:
+def _climb(sample: _Sample, moments: Moments, prior_strength: Array, most: int) -> tuple[Array, Moments]:
     """Steps of variational EM until the counts of each data set rest, but so many at most."""
-    xp = library(hardness)
+    xp = library(prior_strength)
     before = moments.counts
-    r, moments = _step(sample, moments, hardness)
+    r, moments = _step(sample, moments, prior_strength)
     for _ in range(most - 1):
         change = xp.amax(abs(moments.counts - before), -1)
         (moving,) = xp.where(change > RESTING * moments.counts.sum(-1))
@@ -319,16 +319,16 @@ def _climb(sample: _Sample, moments: Moments, hardness: Array, most: int) -> tup
         own = sample if len(moving) == len(before) else sample.part(moving)
         before = 1 * moments.counts
         moved = Moments(*(moment[moving] for moment in moments))
-        r[moving], moved = _step(own, moved, hardness[moving])
+        r[moving], moved = _step(own, moved, prior_strength[moving])
         for moment, now in zip(moments, moved, strict=True):
             moment[moving] = now
     return r, moments
 
 
-def _step(sample: _Sample, moments: Moments, hardness: Array) -> tuple[Array, Moments]:
+def _step(sample: _Sample, moments: Moments, prior_strength: Array) -> tuple[Array, Moments]:
     """A step of variational EM, from moments to responsibilities (B, K, N) and their moments."""
-    xp = library(hardness)
-    coefficients = _coefficients(moments, hardness)
+    xp = library(prior_strength)
+    coefficients = _coefficients(moments, prior_strength)
     present = (moments.counts > 0)[..., None]
     found = []
     for part, monomials in sample.monomials():
@@ -360,9 +360,9 @@ def _squared_distances(points: Array, others: Array) -> Array:
     return positive(square[..., None] + other_square[:, None] - 2 * points @ others.mT)
 
 
-def _coefficients(moments: Moments, hardness: Array) -> Array:
+def _coefficients(moments: Moments, prior_strength: Array) -> Array:
     """Coefficients (B, K, F) of the monomials in the log-responsibilities, up to a constant."""
-    constant, pull, precision = logits_of(moments, prior_of(moments, hardness))
+    constant, pull, precision = logits_of(moments, prior_of(moments, prior_strength))
     a, b = upper(precision.shape[-1])
     pairs = (0.5 * precision * identity_like(precision) - precision)[..., a, b]  # each stands for two
     return library(pull).concatenate([constant[..., None], pull, pairs], -1)

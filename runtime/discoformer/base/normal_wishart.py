@@ -13,7 +13,7 @@ Its mean and precision have a normal-Wishart posterior, from the prior ``(m, b, 
 
 ``m`` is the mean of the context, ``a = h p`` with ``p`` the pooled variance within the components,
 ``b = p / q``, at most 1, with ``q`` the variance between them, ``v = D + 1 + h``. The prior counts for ``h``
-points, one of ``HARDNESS``.
+points, one of ``PRIOR_STRENGTHS``.
 
 The same code runs on NumPy arrays and, in training and export, on PyTorch tensors.
 Shapes: B data sets, K components, D dimensions. Float64.
@@ -39,7 +39,7 @@ from discoformer.base.arrays import (
 )
 from discoformer.base.mixture import ABSENT, Components
 
-HARDNESS = tuple(2.0**k for k in range(9))  # h, points that the prior counts for
+PRIOR_STRENGTHS = tuple(2.0**k for k in range(9))  # h, points that the prior counts for
 LEAST_VARIANCE = 1e-3  # within components, of the frame's unit or the context's variance, by the prior
 
 
@@ -70,9 +70,9 @@ class Posterior(NamedTuple):
     log_det: Array  # (B, K) log det P_k
 
 
-def prior_of(moments: Moments, hardness: Array) -> Prior:
-    """The prior of a hardness (B, 1), centred and scaled by the context."""
-    xp = library(hardness)
+def prior_of(moments: Moments, prior_strength: Array) -> Prior:
+    """The prior of a strength (B, 1), centred and scaled by the context."""
+    xp = library(prior_strength)
     counts, sums, squares = moments
     dim = sums.shape[-1]
     total = counts.sum(-1)[:, None]  # (B, 1)
@@ -83,7 +83,7 @@ def prior_of(moments: Moments, hardness: Array) -> Prior:
     freedom = xp.maximum(positive(counts - 1).sum(-1)[:, None], xp.ones_like(total))
     pooled = xp.maximum(within / freedom / dim, LEAST_VARIANCE * xp.clip(variance, None, 1))
     strength = pooled / xp.maximum(variance - pooled, pooled)
-    return Prior(center, strength, dim + 1 + hardness, hardness * pooled)
+    return Prior(center, strength, dim + 1 + prior_strength, prior_strength * pooled)
 
 
 def posterior_of(moments: Moments, prior: Prior) -> Posterior:
@@ -122,7 +122,7 @@ def logits_of(moments: Moments, prior: Prior) -> Logits:
     return Logits(constant, pull, precision)
 
 
-def component_evidence(moments: Moments, prior: Prior) -> Array:
+def component_elbo(moments: Moments, prior: Prior) -> Array:
     """Log-probability (B, K) of the points of each component and of their number, but for common terms."""
     dim = moments.sums.shape[-1]
     posterior = posterior_of(moments, prior)
@@ -140,22 +140,24 @@ def component_evidence(moments: Moments, prior: Prior) -> Array:
 
 
 def arrangements(moments: Moments) -> Array:
-    """What the evidence (B,) of a mixture has beyond its components': their weights, and K! orders."""
+    """What the ELBO (B,) of a mixture has beyond its components': their weights, and K! orders."""
     number, total = number_of(moments), moments.counts.sum(-1)
     return log_gamma(number) - log_gamma(number + total) + log_gamma(number + 1)
 
 
 def likeliest_prior(moments: Moments) -> tuple[Array, Prior, Array]:
-    """The hardness (B, 1) that makes the moments likeliest, its prior, and their evidence (B, K) with it."""
+    """The prior strength (B, 1) that makes the moments likeliest, its prior, and their ELBO (B, K)."""
     xp = library(moments.counts)
-    batch, tried = moments.counts.shape[0], len(HARDNESS)
+    batch, tried = moments.counts.shape[0], len(PRIOR_STRENGTHS)
     again = Moments(*(xp.concatenate([moment] * tried) for moment in moments))
-    options = xp.concatenate([xp.full_like(moments.counts[:, :1], h) for h in HARDNESS])  # (tried B, 1)
+    options = xp.concatenate(
+        [xp.full_like(moments.counts[:, :1], h) for h in PRIOR_STRENGTHS]
+    )  # (tried B, 1)
     prior = prior_of(again, options)
-    evidence = component_evidence(again, prior)
-    best = xp.argmax(ties_to_first(evidence.sum(-1).reshape(tried, batch).mT), -1)  # (B,)
+    elbo = component_elbo(again, prior)
+    best = xp.argmax(ties_to_first(elbo.sum(-1).reshape(tried, batch).mT), -1)  # (B,)
     row = best * batch + xp.arange(batch, device=best.device)
-    return options[row], Prior(*(field[row] for field in prior)), evidence[row]
+    return options[row], Prior(*(field[row] for field in prior)), elbo[row]
 
 
 def predictive(moments: Moments, prior: Prior) -> Components:

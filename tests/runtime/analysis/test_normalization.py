@@ -39,7 +39,7 @@ def test_draws_follow_the_mixture(dim: int, rng: np.random.Generator) -> None:
     nearest = np.abs(points[:, None, 0] - components.means[0, :, 0]).argmin(axis=1)
     np.testing.assert_allclose(np.bincount(nearest, minlength=3) / 4000, [*WEIGHTS, 0], atol=0.03)
     for k in (0, 1):
-        offset = (points[nearest == k] - components.means[0, k]) @ components.factors[0, k].T
+        offset = (points[nearest == k] - components.means[0, k]) @ components.precision_factors[0, k].T
         ratio = np.square(offset).sum(axis=1) / dim
         assert kstest(ratio, "f", (dim, components.freedom[0, k])).pvalue > 1e-3
 

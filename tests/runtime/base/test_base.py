@@ -1,4 +1,4 @@
-"""The base: components and product, blended as their evidence says."""
+"""The base: components and product, blended as their ELBO says."""
 
 import numpy as np
 import pytest

@@ -157,7 +157,7 @@ def test_scores_and_densities_change_variables(rng: np.random.Generator) -> None
 )
 def test_few_points_are_shrunk_and_finite(rng: np.random.Generator, n: int, dim: int) -> None:
     frame = fit_frame(rng.normal(size=(n, dim)))
-    assert frame.seed == ("whitened" if n >= 4 * dim else "standardised")
+    assert frame.initialisation == ("whitened" if n >= 4 * dim else "standardised")
     assert frame.shrinkage == pytest.approx(max(0, 1 - (n / (4 * dim)) ** 2) ** 2)
     assert np.isfinite(frame.linear).all()
     assert np.isfinite(frame.precision_root).all()
@@ -167,9 +167,9 @@ def test_few_points_are_shrunk_and_finite(rng: np.random.Generator, n: int, dim:
 def test_high_dimension_takes_the_seed_that_shows_the_clusters(rng: np.random.Generator) -> None:
     member = rng.integers(2, size=500)
     apart = rng.uniform(-3, 3, (2, 60))[member] + 0.5 * rng.normal(size=(500, 60))
-    assert fit_frame(apart).seed == "standardised"
+    assert fit_frame(apart).initialisation == "standardised"
     mixed = rng.normal(size=(500, 60)) @ (rng.normal(size=(60, 60)) + np.ones((60, 60)))
-    assert fit_frame(mixed).seed == "whitened"
+    assert fit_frame(mixed).initialisation == "whitened"
 
 
 def test_duplicates_and_discrete_data_are_harmless(rng: np.random.Generator) -> None:

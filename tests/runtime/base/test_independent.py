@@ -93,7 +93,7 @@ def test_integer_weights_are_repetitions(rng: np.random.Generator, n: int) -> No
     z, y = rng.laplace(size=(n, 2)), rng.normal(size=(9, 2))
     times = rng.integers(1, 4, n)
     weighted, repeated = fit(z, times.astype(float), n), fit(np.repeat(z, times, axis=0), size=n)
-    np.testing.assert_allclose(weighted.evidence, repeated.evidence, rtol=1e-7)
+    np.testing.assert_allclose(weighted.elbo, repeated.elbo, rtol=1e-7)
     np.testing.assert_allclose(log_density(weighted, y), log_density(repeated, y), atol=1e-6)
 
 
@@ -109,8 +109,8 @@ def test_data_sets_of_a_batch_are_fitted_as_if_alone(rng: np.random.Generator) -
     y = rng.normal(size=(1, 30, 2))
     for b, (z, n) in enumerate(zip(contexts[:3], sizes, strict=False)):
         alone = fit_product(z[None], np.full((1, n), 1 / n), np.array([float(n)]), root[:1], log_det[:1])
-        found = module.Product(*(field[b : b + 1] for field in together.product))
-        np.testing.assert_allclose(together.evidence[b], alone.evidence[0], rtol=1e-8)
+        found = module.IndependentMixture(*(field[b : b + 1] for field in together.product))
+        np.testing.assert_allclose(together.elbo[b], alone.elbo[0], rtol=1e-8)
         ours, theirs = evaluate_product(found, y), evaluate_product(alone.product, y)
         np.testing.assert_allclose(ours.log_density, theirs.log_density, atol=1e-7)
 

@@ -46,7 +46,7 @@ def test_the_mixture_is_one_of_student_t_whose_weights_sum_to_one(
 ) -> None:
     found = fit(clusters(rng, n, dim, count))
     y = 5 * rng.normal(size=(20, dim))
-    shapes = np.linalg.inv(found.factors.mT @ found.factors)
+    shapes = np.linalg.inv(found.precision_factors.mT @ found.precision_factors)
     each = np.stack(
         [
             np.atleast_1d(multivariate_t(m, c, df).logpdf(y))
@@ -84,8 +84,8 @@ def test_evidence_is_greatest_for_the_true_number_of_separate_clusters(
     )
     z = centers[np.arange(800) % count] + rng.normal(size=(800, dim))
     z = (z - z.mean(0)) / z.std()
-    stages, evidence = module._merging(module._Sample(z[None], np.ones((1, 800))), module.around_far_points)
-    best = stages[int(evidence[0].argmax())]
+    stages, elbo = module._merging(module._Sample(z[None], np.ones((1, 800))), module.around_far_points)
+    best = stages[int(elbo[0].argmax())]
     assert np.count_nonzero(best.counts > 1) == count
 
 
@@ -106,8 +106,8 @@ def test_many_points_of_one_gaussian_give_its_maximum_likelihood(rng: np.random.
 
 
 def test_shares_of_stages_sum_to_one_and_favour_the_evidence() -> None:
-    evidence = np.array([[-5.0, 0.0, -3.0, -100.0], [-np.inf, -np.inf, 7.0, 7.0]])
-    shares = module.shares_of(evidence)
+    elbo = np.array([[-5.0, 0.0, -3.0, -100.0], [-np.inf, -np.inf, 7.0, 7.0]])
+    shares = module.shares_of(elbo)
     np.testing.assert_allclose(shares.sum(1), 1)
     assert (shares[0].argsort() == [3, 0, 2, 1]).all()
     assert shares[0, 3] == 0

@@ -1,17 +1,18 @@
-"""Errors and warnings: every one names what was given, what is needed, and what to do.
+"""Errors and warnings. Each message states the value found, the value needed, and what to do.
 
-The tree (each class also derives from the builtin in brackets, so that ordinary handlers catch it)::
+The tree of classes. Each class also derives from the builtin class in brackets, so ``except ValueError`` and
+the like catch it::
 
     DiscoformerError [Exception]
-    ├── InputError [ValueError]                        an argument or a file that cannot be used
-    │   └── DegenerateDataError [LinAlgError]          data that have no density (constant column, ...)
-    ├── ModelError [ValueError]                        a model folder that cannot be used
-    │   └── ModelNotFoundError [FileNotFoundError]     no model folder at the place looked at
-    ├── DeviceError [RuntimeError]                     the device asked for cannot be had
+    ├── InputError [ValueError]                        invalid argument or input file
+    │   └── DegenerateDataError [LinAlgError]          the data have no density (constant column, ...)
+    ├── ModelError [ValueError]                        the files of a model cannot be used
+    │   └── ModelNotFoundError [FileNotFoundError]     the model folder is absent or incomplete
+    ├── DeviceError [RuntimeError]                     the requested device is not available
     └── MissingExtraError [ModuleNotFoundError]        an optional package is not installed
 
     RangeWarning [UserWarning]                         data outside the ranges the model was trained on
-    DeviceWarning [UserWarning]                        another device is used than hoped for
+    DeviceWarning [UserWarning]                        the computation falls back to another device
 """
 
 from importlib import import_module
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-EXTRA_OF = {
+EXTRA_OF = {  # import name of an optional package: the extra of this package that installs it
     "onnxruntime": "cpu",
     "pyarrow": "io",
     "matplotlib": "plot",
@@ -29,43 +30,43 @@ EXTRA_OF = {
 
 
 class DiscoformerError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class InputError(DiscoformerError, ValueError):
-    """An argument or a file that cannot be used as it stands."""
+    """An argument or an input file is invalid."""
 
 
 class DegenerateDataError(InputError, np.linalg.LinAlgError):
-    """Data without a density: a single point, a constant column, or collinear columns."""
+    """The data have no density: a single point, a constant column, or collinear columns."""
 
 
 class ModelError(DiscoformerError, ValueError):
-    """A model folder whose files cannot be used."""
+    """The files of a model cannot be used."""
 
 
 class ModelNotFoundError(ModelError, FileNotFoundError):
-    """No model folder, or an incomplete one, where it was looked for."""
+    """The model folder does not exist, or a file in it is missing."""
 
 
 class DeviceError(DiscoformerError, RuntimeError):
-    """The device asked for cannot be had."""
+    """The requested device is not available."""
 
 
 class MissingExtraError(DiscoformerError, ModuleNotFoundError):
-    """An optional package is needed and not installed."""
+    """A required optional package is not installed."""
 
 
 class RangeWarning(UserWarning):
-    """The data lie outside the ranges the model was trained on; the answer is an extrapolation."""
+    """The data lie outside the ranges the model was trained on, so the estimate is an extrapolation."""
 
 
 class DeviceWarning(UserWarning):
-    """The computation runs on another device than hoped for."""
+    """The computation runs on another device than the preferred one."""
 
 
 def require(module: str) -> Any:
-    """Imports an optional module, or says which extra brings it.
+    """Import an optional module, or raise an error that names the extra to install.
 
     Args:
         module: Dotted name of the module, for example ``"pyarrow.csv"``.
@@ -79,5 +80,5 @@ def require(module: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or package).partition(".")[0] != package:
             raise
-        text = f"{package} is needed here and not installed: pip install 'discoformer[{EXTRA_OF[package]}]'"
+        text = f"{package} is required here but not installed: pip install 'discoformer[{EXTRA_OF[package]}]'"
         raise MissingExtraError(text, name=package) from error

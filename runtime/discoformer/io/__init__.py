@@ -1,1 +1,1 @@
-"""What goes in and comes out: array-likes, tables, files, names of columns."""
+"""Input and output: array-likes, tables, files, and column names."""

@@ -1,4 +1,4 @@
-"""Features of an estimate, its columns, by name or by position."""
+"""Features (the columns of an estimate), selected by name or by position."""
 
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -13,24 +13,24 @@ Feature: TypeAlias = str | int
 def feature_indices(
     name: str, features: Feature | Iterable[Feature], dim: int, columns: tuple[str, ...] | None
 ) -> tuple[int, ...]:
-    """Positions of features, in the order in which they are named.
+    """Return the positions of features, in the given order.
 
     Args:
         name: Name of the argument, for error messages.
-        features: Names or positions (0 to D - 1) of one feature or several.
+        features: Names or positions (0 to D - 1) of one or more features.
         dim: Number of columns D.
-        columns: Their names, where there are any.
+        columns: Names of the columns, or None if they have no names.
 
     Raises:
-        InputError: No feature, one that is not there, or one that is named twice.
+        InputError: There is no feature, an unknown one, or the same one twice.
     """
     wanted = [features] if isinstance(features, (str, int, np.integer)) else list(features)
     if not wanted:
-        raise InputError(f"{name} must name one feature or more, got none")
+        raise InputError(f"{name} must name one feature or more, got none: pass positions or column names")
     found = tuple(_index(name, feature, dim, columns) for feature in wanted)
     twice = [feature for feature, j in zip(wanted, found, strict=True) if found.count(j) > 1]
     if twice:
-        raise InputError(f"{name} must name each feature once, got {twice[0]!r} more than once")
+        raise InputError(f"{name} must name each feature once, got {twice[0]!r} more than once: drop one")
     return found
 
 
@@ -43,10 +43,10 @@ def _index(name: str, feature: Any, dim: int, columns: tuple[str, ...] | None) -
         and 0 <= feature < dim
     ):
         return int(feature)
-    names = f" or one of {', '.join(columns)}" if columns else ""
+    names = f", or names among {', '.join(columns)}" if columns else ""
     raise InputError(f"{name} must be positions from 0 to {dim - 1}{names}, got {feature!r}")
 
 
 def names_of(indices: Iterable[int], columns: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """The names of features, where there are any."""
+    """Return the names of the columns at the given positions, or None if the columns have no names."""
     return None if columns is None else tuple(columns[j] for j in indices)

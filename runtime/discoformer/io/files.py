@@ -1,4 +1,4 @@
-"""Files that are all there or not at all."""
+"""Atomic writes: a file is written completely or not at all."""
 
 import os
 import secrets
@@ -10,10 +10,11 @@ from pathlib import Path
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Gives a path beside ``path`` to write to; it replaces ``path`` when the block ends without an error.
+    """Yield a temporary path to write to; it replaces ``path`` if the block ends without an error.
 
-    It has the suffix of ``path``, the permissions of what was there, and a name of its own, whatever other
-    threads and processes write. Where ``path`` is a link, what it points to is replaced.
+    The temporary file is in the same folder. It has the suffix and the permissions of ``path``, and a random
+    name, so that threads and processes can write at the same time. If ``path`` is a symbolic link, the file
+    that it points to is replaced.
     """
     path = Path(os.path.realpath(path))
     part = path.with_name(f".part-{secrets.token_hex(8)}{path.suffix}")
@@ -25,3 +26,9 @@ def atomic(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write bytes to a file atomically."""
+    with atomic(path) as part:
+        part.write_bytes(data)

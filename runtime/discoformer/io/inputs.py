@@ -1,7 +1,7 @@
-"""Array-likes in: whatever holds a table of numbers becomes a float64 matrix with checked values.
+"""Input validation: convert array-likes to float64 arrays and check their values.
 
-Accepted are nested sequences, NumPy arrays, anything with ``__array__`` (pandas, polars and Arrow tables, CPU
-tensors) or DLPack (``__dlpack__``). None of these libraries is imported here.
+Accepted are nested sequences, NumPy arrays, and objects with ``__array__`` (pandas, polars and Arrow tables,
+CPU tensors) or ``__dlpack__``. None of these libraries is imported here.
 """
 
 from collections.abc import Sequence
@@ -20,26 +20,28 @@ AnyFloats: TypeAlias = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Matrix:
-    """A table of numbers, finite or, where they may be, missing; read once and checked."""
+    """A checked matrix of numbers, with NaN for missing entries if these are allowed."""
 
     values: Floats  # (rows, D)
-    width: np.dtype[Any]  # float32 if that is what came in (or less), else float64
-    columns: tuple[str, ...] | None  # names, where the input had any
+    width: np.dtype[Any]  # float32 if the input was float32 or narrower, else float64
+    columns: tuple[str, ...] | None  # column names, or None if the input has none
 
 
 def read_matrix(name: str, data: Any, missing: bool = False) -> Matrix:
-    """Reads an array-like of shape (rows, D) with finite real entries.
+    """Convert an array-like of shape (rows, D) to a checked matrix.
 
     Args:
         name: Name of the argument, for error messages.
         data: The array-like.
-        missing: Whether entries may be missing, NaN.
+        missing: Whether entries may be NaN, which means missing.
 
     Raises:
-        InputError: Not a matrix of finite real numbers.
+        InputError: ``data`` is not a matrix of finite real numbers.
     """
     if hasattr(data, "collect") and not hasattr(data, "__array__"):
-        raise InputError(f"{name} is a lazy {type(data).__name__}: collect() it first")
+        raise InputError(
+            f"{name} must hold its values, got a lazy {type(data).__name__}: call collect() first"
+        )
     columns = column_names(data)
     array = _as_array(name, data)
     if array.ndim == 1:
@@ -50,16 +52,16 @@ def read_matrix(name: str, data: Any, missing: bool = False) -> Matrix:
     if array.ndim != 2 or array.shape[1] == 0:
         raise InputError(f"{name} must have shape (rows, columns) with 1 column or more, got {array.shape}")
     values = _as_float64(name, array, columns).view()
-    values.flags.writeable = False  # it may be the caller's own
+    values.flags.writeable = False  # the memory may belong to the caller
     _check_finite(name, values, columns, missing)
     return Matrix(values, _float_width(array), columns)
 
 
 def read_weights(weights: Any, rows: int) -> Floats:
-    """Reads row weights: shape (rows,), finite, not negative, with a positive sum.
+    """Convert row weights to a float64 array (rows,): finite, nonnegative, not all zero.
 
     Raises:
-        InputError: One of these does not hold.
+        InputError: The weights have another shape, or invalid values.
     """
     array = _as_float64("weights", _as_array("weights", weights))
     if array.shape != (rows,):
@@ -69,22 +71,23 @@ def read_weights(weights: Any, rows: int) -> Floats:
         raise InputError(
             f"weights must be finite and not negative, got {array[bad[0]]} in row {bad[0]}"
             + (f" ({bad.size} such rows)" if bad.size > 1 else "")
+            + ": use 0 to ignore a row"
         )
     if not array.any():
-        raise InputError("weights must not all be zero")
+        raise InputError("weights must not all be zero: give at least one row a positive weight")
     return array
 
 
 def is_real(value: Any) -> bool:
-    """Whether a value is a real number, NumPy's included."""
+    """Return whether a value is a real number, of Python or NumPy."""
     return isinstance(value, Real)
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
-    """Reads a whole number of ``least`` or more.
+    """Check that a value is a whole number of at least ``least``, and return it as an int.
 
     Raises:
-        InputError: It is none.
+        InputError: The value is not a whole number, or less than ``least``.
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise InputError(f"{name} must be a whole number, {least} or more, got {value!r}")
@@ -92,7 +95,7 @@ def whole_number(name: str, value: Any, least: int) -> int:
 
 
 def column_names(data: Any) -> tuple[str, ...] | None:
-    """The column names of a data frame or an Arrow table, if it has names that are all strings."""
+    """Return the column names of a data frame or an Arrow table if all are strings, else None."""
     for attribute in ("column_names", "columns"):
         names = getattr(data, attribute, None)
         if names is not None and len(names) and all(isinstance(name, str) for name in names):
@@ -101,22 +104,22 @@ def column_names(data: Any) -> tuple[str, ...] | None:
 
 
 def describe_column(index: int, columns: Sequence[str] | None) -> str:
-    """How a column is called in messages: by its index, and by its name where it has one."""
+    """Return how messages refer to a column: by its index, and by its name if it has one."""
     return f"column {index}" if columns is None else f"column {index} ({columns[index]!r})"
 
 
 def _as_array(name: str, data: Any) -> npt.NDArray[Any]:
     masks = isinstance(getattr(data, "mask", None), np.ndarray)
-    if masks and np.ma.is_masked(data):  # in this order, for numpy.ma takes long to import
-        raise InputError(f"{name} has masked entries: drop or fill them first")
+    if masks and np.ma.is_masked(data):  # in this order: importing numpy.ma takes long
+        raise InputError(f"{name} must not have masked entries: drop or fill them first")
     try:
         if hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):
             return np.from_dlpack(data)
         array = np.asarray(data)
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
         raise InputError(
-            f"{name} cannot be read as an array ({type(data).__name__}: {error}); "
-            "pass a NumPy array, or move it to host memory first"
+            f"{name} must be convertible to a NumPy array, got {type(data).__name__} ({error}): "
+            "pass a NumPy array; copy tensors to the CPU first"
         ) from error
     if array.ndim == 0:
         raise InputError(
@@ -127,7 +130,9 @@ def _as_array(name: str, data: Any) -> npt.NDArray[Any]:
 
 def _as_float64(name: str, array: npt.NDArray[Any], columns: Sequence[str] | None = None) -> Floats:
     if array.dtype.kind not in "biufO":
-        raise InputError(f"{name} must hold real numbers, got dtype {array.dtype}")
+        raise InputError(
+            f"{name} must hold real numbers, got dtype {array.dtype}: convert it to numbers first"
+        )
     try:
         return array.astype(np.float64, copy=False)
     except (TypeError, ValueError):
@@ -138,7 +143,7 @@ def _as_float64(name: str, array: npt.NDArray[Any], columns: Sequence[str] | Non
 
 
 def _number(name: str, value: Any, at: tuple[int, ...], columns: Sequence[str] | None) -> float:
-    """Reads one cell; the missing value of pandas, which is no float, as NaN."""
+    """Convert one entry to a float; ``pandas.NA``, which float() rejects, becomes NaN."""
     if type(value).__name__ == "NAType":
         return np.nan
     try:
@@ -146,8 +151,8 @@ def _number(name: str, value: Any, at: tuple[int, ...], columns: Sequence[str] |
     except (TypeError, ValueError) as error:
         where = f"row {at[0]}" + (f", {describe_column(at[1], columns)}" if len(at) == 2 else "")
         raise InputError(
-            f"{name} must hold real numbers only, got {value!r} in {where}: leave the column out, or say it "
-            "in numbers"
+            f"{name} must hold real numbers only, got {value!r} in {where}: leave the column out, or encode "
+            "it as numbers"
         ) from error
 
 

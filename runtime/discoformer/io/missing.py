@@ -1,7 +1,8 @@
-"""Tables with missing cells: read, filled in, and written back with every other cell as it was.
+"""Tables with missing cells: read them, and write them back with these cells filled in.
 
-Missing is, in CSV, an empty cell or one of ``MISSING`` (in any case), elsewhere NaN or null. CSV keeps the
-text of all other cells, Parquet the other columns, NPY its dtype. The result has the format of the file.
+In CSV a cell is missing if it is empty or another word of ``MISSING``, in upper or lower case. In NPY
+and Parquet it is missing if it is NaN or null. All other cells are written as they were read: CSV keeps their
+text, Parquet keeps the other columns, NPY keeps its dtype. The output has the format of the input.
 """
 
 import csv
@@ -13,49 +14,62 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from discoformer.errors import InputError, require
-from discoformer.io.files import atomic
+from discoformer.io.files import atomic, write_bytes
 from discoformer.io.inputs import AnyFloats, Floats
-from discoformer.io.readers import STDIN, choose, header_in, is_number, open_text
+from discoformer.io.readers import (
+    check_numeric,
+    choose,
+    csv_lines,
+    header_in,
+    is_number,
+    load_npy,
+    name_of,
+    no_rows,
+    open_text,
+    parquet_errors,
+    reader_for,
+)
 
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?")
 
 
 class Gaps(NamedTuple):
-    """The chosen columns of a table with missing cells, and how to write it anew."""
+    """The chosen columns of a table with missing cells, and a function that writes the filled table."""
 
     values: AnyFloats  # (rows, D), NaN where missing
-    columns: tuple[str, ...] | None
-    write: Callable[[AnyFloats, Path | None], None]  # the same with no NaN, to a file or, for CSV, to stdout
+    columns: tuple[str, ...] | None  # column names, or None if the table has none
+    write: Callable[[AnyFloats, Path | None], None]  # takes filled values (rows, D) and a file (None: stdout)
 
 
 def read_gaps(path: Path, wanted: Sequence[str] | None = None) -> Gaps:
-    """Reads a table.
+    """Read a table with missing cells.
 
     Args:
-        path: The file, .csv, .npy or .parquet; ``-`` is CSV on stdin.
-        wanted: Names of the columns to read, all by default; the others may hold anything, and are kept.
+        path: The file, .csv, .npy or .parquet. ``-`` is CSV on stdin.
+        wanted: Names of the columns to read, all by default. Other columns may hold anything, and are kept.
 
     Raises:
-        InputError: Another suffix, no such column, or a cell that is neither missing nor a finite number.
+        InputError: The suffix is unknown, a column does not exist, or a cell is neither missing nor a finite
+            number.
         OSError: The file cannot be read.
-        MissingExtraError: Parquet, and pyarrow is not installed.
+        MissingExtraError: The file is Parquet, and pyarrow is not installed.
     """
-    readers = {".csv": _read_csv, ".npy": _read_npy, ".parquet": _read_parquet}
-    reader = readers.get(".csv" if path == STDIN else path.suffix)
-    if reader is None:
-        raise InputError(f"{path} must end in one of {', '.join(readers)}; or pipe it in as CSV, to -")
-    return reader(path, wanted)
+    return reader_for(path, {".csv": _read_csv, ".npy": _read_npy, ".parquet": _read_parquet})(path, wanted)
 
 
 def _read_csv(path: Path, wanted: Sequence[str] | None) -> Gaps:
-    name = "stdin" if path == STDIN else str(path)
+    name = name_of(path)
     rows = _read_rows(path, name)
     header = header_in(rows[0])
     body = rows[header is not None :]
+    if not body:
+        raise no_rows(name)
     ragged = next((i for i, row in enumerate(body) if len(row) != len(rows[0])), None)
-    if ragged is not None or not body:
-        what = "there are no rows" if ragged is None else f"row {ragged + 1} has {len(body[ragged])} cells"
-        raise InputError(f"{name}: {what}, where rows of {len(rows[0])} cells are needed; mend the file")
+    if ragged is not None:
+        raise InputError(
+            f"{name}, row {ragged + 1}: found {len(body[ragged])} cells, needed {len(rows[0])} as in the "
+            "first line; correct or remove the row"
+        )
     picked = choose(name, header, wanted, len(rows[0]))
     columns = None if header is None else tuple(header[j] for j in picked)
     values = np.array([[_cell(name, i, j, row[j], header) for j in picked] for i, row in enumerate(body)])
@@ -68,29 +82,28 @@ def _read_csv(path: Path, wanted: Sequence[str] | None) -> Gaps:
         if out is None:
             print(text.getvalue(), end="")
         else:
-            _write_bytes(out, text.getvalue().encode())
+            write_bytes(out, text.getvalue().encode())
 
     return Gaps(values, columns, write)
 
 
 def _read_rows(path: Path, name: str) -> list[list[str]]:
-    """The cells of a CSV file; a blank line is a missing cell of a single column, else it is left out."""
+    """Read the cells of a CSV file.
+
+    If there is a single column, a blank line is a missing cell. Otherwise blank lines are skipped.
+    """
     with open_text(path) as file:
-        reader = csv.reader(file)
-        try:
-            rows = list(reader)
-        except (UnicodeDecodeError, csv.Error) as error:
-            line = reader.line_num
-            raise InputError(f"{name}, after line {line}: this is no CSV in UTF-8: {error}") from error
+        rows = [cells for _, cells in csv_lines(name, file)]
     while rows and not rows[-1]:
         rows.pop()
     width = next((len(row) for row in rows if row), 0)
     if not width:
-        raise InputError(f"{name} has no rows of numbers")
+        raise no_rows(name)
     return [row or [""] for row in rows] if width == 1 else [row for row in rows if row]
 
 
 def _cell(name: str, row: int, column: int, cell: str, header: tuple[str, ...] | None) -> float:
+    """Convert the text of a cell to a number, NaN if it is missing."""
     if cell.strip().lower() in MISSING:
         return np.nan
     number = float(cell) if is_number(cell) else np.nan
@@ -98,43 +111,28 @@ def _cell(name: str, row: int, column: int, cell: str, header: tuple[str, ...] |
         where = repr(header[column]) if header else str(column + 1)
         raise InputError(
             f"{name}, row {row + 1}: column {where} holds {cell!r}, which is neither missing nor a finite "
-            "number; leave it empty, or choose other columns (they are kept as they are)"
+            "number; empty the cell, or choose other columns (the rest are kept as they are)"
         )
     return number
 
 
 def _read_npy(path: Path, wanted: Sequence[str] | None) -> Gaps:
-    if wanted is not None:
-        raise InputError(f"{path} has no column names to choose from: use CSV or Parquet")
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path} is no NPY file of numbers: {error}") from error
-    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind not in "iuf":
-        raise InputError(f"{path} must hold a matrix of real numbers, shape (rows, columns)")
+    values = load_npy(path, wanted)
 
     def write(filled: AnyFloats, out: Path | None) -> None:
         file = io.BytesIO()
         np.save(file, np.where(np.isnan(values), filled, values).astype(values.dtype))
-        _write_bytes(_named(path, out), file.getvalue())
+        write_bytes(_file(path, out), file.getvalue())
 
     return Gaps(values if values.dtype.kind == "f" else values.astype(float), None, write)
 
 
 def _read_parquet(path: Path, wanted: Sequence[str] | None) -> Gaps:
-    parquet, types = require("pyarrow.parquet"), require("pyarrow.types")
-    try:
+    parquet = require("pyarrow.parquet")
+    with parquet_errors(path):
         table = parquet.read_table(path)
-    except require("pyarrow").ArrowInvalid as error:
-        raise InputError(f"{path} is no Parquet file: {error}") from error
     picked = choose(str(path), tuple(table.column_names), wanted, table.num_columns)
-    for j in picked:
-        kind = table.schema.field(j).type
-        if not (types.is_integer(kind) or types.is_floating(kind)):
-            raise InputError(
-                f"{path}: column {table.column_names[j]!r} holds {kind}, no numbers; choose other columns "
-                "(they are kept as they are)"
-            )
+    check_numeric(path, (table.schema.field(j) for j in picked))
     columns = tuple(table.column_names[j] for j in picked)
     values: Floats = np.column_stack([table.column(j).to_numpy().astype(float) for j in picked])
 
@@ -143,14 +141,14 @@ def _read_parquet(path: Path, wanted: Sequence[str] | None) -> Gaps:
         for k, j in enumerate(picked):
             if np.isnan(values[:, k]).any():
                 found = _replaced(found, j, filled[:, k])
-        with atomic(_named(path, out)) as part:
+        with atomic(_file(path, out)) as part:
             parquet.write_table(found, part)
 
     return Gaps(values, columns, write)
 
 
 def _replaced(table: Any, j: int, column: AnyFloats) -> Any:
-    """An Arrow table with another column of floats, as wide as it was where it was one of floats."""
+    """Replace a column of an Arrow table by floats: of the same type if it holds floats, else float64."""
     arrow, field = require("pyarrow"), table.schema.field(j)
     kind = field.type if require("pyarrow.types").is_floating(field.type) else arrow.float64()
     values = arrow.array(column.astype(kind.to_pandas_dtype()), type=kind)
@@ -158,15 +156,11 @@ def _replaced(table: Any, j: int, column: AnyFloats) -> Any:
     if kind == field.type:
         return found
     kept = {key: text for key, text in (table.schema.metadata or {}).items() if key != b"pandas"}
-    return found.replace_schema_metadata(kept)  # pandas' own still says that the column is one of integers
+    return found.replace_schema_metadata(kept)  # the metadata of pandas still says that the column is integer
 
 
-def _named(path: Path, out: Path | None) -> Path:
+def _file(path: Path, out: Path | None) -> Path:
+    """Return the file to write to, or raise an error if it is stdout."""
     if out is None:
-        raise InputError(f"{path} cannot be written to stdout, which is for CSV: name a file by --out")
+        raise InputError(f"only CSV can be written to stdout, and {path} is not CSV: name a file by --out")
     return out
-
-
-def _write_bytes(out: Path, data: bytes) -> None:
-    with atomic(out) as part:
-        part.write_bytes(data)

@@ -1,6 +1,6 @@
-"""Answers out: in the data frame library that the queries came in, else as the NumPy arrays they are.
+"""Output conversion: answers come in the data frame library of the queries, otherwise as NumPy arrays.
 
-No such library is imported here: whoever holds one of its frames has imported it.
+No data frame library is imported here. If the caller passes a data frame, its library is already imported.
 """
 
 import sys
@@ -10,16 +10,17 @@ from discoformer.io.inputs import AnyFloats
 
 
 def like(queries: Any, name: str, values: AnyFloats) -> Any:
-    """Gives an answer the form of the queries that were asked.
+    """Convert an answer to the data frame library of the queries.
 
     Args:
-        queries: What the caller passed as queries, M rows and D columns.
-        name: What the answer is, the name of a series.
-        values: The answer (M,), or (M, D) where it has an entry for each column of the queries.
+        queries: The queries as the caller passed them, M rows and D columns.
+        name: Name of the answer, used for a Series.
+        values: The answer (M,), or (M, D) if it has one value for each entry of the queries.
 
     Returns:
-        For a pandas data frame a Series or DataFrame with its index (and columns), for a polars data frame a
-        Series or DataFrame (with its columns), for everything else ``values`` itself.
+        If the queries are a pandas DataFrame, a Series (M,) or DataFrame (M, D) with the same index and
+        columns. If they are a polars DataFrame, a Series or DataFrame with the same columns. Otherwise
+        ``values`` itself.
     """
     pandas, polars = sys.modules.get("pandas"), sys.modules.get("polars")
     if isinstance(queries, getattr(pandas, "DataFrame", ())):

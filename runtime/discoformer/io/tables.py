@@ -1,7 +1,7 @@
-"""Tables of numbers in files and on stdin: CSV, NPY and Parquet, whole or block by block.
+"""Tables of numbers in CSV, NPY and Parquet files or on stdin, read whole or block by block.
 
-CSV is comma-separated UTF-8; a first row without a single number, or of the numbers 0, 1, 2 and so on, is the
-header. Parquet needs the extra ``[io]``.
+CSV is comma-separated UTF-8. Its first row is a header if no cell is a number, or if the cells are 0, 1, 2
+and so on. Parquet needs the extra ``[io]``.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from discoformer.errors import InputError
-from discoformer.io.readers import STDIN, Rows, open_csv, open_npy, open_parquet
+from discoformer.io.readers import Rows, no_rows, open_csv, open_npy, open_parquet, reader_for
 
 _OPENERS = {".csv": open_csv, ".npy": open_npy, ".parquet": open_parquet}
 SUFFIXES = tuple(_OPENERS)
@@ -22,24 +22,26 @@ SUFFIXES = tuple(_OPENERS)
 
 @dataclass(frozen=True)
 class Table:
-    """Numeric columns of a file."""
+    """The numeric columns of a file."""
 
     values: npt.NDArray[Any]  # (rows, D)
-    columns: tuple[str, ...] | None  # names, where the file has any
+    columns: tuple[str, ...] | None  # column names, or None if the file has none
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        """The values, for ``np.asarray``: a table is an array-like with named columns."""
+        """Return the values, so that ``np.asarray`` accepts a table."""
         return np.array(self.values, dtype=dtype, copy=copy)
 
     def split_off(self, name: str) -> tuple["Table", npt.NDArray[Any]]:
-        """The table without the named column, and that column (rows,).
+        """Return the table without the named column, and the values of that column (rows,).
 
         Raises:
-            InputError: No such column.
+            InputError: There is no such column.
         """
-        if self.columns is None or name not in self.columns:
+        if self.columns is None:
+            raise InputError(f"there is no column {name!r}: the file has no column names, add a header row")
+        if name not in self.columns:
             raise InputError(
-                f"there is no column {name!r}; there are {', '.join(self.columns or ('no names',))}"
+                f"there is no column {name!r}; there are {', '.join(self.columns)}: choose among these"
             )
         j = self.columns.index(name)
         rest = Table(np.delete(self.values, j, axis=1), self.columns[:j] + self.columns[j + 1 :])
@@ -47,34 +49,31 @@ class Table:
 
 
 def read_table(path: Path, wanted: Sequence[str] | None = None) -> Table:
-    """Reads the columns ``wanted`` of a file whole; the arguments and errors are those of ``open_rows``.
+    """Read a file into memory; the arguments are those of ``open_rows``.
 
     Raises:
-        InputError: As there, and where the file has no rows.
+        InputError: As in ``open_rows``, or the file has no rows.
         OSError: The file cannot be read.
-        MissingExtraError: Parquet, and pyarrow is not installed.
+        MissingExtraError: The file is Parquet, and pyarrow is not installed.
     """
     with open_rows(path, wanted) as rows:
         blocks = list(rows.blocks)
     if not blocks:
-        raise InputError(f"{rows.name} has no rows of numbers")
+        raise no_rows(rows.name)
     return Table(np.concatenate(blocks), rows.columns)
 
 
 def open_rows(path: Path, wanted: Sequence[str] | None = None) -> AbstractContextManager[Rows]:
-    """Opens a file to be read block by block, in memory that does not grow with the number of rows.
+    """Open a file for reading block by block; the memory used does not grow with the number of rows.
 
     Args:
-        path: The file; its suffix says in which format it is. ``-`` is CSV on stdin.
-        wanted: Names of the columns to read, all by default; other columns may hold anything.
+        path: The file. Its suffix determines the format. ``-`` is CSV on stdin.
+        wanted: Names of the columns to read, all by default. Columns that are not read may hold anything.
 
     Raises:
-        InputError: Another suffix, no such column, two of one name, or a cell that is no finite number (said
-            when its block is read).
+        InputError: The suffix is unknown, a column does not exist, two columns have the same name, or a cell
+            is not a finite number (raised when its block is read).
         OSError: The file cannot be read.
-        MissingExtraError: Parquet, and pyarrow is not installed.
+        MissingExtraError: The file is Parquet, and pyarrow is not installed.
     """
-    opener = _OPENERS.get(".csv" if path == STDIN else path.suffix)
-    if opener is None:
-        raise InputError(f"{path} must end in one of {', '.join(SUFFIXES)}; or pipe it in as CSV, to -")
-    return opener(path, wanted)
+    return reader_for(path, _OPENERS)(path, wanted)

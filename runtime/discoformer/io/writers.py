@@ -1,10 +1,10 @@
-"""Rows of numbers written block by block: CSV, JSON lines, NPY and Parquet.
+"""Writers of numeric tables, block by block: CSV, JSON lines, NPY and Parquet.
 
-A file is written as ``NAME.partial`` and renamed when it is complete. Where that fails half-way, the partial
-file is a valid one that holds the whole blocks written until then, and the error says so.
+A file is written as ``NAME.partial`` and renamed when it is complete. If writing fails, the partial file
+stays. It is a valid file with the blocks written so far, and a note to the error says so.
 
-In text a number has the fewest digits that read back the same. CSV says ``inf`` where JSON, which has no such
-number, says ``null``.
+As text, each number has the fewest digits that read back to the same value. JSON has no infinity, so JSON
+lines have ``null`` where CSV has ``inf``.
 """
 
 import csv
@@ -25,37 +25,37 @@ from discoformer.io.inputs import AnyFloats
 
 STDOUT_FORMATS = ("csv", "jsonl")
 _NOT_JSON = ("inf", "nan")
-_FOOTER = 256  # bytes that Parquet's footer has, at most, for a column of a row group, beside its name
+_FOOTER = 256  # upper bound on the bytes of the Parquet footer per column and row group, without the name
 
 
 class Writer:
-    """Writes blocks of rows to a binary file, unbuffered so that an error comes with its block.
+    """Writer of blocks of rows to a binary file, without a buffer so that errors occur at their block.
 
     Attributes:
-        rows: How many rows have been written.
-        size: How many bytes of the file hold them.
+        rows: Number of rows written so far.
+        size: Number of bytes in the file that hold these rows.
     """
 
     def __init__(self, file: BinaryIO, columns: Sequence[str], dtype: np.dtype[Any]) -> None:
-        """Starts a table with these column names, for blocks of this dtype."""
+        """Start a table with the given column names, for blocks of the given dtype."""
         self.rows = 0
         self.size = 0
         self._file = file
 
     def write(self, block: AnyFloats) -> None:
-        """Writes rows (n, number of columns).
+        """Write a block of rows, shape (n, number of columns).
 
         Raises:
-            OSError: They cannot be written.
+            OSError: The rows cannot be written.
         """
         self._write(block)
         self.rows += len(block)
 
     def finish(self) -> None:
-        """Writes what comes after the last block.
+        """Complete the table after the last block.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: The end of the table cannot be written.
         """
 
     def _write(self, block: AnyFloats) -> None:
@@ -67,7 +67,7 @@ class Writer:
 
 
 class CsvWriter(Writer):
-    """A header, then one line for each row."""
+    """Writer of CSV: a header, then one line for each row."""
 
     def __init__(self, file: BinaryIO, columns: Sequence[str], dtype: np.dtype[Any]) -> None:
         super().__init__(file, columns, dtype)
@@ -81,7 +81,7 @@ class CsvWriter(Writer):
 
 
 class JsonLinesWriter(Writer):
-    """One object for each row."""
+    """Writer of JSON lines: one object for each row."""
 
     def __init__(self, file: BinaryIO, columns: Sequence[str], dtype: np.dtype[Any]) -> None:
         super().__init__(file, columns, dtype)
@@ -96,7 +96,7 @@ class JsonLinesWriter(Writer):
 
 
 class NpyWriter(Writer):
-    """A matrix; its header, in which numpy leaves room for this, is written anew after every block."""
+    """Writer of an NPY matrix. Its header, which holds the number of rows, is rewritten after every block."""
 
     def __init__(self, file: BinaryIO, columns: Sequence[str], dtype: np.dtype[Any]) -> None:
         super().__init__(file, columns, dtype)
@@ -104,12 +104,12 @@ class NpyWriter(Writer):
         self._append(self._header())
 
     def write(self, block: AnyFloats) -> None:
-        """Writes rows, and then how many there are."""
+        """Write a block of rows, then update the number of rows in the header."""
         super().write(block)
         self.finish()
 
     def finish(self) -> None:
-        """Writes the header anew."""
+        """Rewrite the header; NumPy pads it, so its length stays the same."""
         self._file.seek(0)
         _write_all(self._file, self._header())
         self._file.seek(self.size)
@@ -126,10 +126,10 @@ class NpyWriter(Writer):
 
 
 class ParquetWriter(Writer):
-    """A row group for each block.
+    """Writer of Parquet: one row group for each block.
 
-    After one failed write pyarrow can write no footer any more, and without it nothing can be read. So room
-    for a block and for the footer is taken, on Linux, before pyarrow hears of the block.
+    After a failed write pyarrow cannot write the footer, and a file without its footer cannot be read.
+    Therefore, on Linux, disk space for a block and for the footer is reserved before the block is written.
     """
 
     def __init__(self, file: BinaryIO, columns: Sequence[str], dtype: np.dtype[Any]) -> None:
@@ -138,20 +138,20 @@ class ParquetWriter(Writer):
         self._schema = arrow.schema([(name, arrow.from_numpy_dtype(dtype)) for name in columns])
         self._footer = sum(_FOOTER + 4 * len(name.encode()) for name in columns)
         self._groups = 0
-        self._sink = arrow.OSFile(file.name, "wb")  # which Ctrl-C cannot interrupt, as it would a Python file
+        self._sink = arrow.OSFile(file.name, "wb")  # unlike a Python file, Ctrl-C cannot interrupt its writes
         parquet = require("pyarrow.parquet")
         self._writer = parquet.ParquetWriter(self._sink, self._schema, use_dictionary=False)
 
     def finish(self) -> None:
-        """Writes the footer."""
+        """Write the footer."""
         if self._sink.closed:
             return
         rows_end = self._sink.tell()
-        self._writer.close()  # without a footer, and without a word, where a write has failed
+        self._writer.close()  # after a failed write, this writes no footer and raises no error
         self.size = self._sink.tell()
         self._sink.close()
         if self.size == rows_end:
-            raise OSError("its footer is missing, so it cannot be read")
+            raise OSError("the footer could not be written, so the file cannot be read")
 
     def _write(self, block: AnyFloats) -> None:
         self._reserve(2 * block.nbytes + (self._groups + 4) * self._footer)
@@ -159,6 +159,7 @@ class ParquetWriter(Writer):
         self._groups += 1
 
     def _reserve(self, size: int) -> None:
+        """Reserve disk space after the rows written so far."""
         if sys.platform != "linux":
             return
         try:
@@ -178,19 +179,20 @@ WRITERS: dict[str, type[Writer]] = {
 
 @contextmanager
 def open_file(path: Path, columns: Sequence[str], dtype: np.dtype[Any]) -> Iterator[Writer]:
-    """Gives a writer to a file, which stands there when the ``with`` block ends without an error.
+    """Open a file for writing; it appears under its name if the ``with`` block ends without an error.
 
-    After an error the rows are in ``NAME.partial``, if there are any, and a note to the error says so.
+    After an error the rows written so far are in ``NAME.partial``, and a note to the error says so. If there
+    are none, that file is removed.
 
     Args:
-        path: The file; its suffix, one of ``WRITERS``, says in which format.
-        columns: Names of the columns; NPY drops them.
-        dtype: Of the blocks.
+        path: The file. Its suffix, one of ``WRITERS``, determines the format.
+        columns: Names of the columns. NPY does not store them.
+        dtype: dtype of the blocks.
 
     Raises:
-        OSError: The file cannot be written; what stood there before is untouched.
-        InputError: Another process is writing it.
-        MissingExtraError: Parquet, and pyarrow is not installed.
+        OSError: The file cannot be written. An existing file of that name is unchanged.
+        InputError: Another process is writing the file.
+        MissingExtraError: The file is Parquet, and pyarrow is not installed.
     """
     partial = path.with_name(f"{path.name}.partial")
     with _open_alone(partial) as file:
@@ -203,42 +205,42 @@ def open_file(path: Path, columns: Sequence[str], dtype: np.dtype[Any]) -> Itera
             error.add_note(_keep(writer, file, partial))
             raise
         if os.name == "posix":
-            partial.replace(path)  # while it is locked, or another process might begin to write into it
+            partial.replace(path)  # still locked, so that no other process can start to write into it
     if os.name != "posix":
         partial.replace(path)
 
 
 def _open_alone(partial: Path) -> io.FileIO:
-    """Opens a file to write it anew, unless another process is writing it."""
+    """Open an empty file for writing, unless another process is writing it."""
     file = io.FileIO(str(partial), "r+", opener=lambda name, flags: os.open(name, flags | os.O_CREAT, 0o666))
     try:
         if os.name == "posix":
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not _stands_at(file, partial):  # another process has just finished it
+            if not _is_at(file, partial):  # another process has just finished and renamed it
                 raise BlockingIOError
         file.truncate(0)
     except BlockingIOError as error:
         file.close()
         raise InputError(
-            f"{partial} is being written by another process: wait for it, or choose another --out"
+            f"{partial} is being written by another process: wait until it ends, or choose another --out"
         ) from error
     return file
 
 
-def _stands_at(file: io.FileIO, path: Path) -> bool:
-    """Whether an open file is still the one of this name."""
+def _is_at(file: io.FileIO, path: Path) -> bool:
+    """Return whether a path still refers to an open file."""
     return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
 
 
 @contextmanager
 def open_stdout(form: str, columns: Sequence[str], dtype: np.dtype[Any]) -> Iterator[Writer]:
-    """Gives a writer to stdout in a format of ``STDOUT_FORMATS``; a note to an error says how far it came."""
+    """Write to stdout in one of ``STDOUT_FORMATS``; a note to an error gives the number of rows written."""
     out = sys.stdout.buffer
     writer = None
     try:
-        # not through the buffer, which would hold on to what cannot be written, and try again at exit
+        # Bypass the buffer: it would keep what cannot be written, and try to write it again at exit.
         writer = WRITERS[f".{form}"](getattr(out, "raw", out), columns, dtype)
         yield writer
     except BaseException as error:
@@ -247,12 +249,13 @@ def open_stdout(form: str, columns: Sequence[str], dtype: np.dtype[Any]) -> Iter
 
 
 def _finish(writer: Writer, file: BinaryIO) -> None:
+    """Complete the table, and cut off what follows it in the file."""
     writer.finish()
     file.truncate(writer.size)
 
 
 def _keep(writer: Writer | None, file: BinaryIO, partial: Path) -> str:
-    """Leaves a valid partial file, or none where it would have no rows; says which."""
+    """Make the partial file valid, or remove it if it has no rows; return a note that says which."""
     kept = f"kept in {partial}"
     try:
         if writer:
@@ -267,15 +270,17 @@ def _keep(writer: Writer | None, file: BinaryIO, partial: Path) -> str:
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:
-    """Writes all bytes to a raw file, which may take some at a time."""
+    """Write all bytes to a raw file, which may accept only a part at a time."""
     left = memoryview(data)
     while left:
         left = left[file.write(left) :]
 
 
 def _digits(block: AnyFloats) -> list[list[str]]:
+    """Return the numbers of a block as text, with the fewest digits that read back to the same value."""
     return block.astype(str).tolist()
 
 
 def _or_null(cell: str) -> str:
+    """Return the JSON value of a number: null if it is not finite."""
     return "null" if cell.endswith(_NOT_JSON) else cell

@@ -88,14 +88,14 @@ def test_parquet_keeps_the_other_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.csv", "", "has no rows of numbers"),
-        ("a.csv", "a,b\n", "there are no rows"),
-        ("a.csv", "a,b\n1,2\n1\n", "row 2 has 1 cells, where rows of 2 cells are needed"),
+        ("a.csv", "", "must have one row of numbers or more"),
+        ("a.csv", "a,b\n", "must have one row of numbers or more"),
+        ("a.csv", "a,b\n1,2\n1\n", "row 2: found 1 cells, needed 2 as in the first line"),
         ("a.csv", "a,b\n1,two\n", r"row 1: column 'b' holds 'two', which is neither missing nor a finite"),
         ("a.csv", "a,b\n1,inf\n", "holds 'inf'"),
         ("a.txt", "1", "must end in one of .csv, .npy, .parquet"),
-        ("a.npy", "1", "is no NPY file"),
-        ("a.parquet", "1", "is no Parquet file"),
+        ("a.npy", "1", "is not an NPY file"),
+        ("a.parquet", "1", "is not a Parquet file"),
     ],
 )
 def test_bad_files(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -106,7 +106,7 @@ def test_bad_files(tmp_path: Path, name: str, text: str, message: str) -> None:
 
 def test_text_columns_of_parquet_must_be_left_out(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": ["x"]}), tmp_path / "in.parquet")
-    with pytest.raises(InputError, match="column 'a' holds string, no numbers"):
+    with pytest.raises(InputError, match="column 'a' must hold numbers, got string"):
         read_gaps(tmp_path / "in.parquet")
 
 
@@ -130,7 +130,7 @@ def test_a_blank_line_of_a_single_column_is_a_missing_cell(
 def test_csv_of_another_encoding(tmp_path: Path) -> None:
     path = tmp_path / "latin.csv"
     path.write_bytes("ä,b\n1,2\n".encode("latin-1"))
-    with pytest.raises(InputError, match="this is no CSV in UTF-8"):
+    with pytest.raises(InputError, match="must be CSV in UTF-8"):
         read_gaps(path)
 
 

@@ -17,7 +17,8 @@ import pytest
 from discoformer.errors import InputError, MissingExtraError
 from discoformer.io import readers
 from discoformer.io.files import atomic
-from discoformer.io.tables import STDIN, SUFFIXES, Table, open_rows, read_table
+from discoformer.io.readers import STDIN
+from discoformer.io.tables import SUFFIXES, Table, open_rows, read_table
 
 VALUES = np.array([[1.5, -2.0, 1e-300], [0.1, 7.0, np.pi]])
 NAMES = ("a", "b c", 'd"')
@@ -67,7 +68,10 @@ def test_rows_before_a_bad_one_are_given(
     values[6, 1] = np.nan
     path, given = save(tmp_path / f"table{suffix}", NAMES, values), []
     place = "line 8: column 'b c'" if suffix == ".csv" else "row 7: column "
-    with open_rows(path) as rows, pytest.raises(InputError, match=f"{place}.* holds 'nan'.*no finite number"):
+    with (
+        open_rows(path) as rows,
+        pytest.raises(InputError, match=f"{place}.* holds 'nan'.*not a finite number"),
+    ):
         given.extend(rows.blocks)
     np.testing.assert_array_equal(np.concatenate(given), values[:6])
 
@@ -125,10 +129,10 @@ def test_other_columns_may_hold_anything(tmp_path: Path) -> None:
     for path in (text, parquet):
         np.testing.assert_array_equal(read_table(path, ["a"]).values, [[1], [2]])
     with pytest.raises(
-        InputError, match=r"t\.csv, line 2: column 'name' holds 'foo', which is no finite number"
+        InputError, match=r"t\.csv, line 2: column 'name' holds 'foo', which is not a finite number"
     ):
         read_table(text)
-    with pytest.raises(InputError, match=r"t\.parquet: column 'name' holds string"):
+    with pytest.raises(InputError, match=r"t\.parquet: column 'name' must hold numbers, got string"):
         read_table(parquet)
 
 
@@ -163,12 +167,12 @@ def test_csv_dialects(tmp_path: Path, text: str, columns: tuple[str, ...] | None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n3,\n", "line 3: column 'b' is missing"),
+        ("a,b\n1,2\n3,\n", "line 3: column 'b' has a missing cell"),
         ("1,2\n3,n/a\n", "line 2: column 2 holds 'n/a'"),
         ("5.1,setosa\n4.9,setosa\n", "line 1: column 2 holds 'setosa'"),
-        ("a,b\n1,2\n3\n", "line 3: 1 cells, where 2 are needed"),
-        ("a,b\n", "no rows of numbers"),
-        ("", "no rows of numbers"),
+        ("a,b\n1,2\n3\n", "line 3: found 1 cells, needed 2"),
+        ("a,b\n", "must have one row of numbers or more"),
+        ("", "must have one row of numbers or more"),
     ],
 )
 def test_csv_cells_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
@@ -190,7 +194,7 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"must end in one of \.csv, \.npy, \.parquet"):
         read_table(tmp_path / "t.txt")
     (tmp_path / "t.npy").write_bytes(b"")
-    with pytest.raises(InputError, match="no NPY file"):
+    with pytest.raises(InputError, match="not an NPY file"):
         read_table(tmp_path / "t.npy")
 
 
@@ -203,7 +207,7 @@ def test_columns_without_names_are_numbered_by_pandas(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.values, VALUES)
     np.testing.assert_array_equal(read_table(tmp_path / "t.csv", ["1"]).values, VALUES[:, 1:2])
     data.to_csv(tmp_path / "index.csv")
-    with pytest.raises(InputError, match="a column without a name, an index perhaps"):
+    with pytest.raises(InputError, match="a column without a name, perhaps an index"):
         read_table(tmp_path / "index.csv")
     np.testing.assert_array_equal(read_table(tmp_path / "index.csv", table.columns).values, VALUES)
 

@@ -23,7 +23,9 @@ from discoformer.errors import (
     ModelNotFoundError,
     RangeWarning,
 )
-from discoformer.estimates import Context, Diagnostics, Estimate
+from discoformer.estimates import Estimate
+from discoformer.fit import Context
+from discoformer.fitted import Diagnostics
 from discoformer.model import Model, estimate, load, load_estimate
 from discoformer.onnx.metadata import Metadata
 

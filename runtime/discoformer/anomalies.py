@@ -29,7 +29,8 @@ greatest j with ``p_(j) <= fdr j / M``: the mean share of false ones among those
 
 **Why.** With the score s and its mean square ``J_j = E s_j^2`` over the sample, ``s_j^2 / J_j`` is, for a
 Gaussian, twice what the log-density gains if column j alone is moved to where the others expect it. Its share
-in the sum over columns, with a sign that says whether the value is too high (+) or too low (-), is the push.
+in the sum over columns, with a sign that says whether the value is too high (+) or too low (-), is the
+contributions.
 
 Shapes: N rows, M queries, D columns, K folds.
 """
@@ -41,11 +42,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from discoformer.analysis.folds import FOLDS, deal, estimate_parts, read_rows
-from discoformer.base.mixture import broadened, draw, mixture_log_density
+from discoformer.analysis.folds import FOLDS, deal, fit_parts, read_rows
+from discoformer.base.mixture import draw, mixture_log_density
+from discoformer.deprecation import renamed_arguments, renamed_attribute
 from discoformer.errors import InputError
-from discoformer.estimates import Estimate
-from discoformer.fit import Say, say_nothing
+from discoformer.fit import OnStage, ignore
+from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats, is_real, read_matrix
 from discoformer.model import Model, model_or_default
 
@@ -64,7 +66,9 @@ class Anomalies:
     p_values: Floats  # (M,), small where a row is strange
     found: Flags  # (M,), with the false discovery rate asked for
     log_density: Floats  # (M,) nats
-    push: Floats  # (M, D) share of each column in what is strange, + too high, - too low; sizes of sum 1
+    contributions: Floats  # (M, D) signed share of each column, + too high, - too low; absolute sum 1
+
+    push = renamed_attribute("push", "contributions")
 
 
 class Reference:
@@ -102,10 +106,9 @@ class Reference:
         fold = deal(len(rows.values), folds if method == "cross" else 2, seed)
         held = range(folds) if method == "cross" else [0]
         self.estimate = model.estimate(X)
-        self._folds = estimate_parts(model, rows, [fold != k for k in held])
+        self._folds = fit_parts(model, rows, [fold != k for k in held])
         self._calibration = [
-            np.sort(np.asarray(p.log_density(rows.values[fold == k])))
-            for k, p in zip(held, self._folds, strict=True)
+            np.sort(p.answer(rows.values[fold == k])[0]) for k, p in zip(held, self._folds, strict=True)
         ]
 
     def p_values(self, Y: Any) -> Floats:
@@ -119,7 +122,7 @@ class Reference:
         """
         below = np.zeros(len(read_matrix("Y", Y).values))
         for p, calibration in zip(self._folds, self._calibration, strict=True):
-            below += np.searchsorted(calibration, np.asarray(p.log_density(Y), float), side="right")
+            below += np.searchsorted(calibration, p.answer(Y)[0].astype(float), side="right")
         found: Floats = (1 + below) / (1 + sum(map(len, self._calibration)))
         return found
 
@@ -138,6 +141,7 @@ class Reference:
         return Anomalies(p_values, found, *_explained(self.estimate, read_matrix("Y", Y).values))
 
 
+@renamed_arguments(say="on_progress")
 def find_anomalies(
     X: Any,
     fdr: float = 0.1,
@@ -145,7 +149,7 @@ def find_anomalies(
     model: Model | None = None,
     folds: int = FOLDS,
     seed: int = 0,
-    say: Say = say_nothing,
+    on_progress: OnStage = ignore,
 ) -> Anomalies:
     """Finds the anomalies in a sample that may hold some; of new rows, ask ``Reference``.
 
@@ -155,7 +159,7 @@ def find_anomalies(
         model: What estimates densities; the default model, if None.
         folds: Into how many the rows are dealt; each takes an encoding, in each of up to 6 rounds.
         seed: Of the deal and of the draws.
-        say: Called with a few words at the start of each round.
+        on_progress: Called with a few words at the start of each round.
 
     Raises:
         InputError: X is no matrix of finite numbers, has too few rows, or an option is malformed.
@@ -167,11 +171,11 @@ def find_anomalies(
     fold, found = deal(len(rows), folds, seed), np.zeros(len(rows), bool)
     samples = max(math.ceil(len(rows) / fdr), FEWEST_DRAWS)  # so that one row alone may be found
     for turn in range(ROUNDS):
-        say(f"round {turn + 1}: {found.sum()} of {len(rows)} rows left out")
-        fits = estimate_parts(model, sample, [(fold != k) & ~found for k in range(folds)])
-        log_density, push = np.empty(len(rows)), np.empty(rows.shape)
+        on_progress(f"round {turn + 1}: {found.sum()} of {len(rows)} rows left out")
+        fits = fit_parts(model, sample, [(fold != k) & ~found for k in range(folds)])
+        log_density, contributions = np.empty(len(rows)), np.empty(rows.shape)
         for k, p in enumerate(fits):
-            log_density[fold == k], push[fold == k] = _explained(p, rows[fold == k])
+            log_density[fold == k], contributions[fold == k] = _explained(p, rows[fold == k])
         if turn == 0:
             found = log_density < np.quantile(log_density, SUSPECT)
             continue
@@ -179,7 +183,7 @@ def find_anomalies(
         before, found = found, benjamini_hochberg(p_values, fdr)
         if (before == found).all():
             break
-    return Anomalies(p_values, found, log_density, push)
+    return Anomalies(p_values, found, log_density, contributions)
 
 
 def benjamini_hochberg(p_values: Floats, fdr: float) -> Flags:
@@ -202,17 +206,17 @@ def benjamini_hochberg(p_values: Floats, fdr: float) -> Flags:
     return p_values <= order[below[-1]] if below.size else np.zeros(len(order), bool)
 
 
-def push_of(p: Estimate, score: Floats) -> Floats:
+def contributions_of(p: FittedDensity, score: Floats) -> Floats:
     """Signed shares (M, D) of columns in what is strange about rows of this score (M, D)."""
-    points, weights = p.context
-    own = np.asarray(p.score(points))
+    points, weights = p.data
+    own = p.answer(points)[1]
     unit = np.abs(own).max(axis=0)  # squares in data units may not be numbers
     standard = np.square(score / unit) / (weights @ np.square(own / unit))
     total = standard.sum(axis=1, keepdims=True)
     return -np.sign(score) * standard / np.where(total > 0, total, 1)
 
 
-def mass_below(fits: list[Estimate], levels: Floats, samples: int, seed: int) -> Floats:
+def mass_below(fits: list[FittedDensity], levels: Floats, samples: int, seed: int) -> Floats:
     """Probability (M,), in the mean of estimates, of a point whose log-density is no more than a level (M,).
 
     As of so many samples, of which one counts as below each level, so none is 0. There are no more draws than
@@ -221,17 +225,16 @@ def mass_below(fits: list[Estimate], levels: Floats, samples: int, seed: int) ->
     each = math.ceil(min(samples, MOST_DRAWS) / len(fits))
     found = np.zeros(len(levels))
     for k, p in enumerate(fits):
-        proposal = broadened(p.components)
-        z = draw(proposal, each, np.random.default_rng([seed, k]))
-        log_density = np.asarray(p.log_density(p.frame.to_data(z)))
-        log_weights = log_density - p.frame.log_abs_det - mixture_log_density(proposal, z)
+        z = draw(p.proposal, each, np.random.default_rng([seed, k]))
+        log_density = p.answer(p.frame.to_data(z))[0]
+        log_weights = log_density - p.frame.log_abs_det - mixture_log_density(p.proposal, z)
         order = np.argsort(log_density)
         mass = np.r_[0, np.cumsum(np.exp(log_weights - log_weights.max())[order])]
         found += mass[np.searchsorted(log_density[order], levels, side="right")] / mass[-1]
     return (found / len(fits) * samples + 1) / (samples + 1)
 
 
-def _explained(p: Estimate, rows: Floats) -> tuple[Floats, Floats]:
-    """Log-density (M,) and push (M, D)."""
-    log_density, score = p.log_density_and_score(rows)
-    return log_density, push_of(p, score)
+def _explained(p: FittedDensity, rows: Floats) -> tuple[Floats, Floats]:
+    """Log-density (M,) and contributions (M, D)."""
+    log_density, score = p.answer(rows)
+    return log_density, contributions_of(p, score)

@@ -1,72 +1,81 @@
-"""Samples: contexts read, checked and brought to their frames, one or many, ready for the encode graph.
+"""From a sample to the inputs of the encode graph: frame, base, and the landmarks that the network reads.
+
+A sample is read and checked, its rows are sorted, and its frame is found (``read_sample``). Samples of one
+dimension share a fit of their bases (``fit_bases``) and one run of the encode graph (``graph_inputs``).
 
 Shapes: B data sets, N points, D dimensions.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from discoformer.base.base import Base, fit_base
+from discoformer.base.base import BASE, Base, fit_base
 from discoformer.base.frame import Frame, fit_frame, present_rows
-from discoformer.base.independent import Product
 from discoformer.base.landmarks import take_landmarks
-from discoformer.base.mixture import ABSENT, Components
+from discoformer.base.mixture import ABSENT
 from discoformer.errors import InputError
 from discoformer.io.inputs import Floats, describe_column, is_real, read_matrix, read_weights
 from discoformer.onnx.graphs import Encoded
 from discoformer.onnx.sessions import Float32s
 
-Say: TypeAlias = Callable[[str], None]
+OnStage: TypeAlias = Callable[[str], None]  # called with a few words at the start of each stage
 
-_BATCH_POINTS = 2**16  # padded context points of the data sets that are encoded together, at most
-_BATCH_FILL = 0.7  # share of them that is not padding, at least
-_BATCH_DIM = 16  # columns from which on data sets are quicker one by one
+_BATCH_POINTS = 2**16  # most context points, padding included, that are encoded together
+_BATCH_FILL = 0.7  # least share of them that is not padding
+_OF_COORDINATES = {f"product_{field}" for field in ("log_scale", "means", "factors", "freedom")}  # (B, D, J)
+_BATCH_DIM = 16  # with more columns, data sets are faster one by one
 
 
-def say_nothing(*_said: object) -> None:
-    """Leaves it unsaid."""
+def ignore(*_progress: object) -> None:
+    """Take a report of progress, and do nothing with it."""
+
+
+class Context(NamedTuple):
+    """Weighted points: a sample, or the landmarks of it that the network reads.
+
+    Their order does not depend on the order of the rows.
+    """
+
+    points: Floats  # (n, D) data units
+    weights: Floats  # (n,) of sum 1
 
 
 class Sample(NamedTuple):
-    """A context, read and brought to its frame."""
+    """A sample, read and brought to its frame."""
 
-    z: Floats  # (n, D) points of positive weight
-    w: Floats  # (n,) their weights, of sum 1
+    data: Context  # the rows of positive weight
+    z: Floats  # (n, D) the same points in the frame
     frame: Frame
     columns: tuple[str, ...] | None
-    few_valued: str  # the columns that take few values, as messages call them; empty where there are none
 
     def doubts(self) -> tuple[str, ...]:
-        """One sentence for each cause of doubt."""
-        size, n = self.frame.effective_size, len(self.w)
-        worth = (
-            f"effective_size is {size:g}, more than the {n} rows of positive weight can be worth: the "
-            "answers are surer than they should be"
-        )
-        doubts = _doubts_about_frame(self.frame) + _doubts_about_values(self.few_valued)
-        return (worth, *doubts) if size > n * (1 + 1e-9) else doubts
+        """Return one sentence for each reason to doubt an estimate from this sample."""
+        return (*_doubts_about_size(self), *_doubts_about_frame(self.frame), *_doubts_about_values(self))
 
 
-def read_sample(X: Any, weights: Any, effective_size: float | None = None, say: Say = say_nothing) -> Sample:
-    """Reads a context; arguments and errors are those of ``Model.estimate``."""
+def read_sample(
+    X: Any, weights: Any, effective_size: float | None = None, on_progress: OnStage = ignore
+) -> Sample:
+    """Read a sample and find its frame; arguments and errors are those of ``Model.estimate``."""
     matrix = read_matrix("X", X)
-    points, w = present_rows(
-        matrix.values, None if weights is None else read_weights(weights, len(matrix.values))
-    )
-    if effective_size is not None and not (is_real(effective_size) and 1 <= effective_size < np.inf):
-        raise InputError(f"effective_size must be a finite number, 1 or more, got {effective_size!r}")
-    effective_size = None if effective_size is None else float(effective_size)
-    say(f"finding the frame of {len(w)} points")
-    frame = fit_frame(points, w, effective_size, matrix.columns)
-    return Sample(frame.to_frame(points), w, frame, matrix.columns, _few_valued(points, matrix.columns))
+    w = None if weights is None else read_weights(weights, len(matrix.values))
+    data = Context(*present_rows(matrix.values, w))
+    if effective_size is not None:
+        if not (is_real(effective_size) and 1 <= effective_size < np.inf):
+            raise InputError(f"effective_size must be a finite number, 1 or more, got {effective_size!r}")
+        effective_size = float(effective_size)
+    on_progress(f"finding the frame of {len(data.points)} points")
+    frame = fit_frame(*data, effective_size, matrix.columns)
+    return Sample(data, frame.to_frame(data.points), frame, matrix.columns)
 
 
 def landmarks_of(sample: Sample, most: int) -> tuple[Floats, Floats]:
-    """The points (n, D) that the network reads, and what each counts for (n,)."""
+    """Return the points (n, D) that the network reads, in the frame, and the count (n,) of each."""
     size = np.array([sample.frame.effective_size])
-    points, counts = (found[0] for found in take_landmarks(sample.z[None], sample.w[None], size, most))
+    found = take_landmarks(sample.z[None], sample.data.weights[None], size, most)
+    points, counts = (array[0] for array in found)
     if len(points) <= len(sample.z):
         return points, counts
     points, which = np.unique(points, axis=0, return_inverse=True)  # some were taken more than once
@@ -75,18 +84,27 @@ def landmarks_of(sample: Sample, most: int) -> tuple[Floats, Floats]:
     return points, merged
 
 
-def base_of_samples(samples: list[Sample], say: Say = say_nothing) -> Base:
-    """The base of samples that have one dimension."""
-    sizes = np.array([sample.frame.effective_size for sample in samples])
-    z, w = (_padded([getattr(sample, name) for sample in samples]) for name in ("z", "w"))
-    roots = np.stack([sample.frame.precision_root for sample in samples])
-    log_dets = np.array([sample.frame.log_det_precision for sample in samples])
-    say(f"fitting the base to {w.shape[1]} points")
-    return fit_base(z, w, sizes, roots, log_dets)
+def fit_bases(samples: Sequence[Sample], on_progress: OnStage = ignore) -> Base:
+    """Fit the bases of samples that have the same number of columns."""
+    z = _padded([sample.z for sample in samples])
+    w = _padded([sample.data.weights for sample in samples])
+    frames = [sample.frame for sample in samples]
+    on_progress(f"fitting the base to {w.shape[1]} points")
+    return fit_base(
+        z,
+        w,
+        np.array([frame.effective_size for frame in frames]),
+        np.stack([frame.precision_root for frame in frames]),
+        np.array([frame.log_det_precision for frame in frames]),
+    )
 
 
-def groups(samples: list[Sample]) -> Iterator[list[int]]:
-    """Which samples are encoded together: of one dimension, of similar size, not too many."""
+def groups(samples: Sequence[Sample]) -> Iterator[list[int]]:
+    """Split samples into groups to encode together: of one dimension, of similar size, and not too large.
+
+    Returns:
+        Indices of the samples of each group.
+    """
     order = sorted(range(len(samples)), key=lambda i: samples[i].z.shape[::-1])
     group: list[int] = []
     points = 0
@@ -103,8 +121,10 @@ def groups(samples: list[Sample]) -> Iterator[list[int]]:
         yield group
 
 
-def graph_inputs(frames: list[Frame], base: Base, read: list[tuple[Floats, Floats]]) -> dict[str, Float32s]:
-    """The inputs of the encode graph, for frames, base and landmarks of B data sets."""
+def graph_inputs(
+    frames: Sequence[Frame], base: Base, read: Sequence[tuple[Floats, Floats]]
+) -> dict[str, Float32s]:
+    """Return the inputs of the encode graph, given frames, base and landmarks of B data sets."""
     weights = _padded([counts / counts.sum() for _, counts in read])
     with np.errstate(divide="ignore"):
         log_weights = np.log(weights)
@@ -118,8 +138,8 @@ def graph_inputs(frames: list[Frame], base: Base, read: list[tuple[Floats, Float
     return {name: array.astype(np.float32) for name, array in given.items()}
 
 
-def _padded(arrays: list[Floats]) -> Floats:
-    """Arrays (n, ...) stacked (B, N, ...), zeros after the end of the shorter ones."""
+def _padded(arrays: Sequence[Floats]) -> Floats:
+    """Stack arrays (n, ...) as (B, N, ...), with zeros after the end of the shorter ones."""
     longest = max(len(array) for array in arrays)
     stacked = np.zeros((len(arrays), longest, *arrays[0].shape[1:]))
     for row, array in zip(stacked, arrays, strict=True):
@@ -128,13 +148,13 @@ def _padded(arrays: list[Floats]) -> Floats:
 
 
 def one_of(index: int, n: int, arrays: Mapping[str, Float32s]) -> Encoded:
-    """One data set of n context points out of a batch."""
+    """Take one data set of n context points out of an encoded batch, without padding."""
     present = np.flatnonzero(arrays["component_log_scale"][index] > 0.5 * ABSENT)
     of_coordinates = np.flatnonzero((arrays["product_log_scale"][index] > 0.5 * ABSENT).any(axis=0))
     kept = {"context": (1, np.arange(n)), "log_weights": (1, np.arange(n))}
     kept |= {name: (2, np.arange(n)) for name in ("scalars", "vectors")}
-    kept |= {f"component_{field}": (1, present) for field in Components._fields}
-    kept |= {f"product_{field}": (2, of_coordinates) for field in Product._fields[1:]}
+    kept |= {name: (1, present) for name in BASE if name.startswith("component_")}
+    kept |= dict.fromkeys(_OF_COORDINATES, (2, of_coordinates))
     return Encoded(
         {
             name: array[index : index + 1].take(kept[name][1], kept[name][0])
@@ -145,30 +165,41 @@ def one_of(index: int, n: int, arrays: Mapping[str, Float32s]) -> Encoded:
     )
 
 
-def _few_valued(points: Floats, columns: tuple[str, ...] | None) -> str:
-    values = 1 + np.count_nonzero(np.diff(np.sort(points, axis=0), axis=0), axis=0)  # (D,) different ones
-    return ", ".join(describe_column(j, columns) for j in np.flatnonzero(values**2 < len(points)).tolist())
+def few_valued(points: Floats) -> list[int]:
+    """Return the columns of points (n, D) that take fewer than sqrt(n) different values."""
+    values = 1 + np.count_nonzero(np.diff(np.sort(points, axis=0), axis=0), axis=0)  # (D,)
+    found: list[int] = np.flatnonzero(values**2 < len(points)).tolist()
+    return found
 
 
-def _doubts_about_values(few_valued: str) -> tuple[str, ...]:
-    if not few_valued:
-        return ()
-    return (
-        f"X takes few values in {few_valued}: such data have no density, and answers depend on rounding. "
-        "Leave these columns out, or estimate for each of their values.",
-    )
+def name_few_valued(points: Floats, columns: Sequence[str] | None) -> str:
+    """Return what messages call the columns that take few values; empty if there are none."""
+    return ", ".join(describe_column(j, columns) for j in few_valued(points))
 
 
-def _doubts_about_frame(frame: Frame) -> tuple[str, ...]:
-    """One sentence for each way in which the frame is less than exact."""
+def _doubts_about_size(sample: Sample) -> Iterator[str]:
+    size, n = sample.frame.effective_size, len(sample.z)
+    if size > n * (1 + 1e-9):
+        yield (
+            f"effective_size is {size:g}, but X has only {n} rows of positive weight: the estimate will be "
+            "overconfident."
+        )
+
+
+def _doubts_about_frame(frame: Frame) -> Iterator[str]:
     size, dim = frame.effective_size, len(frame.center)
     if frame.shrinkage > 0:
-        return (
+        yield (
             f"The effective size {size:.4g} is below 4 x {dim} columns: correlations are shrunk by "
-            f"{frame.shrinkage:.2g}, and the estimate depends on how the columns are chosen.",
+            f"{frame.shrinkage:.2g}, and the estimate depends on how the columns are chosen."
         )
-    if frame.seed == "standardised":
-        return (
-            "The frame was found from standardised columns, so the estimate depends on how these are chosen.",
+    elif frame.initialisation == "standardised":
+        yield "The frame was found from standardised columns, so the estimate depends on how they are chosen."
+
+
+def _doubts_about_values(sample: Sample) -> Iterator[str]:
+    if names := name_few_valued(sample.data.points, sample.columns):
+        yield (
+            f"X takes few values in {names}: such data have no density, and answers depend on rounding. "
+            "Leave these columns out, or estimate separately for each of their values."
         )
-    return ()

@@ -45,16 +45,16 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from discoformer.analysis.folds import FOLDS, deal, estimate_parts, read_rows
+from discoformer.analysis.folds import FOLDS, deal, fit_parts, read_rows
 from discoformer.errors import InputError
-from discoformer.estimates import Estimate
+from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats, Matrix
 from discoformer.model import Model, model_or_default
 
 STEP = 0.02  # of central differences, in the frame
 DIRECTIONS = 2**10  # rows times directions of the divergence, at most; one direction at least
 
-Rule: TypeAlias = Callable[[Estimate, Floats], Floats]
+Rule: TypeAlias = Callable[[FittedDensity, Floats], Floats]
 
 
 @dataclass(frozen=True)
@@ -197,22 +197,22 @@ def mutual_information(
     )
 
 
-def log_rule(p: Estimate, points: Floats) -> Floats:
+def log_rule(p: FittedDensity, points: Floats) -> Floats:
     """The logarithmic rule: the log-density (M,)."""
-    return np.asarray(p.log_density(points))
+    return p.answer(points)[0].astype(float)
 
 
 def score_rule(seed: int) -> Rule:
     """The rule of Hyvarinen: ``-2 div S - |S|^2`` (M,)."""
 
-    def rule(p: Estimate, points: Floats) -> Floats:
-        square: Floats = np.square(p.score(points)).sum(axis=1)
+    def rule(p: FittedDensity, points: Floats) -> Floats:
+        square: Floats = np.square(p.answer(points)[1]).sum(axis=1)
         return -2 * divergence(p, points, seed) - square
 
     return rule
 
 
-def divergence(p: Estimate, points: Floats, seed: int = 0) -> Floats:
+def divergence(p: FittedDensity, points: Floats, seed: int = 0) -> Floats:
     """Divergence of the score (M,) in 1 / data units^2; along some random directions where rows are many.
 
     With ``x = m + z A^-1`` and g of length sqrt(D) in the frame, a step ``g A^-1`` in the data changes S by
@@ -225,7 +225,7 @@ def divergence(p: Estimate, points: Floats, seed: int = 0) -> Floats:
     for k in range(count):
         g = math.sqrt(dim) * axes[..., k]
         step = STEP * np.linalg.solve(p.frame.linear.T, g.T).T
-        change = np.asarray(p.score(points + step)) - np.asarray(p.score(points - step))
+        change = p.answer(points + step)[1] - p.answer(points - step)[1]
         found += (change * (g @ p.frame.linear.T)).sum(axis=1) / (2 * STEP)
     return found / count
 
@@ -237,7 +237,7 @@ def _between(X: Any, Y: Any, rule: Rule, model: Model | None, folds: int, seed: 
     model = model_or_default(model)
     mine = _cross(model, first, rule, folds, seed)
     fold = deal(len(second.values), folds, seed)
-    others = estimate_parts(model, second, [fold != k for k in range(folds)])
+    others = fit_parts(model, second, [fold != k for k in range(folds)])
     theirs = np.array([rule(p, first.values) for p in others])  # (K, N)
     means = theirs.mean(axis=1)
     spread = (folds - 1) / folds * float(np.square(means - means.mean()).sum())
@@ -250,7 +250,7 @@ def _cross(model: Model, sample: Matrix, rule: Rule, folds: int, seed: int) -> _
     points = sample.values
     fold = deal(len(points), folds, seed)
     crossed = _Crossed(np.empty(len(points)), np.empty(len(points)))
-    for k, p in enumerate(estimate_parts(model, sample, [fold != k for k in range(folds)])):
+    for k, p in enumerate(fit_parts(model, sample, [fold != k for k in range(folds)])):
         for values, rows in zip(crossed, (fold == k, fold == (k + 1) % folds), strict=True):
             values[rows] = rule(p, points[rows])
     return crossed

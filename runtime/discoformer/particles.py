@@ -28,10 +28,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from discoformer.deprecation import renamed_arguments
 from discoformer.errors import InputError
-from discoformer.fit import say_nothing
+from discoformer.fit import ignore
 from discoformer.io.inputs import Floats, read_matrix, whole_number
-from discoformer.model import Model, estimate
+from discoformer.model import Model, model_or_default
 
 Velocity: TypeAlias = Callable[[Floats, Floats], Floats]  # of points (N, D) and scores (N, D): (N, D)
 Density: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]  # of points: log-density and score at them
@@ -51,13 +52,12 @@ class Particles(NamedTuple):
         return -float(self.log_density.mean())
 
 
-Callback: TypeAlias = Callable[[Particles], object]
+OnStep: TypeAlias = Callable[[Particles], object]
 
 
 def own_density(model: Model | None = None) -> Density:
     """The density of particles by a model (the default one), at the particles themselves."""
-    encode = model.estimate if model else estimate
-    return lambda points: encode(points).log_density_and_score(points)
+    return lambda points: model_or_default(model).estimate(points).answer(points)
 
 
 def heat(conductivity: float = 1.0) -> Velocity:
@@ -119,13 +119,14 @@ def landau(strength: float = 1.0) -> Velocity:
     return velocity
 
 
+@renamed_arguments(callback="on_progress")
 def flow(
     X: Any,
     velocity: Velocity,
     duration: float,
     steps: int,
     density: Density | None = None,
-    callback: Callback = say_nothing,
+    on_progress: OnStep = ignore,
     progress: bool = False,
 ) -> Particles:
     """Lets particles follow a velocity field that may hold their own score.
@@ -143,7 +144,7 @@ def flow(
         steps: In how many steps; each takes two encodings.
         density: From points (N, D) to log-density (N,) and score (N, D) at them; by default
             ``own_density()``, the default model. Another model's is ``own_density(model)``.
-        callback: Called with the particles at the beginning and after each step.
+        on_progress: Called with the particles at the beginning and after each step.
         progress: Show a progress bar on stderr, where that is a terminal.
 
     Returns:
@@ -159,7 +160,7 @@ def flow(
     h = duration / whole_number("steps", steps, 1)
     see = density or own_density()
     particles = Particles(0.0, points, *see(points))
-    callback(particles)
+    on_progress(particles)
     with _bar(steps, progress) as ticks:
         for done in ticks:
             middle = _step(
@@ -167,7 +168,7 @@ def flow(
             )
             points = _step(particles.points, h * velocity(middle, see(middle)[1]), particles.time)
             particles = Particles(duration * (done + 1) / steps, points, *see(points))
-            callback(particles)
+            on_progress(particles)
     return particles
 
 

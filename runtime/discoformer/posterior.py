@@ -28,8 +28,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from discoformer.deprecation import renamed_arguments
 from discoformer.errors import InputError
-from discoformer.fit import say_nothing
+from discoformer.fit import ignore
 from discoformer.io.inputs import Floats, read_matrix, whole_number
 from discoformer.particles import Density, own_density
 
@@ -55,7 +56,7 @@ class Posterior(NamedTuple):
     converged: bool  # whether the mismatch is within the tolerance
 
 
-Callback: TypeAlias = Callable[[Posterior], object]
+OnStep: TypeAlias = Callable[[Posterior], object]
 
 
 class _Cloud(NamedTuple):
@@ -70,13 +71,14 @@ class _Cloud(NamedTuple):
     size: Floats  # (N,) h
 
 
+@renamed_arguments(callback="on_progress")
 def sample_posterior(
     score: Score,
     X: Any,
     steps: int = 50,
     tolerance: float = 0.02,
     density: Density | None = None,
-    callback: Callback = say_nothing,
+    on_progress: OnStep = ignore,
 ) -> Posterior:
     """Brings particles to the posterior, given its score.
 
@@ -95,7 +97,7 @@ def sample_posterior(
         tolerance: Mismatch at which the particles rest. In few particles the error of their estimated score
             may keep it above.
         density: From points to log-density and score at them; by default ``own_density()``.
-        callback: Called at the beginning and after each step.
+        on_progress: Called at the beginning and after each step.
 
     Returns:
         The particles at the end. To draw more points, or for the log-density anywhere, estimate from them.
@@ -117,7 +119,7 @@ def sample_posterior(
             kl -= work
         mismatch = float(cloud.mismatch.mean())
         at = Posterior(cloud.points, cloud.log_density, mismatch, kl, done + 1, mismatch <= tolerance)
-        callback(at)
+        on_progress(at)
         if at.converged:
             break
     return at

@@ -1,8 +1,8 @@
-"""An estimate in one file: the encoded context, and which model encoded it.
+"""An estimate in one file: the encoded sample, which model encoded it and, if asked for, the sample itself.
 
-It is a NumPy ``.npz`` archive of plain arrays, the sample among them, whatever its name: no pickle, so
-reading it runs no code. The entry ``about`` is JSON: format, model with its SHA-256, diagnostics, columns.
-Archives carry checksums, so a damaged file is an error.
+The file is a NumPy ``.npz`` archive of plain arrays: no pickle, so reading it runs no code. The entry
+``about`` is JSON: format, model with its SHA-256, diagnostics, columns. Archives carry checksums, so a
+damaged file is an error.
 """
 
 import io
@@ -16,53 +16,66 @@ import numpy as np
 
 from discoformer.base.frame import Frame
 from discoformer.errors import InputError
+from discoformer.fit import Context
+from discoformer.fitted import Diagnostics, FittedDensity
 from discoformer.io.files import atomic
-from discoformer.onnx.graphs import GIVEN, STATES
+from discoformer.onnx.names import CONTEXT, STATES
 from discoformer.onnx.sessions import Float32s
 
-FORMAT = 1  # raised when the meaning of the entries changes
+FORMAT = 2  # raised when the meaning of the entries changes
+_READABLE = (1, FORMAT)  # format 1 has no sample, and calls the initialisation "seed"
 _KIND = "discoformer estimate"
+_ENCODED = {*CONTEXT, *STATES}
 
 
 @dataclass(frozen=True)
 class Saved:
     """What a file holds."""
 
-    model: str  # name of the model that encoded the context
+    model: str  # name of the model that encoded the sample
     version: str  # its version
     sha256: str  # hash of its files
     frame: Frame
-    diagnostics: dict[str, Any]
+    diagnostics: Diagnostics
     columns: tuple[str, ...] | None
     encoded: Mapping[str, Float32s]
+    data: Context | None  # the sample, if it was saved
 
 
-def save_estimate(path: Path, saved: Saved) -> None:
-    """Writes a file, all of it or nothing.
+def save_estimate(path: Path, fitted: FittedDensity, sample: bool) -> None:
+    """Write a file, all of it or nothing.
+
+    Args:
+        path: The file.
+        fitted: What to save.
+        sample: Whether to save its sample.
 
     Raises:
         OSError: The file cannot be written.
     """
+    metadata = fitted.metadata
     about = {
         "kind": _KIND,
         "format": FORMAT,
-        "model": saved.model,
-        "version": saved.version,
-        "sha256": saved.sha256,
-        "diagnostics": saved.diagnostics,
-        "columns": saved.columns,
+        "model": metadata.name,
+        "version": metadata.version,
+        "sha256": fitted.graphs.sha256,
+        "diagnostics": asdict(fitted.diagnostics),
+        "columns": fitted.columns,
     }
-    arrays = {f"frame.{name}": np.asarray(value) for name, value in asdict(saved.frame).items()}
-    arrays |= {f"encoded.{name}": array for name, array in saved.encoded.items()}
+    arrays = {f"frame.{name}": np.asarray(value) for name, value in asdict(fitted.frame).items()}
+    arrays |= {f"encoded.{name}": array for name, array in fitted.encoded.arrays.items()}
+    if sample:
+        arrays |= {f"data.{name}": array for name, array in fitted.data._asdict().items()}
     with atomic(path) as part, part.open("wb") as file:
         np.savez(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
 
 
 def read_estimate(path: Path) -> Saved:
-    """Reads a file.
+    """Read a file.
 
     Raises:
-        InputError: The file is no estimate, is damaged, or has the format of another version.
+        InputError: The file is no estimate, is damaged, or has a format that this version does not read.
         OSError: The file cannot be read.
     """
     content = io.BytesIO(path.read_bytes())
@@ -71,29 +84,13 @@ def read_estimate(path: Path) -> Saved:
             about = json.loads(str(archive["about"]))
             if about["kind"] != _KIND:
                 raise KeyError(f"kind is {about['kind']!r}")
-            if about["format"] != FORMAT:
+            if about["format"] not in _READABLE:
                 raise InputError(
-                    f"{path} has format {about['format']}, this version of discoformer reads {FORMAT}: "
-                    "estimate again from the data and save that, or use the version that wrote it"
+                    f"{path} has format {about['format']}, this version of discoformer reads "
+                    f"{' and '.join(map(str, _READABLE))}: estimate again from the data and save that, or "
+                    "use the version that wrote it"
                 )
-            arrays = {name: archive[name] for name in archive.files}
-            encoded = {
-                name.removeprefix("encoded."): array
-                for name, array in arrays.items()
-                if name.startswith("encoded.")
-            }
-            if encoded.keys() != GIVEN | STATES:
-                raise KeyError(", ".join(sorted(encoded.keys() ^ (GIVEN | STATES))))
-            frame = Frame(**{item.name: _plain(arrays[f"frame.{item.name}"]) for item in fields(Frame)})
-            return Saved(
-                model=about["model"],
-                version=about["version"],
-                sha256=about["sha256"],
-                frame=frame,
-                diagnostics=about["diagnostics"] | {"warnings": tuple(about["diagnostics"]["warnings"])},
-                columns=None if about["columns"] is None else tuple(about["columns"]),
-                encoded=encoded,
-            )
+            return _read(about, {name: archive[name] for name in archive.files})
     except InputError:
         raise
     except Exception as error:  # a damaged archive may raise anything
@@ -103,6 +100,32 @@ def read_estimate(path: Path) -> Saved:
         ) from error
 
 
+def _read(about: Mapping[str, Any], arrays: Mapping[str, Any]) -> Saved:
+    encoded = _under("encoded.", arrays)
+    if encoded.keys() != _ENCODED:
+        raise KeyError(", ".join(sorted(encoded.keys() ^ _ENCODED)))
+    frame, data = _under("frame.", arrays), _under("data.", arrays)
+    diagnostics = about["diagnostics"]
+    if about["format"] == 1:
+        for values in (frame, diagnostics):
+            values["initialisation"] = values.pop("seed")
+    return Saved(
+        model=about["model"],
+        version=about["version"],
+        sha256=about["sha256"],
+        frame=Frame(**{item.name: _plain(frame[item.name]) for item in fields(Frame)}),
+        diagnostics=Diagnostics(**diagnostics | {"warnings": tuple(diagnostics["warnings"])}),
+        columns=None if about["columns"] is None else tuple(about["columns"]),
+        encoded=encoded,
+        data=Context(**data) if data else None,
+    )
+
+
+def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arrays whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
 def _plain(array: Any) -> Any:
-    """Scalars as Python's, arrays as they are."""
+    """Return a scalar as Python's, and an array as it is."""
     return array.item() if array.ndim == 0 else array

@@ -27,11 +27,10 @@ Time and memory grow as points read times points asked, and stay bounded: the ne
 long context, and is asked at ``ASKED`` points of each part at most.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,20 +48,21 @@ from discoformer.analysis.adaptation_losses import (
     with_answers,
 )
 from discoformer.analysis.held_out import mean_and_error
+from discoformer.analysis.torch_network import network_of, read, weights_of
+from discoformer.base.arrays import spaced
 from discoformer.base.base import Base
 from discoformer.base.frame import Frame
 from discoformer.base.mixture import broadened, draw, evaluate
 from discoformer.errors import InputError, ModelError, ModelNotFoundError, require
-from discoformer.fit import base_of_samples, graph_inputs, read_sample, say_nothing
+from discoformer.fit import fit_bases, graph_inputs, ignore, landmarks_of, read_sample
+from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats, whole_number
-from discoformer.onnx.graphs import Encoded, Graphs
-from discoformer.onnx.weights import BASIS, FILE, read_weights_file, replaced
-
-if TYPE_CHECKING:
-    from discoformer_training.nn.network import DiScoFormer
+from discoformer.onnx.graphs import Graphs
+from discoformer.onnx.weights import BASIS, read_weights_file, replaced
 
 PARTS = 5
 ASKED = 512  # points of a part, at most
+COMPARED = 4096  # points of the sample at which answers are compared before and after, at most
 DRAWS = 512  # for the integral and the model's own answers, in each part
 DIRECTIONS = 8  # along which derivatives are taken at a point, or all D
 PRIOR = 64.0  # points for which the model's own answers count, once the first move is made
@@ -74,7 +74,7 @@ MAP = "heads.linear"  # the parameters that move: its .weight and .bias
 _SCORE_ROWS = 2  # of the map, from here on; the first is the log-density's
 _TOLERANCE = 1e-4  # by which adapted answers may differ from PyTorch's, beside rounding
 
-Say = Callable[[int], None]
+OnPart = Callable[[int], None]  # called with the number of parts that are done
 
 
 @dataclass(frozen=True)
@@ -101,18 +101,14 @@ class Course(NamedTuple):
     chosen: int  # step
 
 
-def adapt(
-    graphs: Graphs, encoded: Encoded, frame: Frame, steps: int, seed: int, say: Say
-) -> tuple[Graphs, Adaptation]:
-    """Adapts a model to the context that it has encoded.
+def adapt(fitted: FittedDensity, steps: int, seed: int, on_progress: OnPart) -> tuple[Graphs, Adaptation]:
+    """Adapt a model to a sample that it has encoded.
 
     Args:
-        graphs: The model.
-        encoded: The context.
-        frame: Its frame.
+        fitted: The sample, encoded by the model.
         steps: How many are tried.
         seed: Of the cut into parts, of directions and draws.
-        say: Called with the number of parts that are done, after each of ``PARTS``.
+        on_progress: Called with the number of parts that are done, after each of ``PARTS``.
 
     Returns:
         The adapted model, the same where nothing was better, and what was done.
@@ -124,7 +120,8 @@ def adapt(
         MissingExtraError: PyTorch is not installed.
     """
     steps, seed = whole_number("steps", steps, 1), whole_number("seed", seed, 0)
-    course = course_of(graphs, encoded, frame, steps, seed, say)
+    graphs = fitted.graphs
+    course = course_of(fitted, steps, seed, on_progress)
     loss, held_out, error, mismatch = (tuple(map(float, values)) for values in course[1:-1])
     done = Adaptation(
         course.chosen, loss, held_out, error, mismatch, log_density_change=0.0, score_change=0.0
@@ -133,23 +130,22 @@ def adapt(
         return graphs, done
     weights = moved(weights_of(graphs), course.path[course.chosen])
     adapted = graphs.with_weights(weights)
-    z, _ = _context(encoded)
-    before, after = (which.answer(z, encoded) for which in (graphs, adapted))
-    _check_parity(_distance(graphs, before, encoded), _distance(adapted, after, encoded))
+    new = fitted.with_graphs(adapted)
+    z = fitted.z[spaced(len(fitted.data.points), COMPARED)]
+    before, after = (which.answer_in_frame(z) for which in (fitted, new))
+    _check_parity(_distance(fitted, z, before), _distance(new, z, after))
     log_density_change, score_change = _differences(before, after)
     return adapted, replace(done, log_density_change=log_density_change, score_change=score_change)
 
 
-def course_of(
-    graphs: Graphs, encoded: Encoded, frame: Frame, steps: int, seed: int, say: Say = say_nothing
-) -> Course:
-    """The descent on a context, and how it fares on held-out points; arguments and errors of ``adapt``."""
+def course_of(fitted: FittedDensity, steps: int, seed: int, on_progress: OnPart = ignore) -> Course:
+    """Return the descent on a sample and its losses on held-out points; see ``adapt`` for the arguments."""
     require("torch")
-    basis, rng, parts = basis_of(graphs), np.random.default_rng(seed), []
-    for part in _parts(graphs, encoded, frame, rng):
+    basis, rng, parts = basis_of(fitted.graphs), np.random.default_rng(seed), []
+    for part in _parts(fitted, rng):
         parts.append(part)
-        say(len(parts))
-    return _course(parts, basis, steps, PRIOR / frame.effective_size)
+        on_progress(len(parts))
+    return _course(parts, basis, steps, PRIOR / fitted.size)
 
 
 def chosen_step(measured: Changes, weights: Floats) -> int:
@@ -164,30 +160,6 @@ def chosen_step(measured: Changes, weights: Floats) -> int:
         return 0
     held_out, error = mean_and_error((change[1:] - change[1]).T, weights)
     return 1 + int(np.argmin(np.nan_to_num(held_out + CAUTION * error, nan=np.inf)))
-
-
-def weights_of(graphs: Graphs) -> bytes:
-    """The safetensors file with the weights of a model.
-
-    Raises:
-        ModelError: The file beside the graphs has other weights than they.
-        ModelNotFoundError: There is none.
-    """
-    if graphs.weights is not None:
-        return graphs.weights
-    try:
-        weights = (graphs.folder / FILE).read_bytes()
-    except FileNotFoundError as error:
-        raise ModelNotFoundError(
-            f"no {FILE} in {graphs.folder}, which adaptation needs: take the whole folder from its source"
-        ) from error
-    found, wanted = hashlib.sha256(weights).hexdigest(), graphs.metadata.weights_sha256
-    if found != wanted:
-        raise ModelError(
-            f"the weights in {graphs.folder / FILE} (SHA-256 {found[:12]}) are not those of the graphs "
-            f"beside it ({wanted[:12]}): take the whole folder from its source again"
-        )
-    return weights
 
 
 def basis_of(graphs: Graphs) -> Floats:
@@ -214,30 +186,16 @@ def basis_of(graphs: Graphs) -> Floats:
     return basis
 
 
-def network_of_graphs(graphs: Graphs) -> "DiScoFormer":
-    """The network of a model in PyTorch; errors as for ``adapt``."""
-    from discoformer_training.nn.readout import network_of
-
-    path, weights = graphs.folder / FILE, weights_of(graphs)
-    try:
-        return network_of(read_weights_file(weights, path), graphs.metadata.config)
-    except (RuntimeError, TypeError) as error:
-        raise ModelError(f"{path} does not fit the graphs beside it: {error}") from error
-
-
-def _parts(graphs: Graphs, encoded: Encoded, frame: Frame, rng: np.random.Generator) -> Iterator[Part]:
-    """Cuts the context, and asks the network at each part, given the others."""
-    from discoformer_training.nn.readout import read
-
-    network = network_of_graphs(graphs)
-    points, weights = _context(encoded)
+def _parts(fitted: FittedDensity, rng: np.random.Generator) -> Iterator[Part]:
+    """Cut the sample into parts, and ask the network at each part, given the others."""
+    network = network_of(fitted.graphs)
+    points, weights = fitted.z, fitted.data.weights
     n, dim = points.shape
     if n < FEWEST:
         raise InputError(f"adaptation needs {FEWEST} points or more, to hold some out, got {n}")
     for held in np.array_split(rng.permutation(n), PARTS):
         others = np.setdiff1d(np.arange(n), held)
-        given, base, own = _read(frame, points[others], weights[others])
-        given |= graphs.encode(given)
+        given, base, own = _encode(fitted, points[others], weights[others])
         asked, proposal = own.to_frame(points[held[:ASKED]]), broadened(base.components)
         drawn = draw(proposal, DRAWS, rng)
         directions, drawn_directions = (_directions(len(at), dim, rng) for at in (asked, drawn))
@@ -258,22 +216,16 @@ def _directions(m: int, dim: int, rng: np.random.Generator) -> Floats:
     return found
 
 
-def _context(encoded: Encoded) -> tuple[Floats, Floats]:
-    """The points (n, D) that the network reads, in the frame, and their weights (n,) of sum 1."""
-    weights = np.exp(encoded.arrays["log_weights"][0].astype(float))
-    return encoded.arrays["context"][0].astype(float), weights / weights.sum()
+def _encode(fitted: FittedDensity, points: Floats, weights: Floats) -> tuple[dict[str, Any], Base, Frame]:
+    """Encode some of the points, given in the frame of all: inputs and outputs of the graph, base and frame.
 
-
-def _read(frame: Frame, points: Floats, weights: Floats) -> tuple[dict[str, Any], Base, Frame]:
-    """What the encode graph is given for some of the points; their base and a frame of their own.
-
-    The frame of all would tell of the points that are held out.
+    They get a frame of their own, since the frame of all points would tell of those that are held out.
     """
-    size = max(1.0, float(weights.sum()) * frame.effective_size)
-    sample = read_sample(points, weights, size)
-    base = base_of_samples([sample])
-    given = graph_inputs([sample.frame], base, [(sample.z, sample.w)])
-    return dict(given), base, sample.frame
+    sample = read_sample(points, weights, max(1.0, float(weights.sum()) * fitted.size))
+    base = fit_bases([sample])
+    landmarks = landmarks_of(sample, fitted.metadata.landmarks)
+    given = graph_inputs([sample.frame], base, [landmarks])
+    return given | fitted.graphs.encode(given), base, sample.frame
 
 
 def _course(parts: list[Part], basis: Floats, steps: int, prior: float) -> Course:
@@ -322,11 +274,9 @@ def _check_parity(rounding: float, error: float) -> None:
         )
 
 
-def _distance(graphs: Graphs, answers: tuple[Floats, Floats], encoded: Encoded) -> float:
-    """Greatest difference of answers from PyTorch's, relative to 1 + the greatest of those."""
-    from discoformer_training.nn.readout import read
-
-    wanted = read(network_of_graphs(graphs), encoded.arrays, _context(encoded)[0][:ASKED])
+def _distance(fitted: FittedDensity, z: Floats, answers: tuple[Floats, Floats]) -> float:
+    """Return the greatest difference from PyTorch's answers at points z, over 1 + the greatest of those."""
+    wanted = read(network_of(fitted.graphs), fitted.encoded.arrays, z[:ASKED])
     return max(
         float(np.abs(ours[:ASKED] - theirs).max() / (1 + np.abs(theirs).max()))
         for ours, theirs in zip(answers, wanted[:2], strict=True)

@@ -39,14 +39,11 @@ part and then E + 1 of the log-density's; r of the basis.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from discoformer.io.inputs import Floats
-
-if TYPE_CHECKING:
-    from discoformer_training.nn.readout import Read
 
 HALF_LENGTH = 0.02  # h, frame units
 NOISE = 3.0  # times its estimate that the noise of the slope counts: it has heavy tails
@@ -54,6 +51,15 @@ CLOSEST = 1e-3  # points' worth of mismatch that heads have at least
 FLATTEST = 1e-9  # of the mean square curvature: along what is flatter nothing moves
 DAMPING = 1e-3  # of the diagonal of A, relative to its mean, where it is small
 MOST_NATS = 20.0  # by which a log-density may rise at a draw: exp would overflow
+
+
+class Read(NamedTuple):
+    """What the network answers at n queries, and what its last linear map reads there."""
+
+    log_density: Floats  # (n,) T
+    score: Floats  # (n, D) S
+    scalars: Floats  # (n, E + 1)
+    vectors: Floats  # (n, D, C + 1)
 
 
 class Part(NamedTuple):
@@ -116,8 +122,8 @@ def probes(points: Floats, directions: Floats) -> Floats:
 
 
 def make_part(
-    asked: "Read",
-    drawn: "Read",
+    asked: Read,
+    drawn: Read,
     weights: Floats,
     directions: Floats,
     drawn_directions: Floats,
@@ -237,7 +243,7 @@ def changes(part: Part, path: Floats, scale: float) -> Changes:
     )
 
 
-def _part_of(read: "Read", m: int, which: int, p: int) -> "Read":
+def _part_of(read: Read, m: int, which: int, p: int) -> Read:
     """What was read at the points (0), ahead (1) or behind (2) of them, (1 or P, m, ...)."""
     rows = slice(0, m) if which == 0 else slice((1 + (which - 1) * p) * m, (1 + which * p) * m)
     return type(read)(*(field[rows].reshape(-1, m, *field.shape[1:]) for field in read))

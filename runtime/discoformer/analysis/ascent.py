@@ -16,19 +16,18 @@ Shapes: n points, K components, D dimensions. Frame coordinates, float64.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from discoformer.base.arrays import slices
 from discoformer.base.mixture import evaluate
+from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats
 
-if TYPE_CHECKING:
-    from discoformer.estimates import Estimate
-
 Ints = npt.NDArray[np.intp]
-Done = Callable[[int, int], None]  # how many of how many points have arrived
+OnArrival = Callable[[int, int], None]  # called with how many of how many points have arrived
 
 ROUNDS = 200  # of steps, at most
 LONGEST = 2.0  # times the step of the mean shift
@@ -49,10 +48,10 @@ class Footing(NamedTuple):
 Climb = Callable[[Floats], Footing]
 
 
-def climb_of(estimate: "Estimate") -> Climb:
+def climb_of(fitted: FittedDensity) -> Climb:
     """What takes points (n, D) to their footing in an estimate."""
-    components = estimate.components
-    metrics = components.factors[0].mT @ components.factors[0]  # (K, D, D)
+    components = fitted.components
+    metrics = components.precision_factors[0].mT @ components.precision_factors[0]  # (K, D, D)
     rows = max(1, _CHUNK // max(metrics[0].size, components.means.size))
 
     def metric(z: Floats) -> Floats:
@@ -62,10 +61,9 @@ def climb_of(estimate: "Estimate") -> Climb:
         return np.tensordot(pull.T, metrics, axes=1)
 
     def climb(z: Floats) -> Footing:
-        log_density, score = estimate.answer_in_frame(z)
+        log_density, score = fitted.answer_in_frame(z)
         step = np.empty_like(z)
-        for start in range(0, len(z), rows):
-            part = slice(start, start + rows)
+        for part in slices(len(z), rows):
             step[part] = np.linalg.solve(metric(z[part]), score[part, :, None])[..., 0]
         slope = np.sqrt(np.maximum(0.0, (score * step).mean(axis=1)))
         reach = np.linalg.norm(z, axis=1) + np.sqrt(z.shape[1])
@@ -75,7 +73,7 @@ def climb_of(estimate: "Estimate") -> Climb:
     return climb
 
 
-def ascend(climb: Climb, starts: Floats, done: Done | None = None) -> Floats:
+def ascend(climb: Climb, starts: Floats, on_progress: OnArrival | None = None) -> Floats:
     """Takes starting points (n, D) to where their paths end, (n, D).
 
     No path ever descends, but that of a point may be taken over by a higher one in its cell.
@@ -99,8 +97,8 @@ def ascend(climb: Climb, starts: Floats, done: Done | None = None) -> Floats:
         merged, kept = _cells(z, log_density)
         path, z, log_density, step = merged[path], z[kept], log_density[kept], step[kept]
         length, resting = length[kept], resting[kept]
-        if done:
-            done(int(resting[path].sum()), len(path))
+        if on_progress:
+            on_progress(int(resting[path].sum()), len(path))
     return z[path]
 
 

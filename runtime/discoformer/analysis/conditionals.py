@@ -16,11 +16,12 @@ Shapes: D = F + G features, F free and G given, M rows of given values, J points
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from discoformer.analysis.normalization import Normalization, integral_of
+from discoformer.base.arrays import slices
 from discoformer.base.conditional_mixtures import (
     GivenMixture,
     SplitMixture,
@@ -30,14 +31,11 @@ from discoformer.base.conditional_mixtures import (
     mean_given,
     split,
 )
-from discoformer.base.mixture import broadened
 from discoformer.errors import InputError
+from discoformer.fitted import FittedDensity
 from discoformer.io.features import Feature, feature_indices, names_of
 from discoformer.io.inputs import Floats, Matrix, read_matrix, whole_number
 from discoformer.io.outputs import like
-
-if TYPE_CHECKING:
-    from discoformer.estimates import Estimate
 
 SAMPLES = 4096  # points that the integral is found from
 CANDIDATES = 32  # points that a draw is picked from
@@ -74,10 +72,10 @@ class Weighted(NamedTuple):
 class Conditioner:
     """The conditionals of an estimate for one choice of free and given features, at any values of these."""
 
-    def __init__(self, estimate: "Estimate", free: tuple[int, ...], given: tuple[int, ...]) -> None:
+    def __init__(self, fitted: FittedDensity, free: tuple[int, ...], given: tuple[int, ...]) -> None:
         self.free, self.given = free, given
-        self._estimate = estimate
-        self._mixture: SplitMixture = split(broadened(estimate.components), estimate.frame, free, given)
+        self._fitted = fitted
+        self._mixture: SplitMixture = split(fitted.proposal, fitted.frame, free, given)
 
     def join(self, points: Floats, values: Floats) -> Floats:
         """All features (..., D), from the free ones (..., F) and the given ones (..., G)."""
@@ -91,7 +89,7 @@ class Conditioner:
         mixture: GivenMixture = given_mixture(self._mixture, values)
         points = draw_given(mixture, samples, rng)
         joined = self.join(points, values[:, None])
-        joint = self._estimate.log_density(joined.reshape(-1, joined.shape[-1])).reshape(points.shape[:2])
+        joint = self._fitted.answer(joined.reshape(-1, joined.shape[-1]))[0].reshape(points.shape[:2])
         return Weighted(points, joint - log_density_given(mixture, points), mean_given(mixture))
 
 
@@ -107,11 +105,11 @@ class Conditional:
         given: Values of the others, by position.
     """
 
-    def __init__(self, estimate: "Estimate", given: Mapping[Feature, float]) -> None:
-        dim = estimate.diagnostics.dim
+    def __init__(self, fitted: FittedDensity, given: Mapping[Feature, float]) -> None:
+        dim = fitted.diagnostics.dim
         if not isinstance(given, Mapping):
             raise InputError(f"given must map features to values, got {type(given).__name__}: pass a dict")
-        positions = feature_indices("given", given, dim, estimate.columns)
+        positions = feature_indices("given", given, dim, fitted.columns)
         values = [_value(feature, value) for feature, value in given.items()]
         self.given = dict(sorted(zip(positions, values, strict=True)))
         self.free = tuple(j for j in range(dim) if j not in self.given)
@@ -119,12 +117,12 @@ class Conditional:
             raise InputError(
                 f"given must leave one feature free or more, got all {dim}: ask the joint density"
             )
-        self.columns = names_of(self.free, estimate.columns)
-        self._estimate = estimate
-        self._conditioner = Conditioner(estimate, self.free, tuple(self.given))
+        self.columns = names_of(self.free, fitted.columns)
+        self._fitted = fitted
+        self._conditioner = Conditioner(fitted, self.free, tuple(self.given))
         self._values = np.array([*self.given.values()])
-        middle = estimate.frame.center[list(self.free)]
-        estimate.to_frame(self._conditioner.join(middle, self._values)[None], None, "given")  # checks it
+        middle = fitted.frame.center[list(self.free)]
+        fitted.to_frame(self._conditioner.join(middle, self._values)[None], None, "given")  # checks it
 
     @cached_property
     def normalization(self) -> Normalization:
@@ -221,8 +219,8 @@ class Conditional:
         whole_number("count", count, 1)
         rng = np.random.default_rng(whole_number("seed", seed, 0))
         parts = []
-        for start in range(0, count, DRAWN):
-            values = np.broadcast_to(self._values, (min(DRAWN, count - start), len(self._values)))
+        for part in slices(count, DRAWN):
+            values = np.broadcast_to(self._values, (part.stop - part.start, len(self._values)))
             parts.append(self._conditioner.weigh(values, CANDIDATES, rng).pick(1, rng)[0])
         return np.concatenate(parts)
 
@@ -235,11 +233,11 @@ class Conditional:
         if None not in (self.columns, queries.columns) and self.columns != queries.columns:
             raise InputError(f"Y must have the free features {self.columns}, got {queries.columns}")
         joined = self._conditioner.join(queries.values, self._values)
-        log_density, score = self._estimate.log_density_and_score(joined)
+        log_density, score = self._fitted.answer(joined)
         return log_density, score[:, self.free].astype(queries.width)
 
     def __repr__(self) -> str:
-        names = self._estimate.columns or [f"feature {j}" for j in range(len(self.free) + len(self.given))]
+        names = self._fitted.columns or [f"feature {j}" for j in range(len(self.free) + len(self.given))]
         given = ", ".join(f"{names[j]}={value:.6g}" for j, value in self.given.items())
         return f"Conditional({', '.join(names[j] for j in self.free)} | {given})"
 

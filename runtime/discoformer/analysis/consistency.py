@@ -12,14 +12,12 @@ points: queries do not see each other here either.
 Shapes: M queries, D dimensions, U directions.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats
-
-if TYPE_CHECKING:
-    from discoformer.estimates import Estimate
 
 STEP = 0.01  # h; T, which is float32, is steep enough over it
 
@@ -31,13 +29,13 @@ class Consistency(NamedTuple):
     score: Floats  # (M,) root mean square of the entries of S in the frame
 
 
-def consistency_of(estimate: "Estimate", z: Floats, directions: int, seed: int) -> Consistency:
+def consistency_of(fitted: FittedDensity, z: Floats, directions: int, seed: int) -> Consistency:
     """Compares score and slope at points (M, D) in the frame, along so many directions."""
     u = np.random.default_rng(seed).normal(size=(directions, z.shape[1]))
     u /= np.linalg.norm(u, axis=1, keepdims=True)
-    score = estimate.answer_in_frame(z)[1]
+    score = fitted.answer_in_frame(z)[1]
     square = np.zeros(len(z))
     for direction in u:
-        ahead, behind = (estimate.answer_in_frame(z + sign * STEP * direction)[0] for sign in (1, -1))
+        ahead, behind = (fitted.answer_in_frame(z + sign * STEP * direction)[0] for sign in (1, -1))
         square += np.square((ahead - behind) / (2 * STEP) - score @ direction) / directions
     return Consistency(np.sqrt(square), np.sqrt(np.square(score).mean(axis=1)))

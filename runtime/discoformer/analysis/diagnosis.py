@@ -16,7 +16,7 @@ else.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -36,12 +36,11 @@ from discoformer.analysis.findings import (
     values_findings,
 )
 from discoformer.analysis.held_out import Fold, HeldOut, Stein, fit_folds, hold_out, standard_error, stein_of
-from discoformer.analysis.normalization import Normalization
+from discoformer.analysis.normalization import SAMPLES, Normalization, normalization_of
+from discoformer.base.arrays import spaced
 from discoformer.errors import DegenerateDataError, InputError
+from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats, whole_number
-
-if TYPE_CHECKING:
-    from discoformer.estimates import Estimate
 
 VERDICTS = {
     "fine": "Trust it: nothing that can be measured without the truth speaks against this estimate.",
@@ -99,23 +98,23 @@ class Diagnosis:
         return "\n".join([self.verdict, *lines])
 
 
-def diagnose(estimate: "Estimate", Y: Any, seed: int) -> Diagnosis:
+def diagnose(fitted: FittedDensity, Y: Any, seed: int) -> Diagnosis:
     """Measures what can be measured; see ``Estimate.diagnose``."""
     whole_number("seed", seed, 0)
-    points = estimate.frame.to_frame(estimate.context.points)
-    queries = _some(points) if Y is None else estimate.read_in_frame(Y)[0]
+    points = fitted.z
+    queries = points[spaced(len(points), QUERIES)] if Y is None else fitted.read_in_frame(Y)[0]
     if not len(queries):
         raise InputError("Y must have 1 row or more, got 0; leave it out to diagnose the context itself")
-    normalization = estimate.normalization(seed=seed)
-    folds = _folds(estimate, seed)
-    held_out = hold_out(estimate, folds) if folds else None
+    normalization = normalization_of(fitted, SAMPLES, seed)
+    folds = _folds(fitted, seed)
+    held_out = hold_out(fitted, folds) if folds else None
     stein = stein_of(held_out) if held_out else None
-    error = standard_error(folds, estimate.frame.to_data(queries)) if folds else None
-    consistency = consistency_of(estimate, queries, DIRECTIONS, seed)
+    error = standard_error(folds, fitted.frame.to_data(queries)) if folds else None
+    consistency = consistency_of(fitted, queries, DIRECTIONS, seed)
     findings = [
-        size_finding(estimate),
-        condition_finding(estimate),
-        *values_findings(estimate),
+        size_finding(fitted),
+        condition_finding(fitted),
+        *values_findings(fitted),
         integral_finding(normalization),
         *likelihood_findings(held_out, normalization),
         *([stein_finding(stein)] if stein else []),
@@ -123,16 +122,12 @@ def diagnose(estimate: "Estimate", Y: Any, seed: int) -> Diagnosis:
         agreement_finding(consistency),
         *([] if Y is None else [reach_finding(points, queries)]),
     ]
-    log_density = estimate.frame.log_density_to_data(estimate.answer_in_frame(queries)[0])
+    log_density = fitted.frame.log_density_to_data(fitted.answer_in_frame(queries)[0])
     return Diagnosis(tuple(findings), normalization, held_out, stein, log_density, error, consistency)
 
 
-def _some(points: Floats) -> Floats:
-    return points[np.linspace(0, len(points) - 1, min(QUERIES, len(points))).round().astype(int)]
-
-
-def _folds(estimate: "Estimate", seed: int) -> list[Fold]:
+def _folds(fitted: FittedDensity, seed: int) -> list[Fold]:
     try:
-        return fit_folds(estimate, seed)
+        return fit_folds(fitted, seed)
     except DegenerateDataError:
         return []

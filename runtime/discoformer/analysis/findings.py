@@ -4,17 +4,16 @@ The thresholds of the levels are round numbers.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from discoformer.analysis.consistency import Consistency
 from discoformer.analysis.held_out import HeldOut, Stein, spread
 from discoformer.analysis.normalization import Normalization
-from discoformer.io.inputs import Floats, describe_column
-
-if TYPE_CHECKING:
-    from discoformer.estimates import Estimate
+from discoformer.fit import name_few_valued
+from discoformer.fitted import FittedDensity
+from discoformer.io.inputs import Floats
 
 Level: TypeAlias = Literal["fine", "doubtful", "bad"]
 LEVELS: tuple[Level, ...] = ("fine", "doubtful", "bad")
@@ -44,10 +43,10 @@ def _level(value: float, thresholds: tuple[float, float]) -> Level:
     return LEVELS[sum(not value < threshold for threshold in thresholds)]  # what is no number is bad
 
 
-def size_finding(estimate: "Estimate") -> Finding:
+def size_finding(fitted: FittedDensity) -> Finding:
     """Whether there are rows enough for the columns, and the model was trained on as many."""
-    found = estimate.diagnostics
-    doubts = estimate.model.metadata.out_of_range(found.n, found.dim)
+    found = fitted.diagnostics
+    doubts = fitted.metadata.out_of_range(found.n, found.dim)
     value = f"{found.effective_size:.4g} effective rows, {found.dim} columns"
     if found.shrinkage > 0:
         text = f"Fewer than 4 rows for each column; take {4 * found.dim} rows or more, or fewer columns."
@@ -57,14 +56,14 @@ def size_finding(estimate: "Estimate") -> Finding:
     return Finding("size", "fine", value, "Within what the model was trained on.")
 
 
-def condition_finding(estimate: "Estimate") -> Finding:
+def condition_finding(fitted: FittedDensity) -> Finding:
     """Whether columns are nearly linear combinations of others."""
-    points, w = estimate.context
+    points, w = fitted.data
     u = points - w @ points
     u /= spread(u, w)
     values = np.linalg.eigvalsh((u * w[:, None]).T @ u)
     condition = float(values[-1] / max(values[0], np.finfo(float).tiny))
-    if estimate.diagnostics.n <= estimate.diagnostics.dim:
+    if fitted.diagnostics.n <= fitted.diagnostics.dim:
         condition = 1.0  # singular, and shrunk for that: said of the size
     level = _level(condition, _CONDITION)
     text = {
@@ -75,9 +74,9 @@ def condition_finding(estimate: "Estimate") -> Finding:
     return Finding("condition", level, f"condition number of the correlations {condition:.2g}", text)
 
 
-def values_findings(estimate: "Estimate") -> Iterator[Finding]:
+def values_findings(fitted: FittedDensity) -> Iterator[Finding]:
     """Whether rows are repeated, and columns take few values."""
-    points = estimate.context.points
+    points = fitted.data.points
     repeated = 1 - len(np.unique(points, axis=0)) / len(points)
     level = _level(repeated, _REPEATED)
     text = {
@@ -87,22 +86,12 @@ def values_findings(estimate: "Estimate") -> Iterator[Finding]:
         "rounding took away.",
     }[level]
     yield Finding("repeated rows", level, f"{repeated:.1%}", text)
-    few = ", ".join(describe_column(j, estimate.columns) for j in few_valued(points))
+    few = name_few_valued(points, fitted.columns)
     if few:
         text = "Such columns have no density; leave them out, or estimate for each of their values."
         yield Finding("few-valued columns", "bad", few, text)
     else:
         yield Finding("few-valued columns", "fine", "none", "Every column takes many values.")
-
-
-def few_valued(points: Floats) -> list[int]:
-    """Columns of points (n, D) that take fewer than sqrt(n) values, up to the rounding of float32."""
-    unit = 1e-5 * np.ptp(points, axis=0)
-    return [
-        j
-        for j, column in enumerate(points.T)
-        if (1 + np.sum(np.diff(np.sort(column)) > unit[j])) ** 2 < len(column)
-    ]
 
 
 def integral_finding(found: Normalization) -> Finding:

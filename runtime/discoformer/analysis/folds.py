@@ -7,11 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from discoformer.errors import InputError
-from discoformer.estimates import Estimate
-from discoformer.fit import read_sample
+from discoformer.fit import Sample, read_sample
+from discoformer.fitted import EncodingModel, FittedDensity, warn_of_range
 from discoformer.io.inputs import Matrix, read_matrix, whole_number
 from discoformer.io.tables import Table
-from discoformer.model import Model
 
 FOLDS = 5
 
@@ -46,14 +45,30 @@ def deal(rows: int, folds: int, seed: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng(whole_number("seed", seed, 0)).permutation(rows) % folds
 
 
-def estimate_parts(model: Model, sample: Matrix, parts: Iterable[npt.NDArray[np.bool_]]) -> list[Estimate]:
-    """Estimates from parts of a sample, each given by the rows (rows,) that it has.
+def fit_parts(
+    model: EncodingModel, sample: Matrix, parts: Iterable[npt.NDArray[np.bool_]]
+) -> list[FittedDensity]:
+    """Fit a model to parts of a sample.
+
+    Args:
+        model: The model.
+        sample: The sample, of N rows.
+        parts: For each part which rows (N,) it has.
 
     Raises:
-        DegenerateDataError: A constant column, or collinear columns: of the sample, or of a part alone.
+        DegenerateDataError: The sample has a constant column or collinear columns, or a part alone has.
+
+    Warns:
+        RangeWarning: The size of a part is outside the ranges the model was trained on.
     """
+    samples = [_read_part(sample, part) for part in parts]
+    warn_of_range(model.graphs.metadata, samples, stacklevel=3)
+    return FittedDensity.of_batch(model, samples)
+
+
+def _read_part(sample: Matrix, part: npt.NDArray[np.bool_]) -> Sample:
     try:
-        return model.estimate_batch([Table(sample.values[part], sample.columns) for part in parts])
+        return read_sample(Table(sample.values[part], sample.columns), None)
     except InputError:
-        read_sample(Table(sample.values, sample.columns), None)  # says it of the sample, where it holds there
+        read_sample(Table(sample.values, sample.columns), None)  # raises if it is the whole sample
         raise

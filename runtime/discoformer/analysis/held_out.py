@@ -19,17 +19,15 @@ Shapes: n points, D dimensions.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from discoformer.analysis.folds import FOLDS, deal
 from discoformer.analysis.kernels import log_sums
+from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats
-
-if TYPE_CHECKING:
-    from discoformer.estimates import Estimate
 
 
 class HeldOut(NamedTuple):
@@ -69,37 +67,37 @@ class Fold(NamedTuple):
     """A part of the context, and the estimate from the others."""
 
     test: npt.NDArray[np.bool_]  # (n,)
-    estimate: "Estimate"
+    fitted: FittedDensity
 
 
-def fit_folds(estimate: "Estimate", seed: int) -> list[Fold]:
+def fit_folds(fitted: FittedDensity, seed: int) -> list[Fold]:
     """Splits the context at random, and estimates without each part.
 
     Raises:
         DegenerateDataError: What is left has no density.
     """
-    points, weights = estimate.context
+    points, weights = fitted.data
     number = deal(len(points), min(FOLDS, len(points)), seed)
     folds = []
     for index in range(number.max() + 1):
         train = number != index
-        size = max(1.0, estimate.diagnostics.effective_size * float(weights[train].sum()))
-        folds.append(Fold(~train, estimate.model.estimate_again(points[train], weights[train], size)))
+        size = max(1.0, fitted.size * float(weights[train].sum()))
+        folds.append(Fold(~train, fitted.refit(points[train], weights[train], size)))
     return folds
 
 
-def hold_out(estimate: "Estimate", folds: Sequence[Fold]) -> HeldOut:
+def hold_out(fitted: FittedDensity, folds: Sequence[Fold]) -> HeldOut:
     """Answers each point of the context by the estimate without its part, and by simple methods."""
-    points, weights = estimate.context
+    points, weights = fitted.data
     answers, score = np.empty((3, len(points))), np.empty(points.shape)
     for test, found in folds:
         train, w = points[~test], weights[~test] / weights[~test].sum()
         size = found.diagnostics.effective_size
-        answers[0, test], score[test] = found.log_density_and_score(points[test])
+        answers[0, test], score[test] = found.answer(points[test])
         answers[1, test] = kernel_log_density(train, w, size, points[test])
         answers[2, test] = gaussian_log_density(train, w, size, points[test])
     ours, kde, gaussian = answers
-    frame = estimate.frame
+    frame = fitted.frame
     return HeldOut(weights, ours, kde, gaussian, frame.to_frame(points), frame.score_to_frame(score))
 
 
@@ -108,7 +106,7 @@ def standard_error(folds: Sequence[Fold], queries: Floats) -> Floats:
 
     That of chance alone: what would change with other rows, not what is wrong with all of them.
     """
-    return jackknife(np.stack([fold.estimate.log_density(queries) for fold in folds]))
+    return jackknife(np.stack([fold.fitted.answer(queries)[0] for fold in folds]))
 
 
 def jackknife(answers: Floats) -> Floats:

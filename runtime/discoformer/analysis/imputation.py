@@ -8,47 +8,47 @@ Shapes: M rows, D features; F missing and G present in a pattern; J points for e
 """
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from discoformer.analysis.conditionals import Conditioner, Weighted
+from discoformer.deprecation import renamed_arguments
+from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import AnyFloats, Floats, read_matrix, whole_number
 from discoformer.io.outputs import like
-
-if TYPE_CHECKING:
-    from discoformer.estimates import Estimate
 
 SAMPLES = 64  # points that each row is imputed from, by default
 _POINTS = 2**14  # held at a time
 
 
-def impute(estimate: "Estimate", Y: Any, draws: int | None, samples: int, seed: int) -> Any:
+def impute(fitted: FittedDensity, Y: Any, draws: int | None, samples: int, seed: int) -> Any:
     """Fills in missing entries; see ``Estimate.impute``."""
     rows = read_matrix("Y", Y, missing=True)
-    estimate.check_columns(rows)
+    fitted.check_columns(rows)
     count = None if draws is None else whole_number("draws", draws, 1)
-    filled = impute_rows(estimate, rows.values, count, samples, seed).astype(rows.width)
+    filled = impute_rows(fitted, rows.values, count, samples, seed).astype(rows.width)
     return like(Y, "impute", filled[0]) if draws is None else filled
 
 
+@renamed_arguments(done="on_progress")
 def impute_rows(
-    estimate: "Estimate",
+    fitted: FittedDensity,
     rows: AnyFloats,
     draws: int | None,
     samples: int,
     seed: int,
-    done: Callable[[int], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> Floats:
     """Fills in the NaN of rows (M, D), by the mean, (1, M, D), or draws, (draws, M, D).
 
     Args:
-        estimate: Where their distribution comes from.
+        fitted: Where their distribution comes from.
         rows: Data units.
         draws: How many; None for the mean.
         samples: Points that each row is imputed from.
         seed: Of these and of the draws.
-        done: Called with a number of rows whenever so many more have been filled in.
+        on_progress: Called with a number of rows whenever so many more have been filled in.
 
     Raises:
         InputError: ``samples`` or ``seed`` is no whole number, or too low, or a row is too far away.
@@ -58,12 +58,12 @@ def impute_rows(
     filled = np.repeat(rows[None].astype(np.float64), draws or 1, axis=0)
     missing = np.isnan(rows)
     asked = ~missing & missing.any(axis=1, keepdims=True)
-    estimate.to_frame(np.where(asked, rows, estimate.frame.center))  # checks how far away they are
-    for part, free, weighted in _weighted(estimate, filled[0], samples, rng):
+    fitted.to_frame(np.where(asked, rows, fitted.frame.center))  # checks how far away they are
+    for part, free, weighted in _weighted(fitted, filled[0], samples, rng):
         found = weighted.mean()[None] if draws is None else weighted.pick(draws, rng)
         filled[:, part[:, None], free] = found
-        if done:
-            done(len(part))
+        if on_progress:
+            on_progress(len(part))
     return filled
 
 
@@ -73,7 +73,7 @@ def missing_rows(values: AnyFloats) -> int:
 
 
 def _weighted(
-    estimate: "Estimate", rows: Floats, samples: int, rng: np.random.Generator
+    fitted: FittedDensity, rows: Floats, samples: int, rng: np.random.Generator
 ) -> Iterator[tuple[Any, list[int], Weighted]]:
     """For a few rows at a time, of one pattern: their places, what is missing, and points in its place."""
     rows = rows.copy()
@@ -84,7 +84,7 @@ def _weighted(
         if not pattern.any():
             continue
         free, given = np.flatnonzero(pattern), np.flatnonzero(~pattern)
-        conditioner = Conditioner(estimate, tuple(free), tuple(given))
+        conditioner = Conditioner(fitted, tuple(free), tuple(given))
         places = np.flatnonzero(which.ravel() == index)
         for part in np.split(places, range(size, len(places), size)):
             yield part, list(free), conditioner.weigh(rows[np.ix_(part, given)], samples, rng)

@@ -4,11 +4,11 @@ Shapes: N kernels, M queries, D dimensions. Float64.
 """
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
+from discoformer.base.arrays import slices
 from discoformer.io.inputs import Floats
 
 _CHUNK = 2**20  # distances held at a time
@@ -28,18 +28,13 @@ def log_sums(
     """
     log_weights = np.log(weights)
     found = np.empty(len(queries))
-    for part in _parts(len(queries), len(centers)):
+    for part in slices(len(queries), max(1, _CHUNK // len(centers))):
         logits = log_weights - _squared_distances(queries[part], centers) / (2 * h**2)
         if own is not None:
             logits[np.arange(len(logits)), own[part]] = -math.inf
         greatest = logits.max(axis=1)
         found[part] = greatest + np.log(np.exp(logits - greatest[:, None]).sum(axis=1))
     return found - 0.5 * queries.shape[1] * math.log(2 * math.pi * h**2)
-
-
-def _parts(queries: int, points: int) -> Iterator[slice]:
-    rows = max(1, _CHUNK // points)
-    return (slice(start, start + rows) for start in range(0, queries, rows))
 
 
 def _squared_distances(queries: Floats, points: Floats) -> Floats:

@@ -1,23 +1,25 @@
-"""Marginals: the density of some of the features, whatever the others are.
+"""Marginals: the density of some of the features, whatever the values of the others.
 
 If the rows ``x_i`` come from ``f``, then their features ``x_ig`` come from its marginal, the integral of
-``f`` over the others. So the columns of the context are chosen and it is estimated again, by the same model.
+``f`` over the others. So the same model reads the chosen columns of the sample.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
+from discoformer.fit import fit_bases, read_sample
+from discoformer.fitted import FittedDensity, warn_of_range
 from discoformer.io.features import Feature, feature_indices, names_of
 from discoformer.io.tables import Table
 
-if TYPE_CHECKING:
-    from discoformer.estimates import Estimate
+D = TypeVar("D", bound=FittedDensity)
 
 
-def marginal_of(estimate: "Estimate", features: Feature | Iterable[Feature]) -> "Estimate":
-    """Estimates the density of some features; see ``Estimate.marginal``."""
-    found = estimate.diagnostics
-    chosen = feature_indices("features", features, found.dim, estimate.columns)
-    points, weights = estimate.context
-    table = Table(points[:, chosen], names_of(chosen, estimate.columns))
-    return estimate.model.estimate(table, weights, found.effective_size)
+def marginal_of(fitted: D, features: Feature | Iterable[Feature]) -> D:
+    """Estimate the density of some features; see ``Estimate.marginal``."""
+    chosen = feature_indices("features", features, fitted.diagnostics.dim, fitted.columns)
+    points, weights = fitted.data
+    table = Table(points[:, chosen], names_of(chosen, fitted.columns))
+    sample = read_sample(table, weights, fitted.size)
+    warn_of_range(fitted.metadata, [sample], stacklevel=3)
+    return type(fitted).of_samples(fitted.model, [sample], fit_bases([sample]))[0]

@@ -8,20 +8,19 @@ behind its pass. Modes are sought from the context, so they do not depend on the
 Shapes: N points, K modes, D dimensions.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from discoformer.analysis.ascent import Climb, Done, Ints, ascend, climb_of
+from discoformer.analysis.ascent import Climb, Ints, OnArrival, ascend, climb_of
 from discoformer.analysis.saddles import pairs_of, pass_heights, prominences
+from discoformer.base.arrays import slices, spaced
 from discoformer.errors import InputError
+from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats, is_real
 
-if TYPE_CHECKING:
-    from discoformer.estimates import Estimate
-
 PROMINENCE = 1.0  # nats, by default
-STARTS = 1024  # context points that modes are sought from, at most
+STARTS = 1024  # points of the sample that modes are sought from, at most
 FLAT = 0.5  # slope of a mode, at most
 SAME = 0.05  # distance, over sqrt(D), of ends of paths that are one mode
 _CHUNK = 1024  # points at a time beside all modes
@@ -58,16 +57,15 @@ class Modes(NamedTuple):
         )
 
 
-def modes_of(estimate: "Estimate", Y: Any, done: Done | None = None) -> Modes:
+def modes_of(fitted: FittedDensity, Y: Any, on_progress: OnArrival | None = None) -> Modes:
     """Finds all modes, bumps included; see ``Estimate.modes``."""
-    context, frame = estimate.frame.to_frame(estimate.context.points), estimate.frame
-    starts = context[np.linspace(0, len(context) - 1, min(STARTS, len(context))).round().astype(int)]
-    rows = context if Y is None else estimate.read_in_frame(Y)[0]
-    climb = climb_of(estimate)
-    peaks = _distinct(climb, ascend(climb, starts))
+    frame, sample = fitted.frame, fitted.z
+    rows = sample if Y is None else fitted.read_in_frame(Y)[0]
+    climb = climb_of(fitted)
+    peaks = _distinct(climb, ascend(climb, sample[spaced(len(sample), STARTS)]))
     heights, pairs = climb(peaks).log_density, pairs_of(peaks)
     lost, behind = prominences(heights, pairs, pass_heights(climb, peaks, pairs))
-    labels = _nearest(ascend(climb, rows, done), peaks) if len(rows) else np.zeros(0, np.intp)
+    labels = _nearest(ascend(climb, rows, on_progress), peaks) if len(rows) else np.zeros(0, np.intp)
     return Modes(frame.to_data(peaks), frame.log_density_to_data(heights), lost, behind, labels)
 
 
@@ -84,5 +82,5 @@ def _distinct(climb: Climb, ends: Floats) -> Floats:
 
 def _nearest(points: Floats, peaks: Floats) -> Ints:
     """For each point the nearest mode."""
-    parts = (points[start : start + _CHUNK] for start in range(0, len(points), _CHUNK))
-    return np.concatenate([np.square(part[:, None] - peaks).sum(-1).argmin(axis=1) for part in parts])
+    parts = (points[part, None] for part in slices(len(points), _CHUNK))
+    return np.concatenate([np.square(part - peaks).sum(-1).argmin(axis=1) for part in parts])

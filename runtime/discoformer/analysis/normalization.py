@@ -12,13 +12,15 @@ Shapes: n samples, K components, D dimensions. Float64.
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from discoformer.base.mixture import Components, broadened, draw, mixture_log_density
+from discoformer.base.mixture import draw, mixture_log_density
+from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats, whole_number
+
+SAMPLES = 4096  # points drawn, by default
 
 
 class Normalization(NamedTuple):
@@ -29,14 +31,11 @@ class Normalization(NamedTuple):
     effective_samples: float  # from 1 to the number drawn: how evenly they carry the integral
 
 
-def normalization_of(
-    log_density: Callable[[Floats], Floats], components: Components, samples: int, seed: int
-) -> Normalization:
+def normalization_of(fitted: FittedDensity, samples: int, seed: int) -> Normalization:
     """Integrates a density in the frame.
 
     Args:
-        log_density: From points (n, D) in the frame to the log-density there (n,), nats.
-        components: A mixture that is nearly the density, of one data set.
+        fitted: The density.
         samples: How many points are drawn.
         seed: Of the draw; the same seed draws the same points.
 
@@ -44,9 +43,8 @@ def normalization_of(
         InputError: ``samples`` or ``seed`` is no whole number, or too low.
     """
     count, rng = whole_number("samples", samples, 2), np.random.default_rng(whole_number("seed", seed, 0))
-    proposal = broadened(components)
-    points = draw(proposal, count, rng)
-    return integral_of(log_density(points) - mixture_log_density(proposal, points))
+    points = draw(fitted.proposal, count, rng)
+    return integral_of(fitted.answer_in_frame(points)[0] - mixture_log_density(fitted.proposal, points))
 
 
 def integral_of(log_weights: Floats) -> Normalization:

@@ -30,21 +30,20 @@ Shapes: n points, D dimensions. Float64.
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
-from discoformer.base.mixture import Components, broadened, draw, mixture_log_density
+from discoformer.base.mixture import Components, draw, mixture_log_density
+from discoformer.deprecation import renamed_arguments
 from discoformer.errors import InputError
-from discoformer.fit import say_nothing
+from discoformer.fit import ignore
+from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats, whole_number
-
-if TYPE_CHECKING:
-    from discoformer.estimates import Estimate
 
 Method: TypeAlias = Literal["langevin", "diffusion", "ode"]
 Target: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]  # from points to log-density and score
-Callback: TypeAlias = Callable[[int, int], None]  # called with the steps done, and how many there are
+OnStep: TypeAlias = Callable[[int, int], None]  # called with the steps done, and how many there are
 
 METHODS: tuple[Method, ...] = get_args(Method)
 STEPS = 16  # of the chains, or levels of noise
@@ -74,23 +73,24 @@ class State(NamedTuple):
     score: Floats  # (n, D)
 
 
+@renamed_arguments(callback="on_progress")
 def sample(
-    estimate: "Estimate",
+    fitted: FittedDensity,
     n: int,
     method: Method = "langevin",
     seed: int = 0,
     steps: int = STEPS,
-    callback: Callback = say_nothing,
+    on_progress: OnStep = ignore,
 ) -> Sampling:
     """Draws points from an estimate; ``Estimate.sample`` gives its points alone.
 
     Args:
-        estimate: The estimate.
+        fitted: The fitted.
         n: How many points.
         method: ``"langevin"``, ``"diffusion"`` or ``"ode"``, see the head of this module.
         seed: The same seed draws the same points.
         steps: Steps of the chains, or levels of noise. Time grows with it.
-        callback: Called after each step, with the number of steps done and of all.
+        on_progress: Called after each step, with the number of steps done and of all.
 
     Returns:
         Points (n, D) in data units, and the shares accepted; ``step`` is in the frame.
@@ -104,21 +104,21 @@ def sample(
     rng = np.random.default_rng(whole_number("seed", seed, 0))
     steps = whole_number("steps", steps, 1)
     if method == "langevin":
-        proposal = broadened(estimate.components)
-        start = draw(proposal, n, rng)
-        found = langevin(estimate.answer_in_frame, start, steps, rng, proposal, callback)
+        start = draw(fitted.proposal, n, rng)
+        found = langevin(fitted.answer_in_frame, start, steps, rng, fitted.proposal, on_progress)
     else:
-        found = Sampling(_reverse(estimate, n, method, rng, steps, callback), 1.0, 0.0, 0.0)
-    return found._replace(points=estimate.frame.to_data(found.points))
+        found = Sampling(_reverse(fitted, n, method, rng, steps, on_progress), 1.0, 0.0, 0.0)
+    return found._replace(points=fitted.frame.to_data(found.points))
 
 
+@renamed_arguments(callback="on_progress")
 def langevin(
     target: Target,
     start: Floats,
     steps: int,
     rng: np.random.Generator,
     proposal: Components | None = None,
-    callback: Callback = say_nothing,
+    on_progress: OnStep = ignore,
     step: float | None = None,
 ) -> Sampling:
     """Runs Langevin chains with Metropolis correction, all with one step size.
@@ -130,7 +130,7 @@ def langevin(
         steps: How many; in the first half of them the step size is adapted.
         rng: Of the noise.
         proposal: A mixture of one data set from which jumps are proposed; no jumps without.
-        callback: Called after each step.
+        on_progress: Called after each step.
         step: The step size to begin with; by default that for a standard normal distribution.
 
     Returns:
@@ -147,7 +147,7 @@ def langevin(
         moves.append(accepted)
         if done < steps // 2:
             step *= math.exp(GAIN * (accepted - ACCEPTED))
-        callback(done + 1, steps)
+        on_progress(done + 1, steps)
     return Sampling(state.points, float(np.mean(moves[steps // 2 :])), float(np.mean(jumps or [0.0])), step)
 
 
@@ -181,29 +181,23 @@ def _choose(old: State, new: State, log_ratio: Floats, rng: np.random.Generator)
 
 
 def _reverse(
-    estimate: "Estimate", n: int, method: Method, rng: np.random.Generator, levels: int, callback: Callback
+    fitted: FittedDensity, n: int, method: Method, rng: np.random.Generator, levels: int, on_progress: OnStep
 ) -> Floats:
     """Points (n, D) in the frame, from noise."""
-    context, weights = estimate.context
-    context = estimate.frame.to_frame(context)
+    context, weights = fitted.z, fitted.data.weights
     mean, covariance = weights @ context, np.atleast_2d(np.cov(context.T, aweights=weights, ddof=0))
     noise = math.sqrt(np.linalg.eigvalsh(covariance)[-1]) * np.geomspace(WIDEST, NARROWEST, levels)
     spread = np.linalg.cholesky(covariance + noise[0] ** 2 * np.eye(len(mean)))
     z = mean + rng.normal(size=(n, len(mean))) @ spread.T
     before = None
     for done, (s, t) in enumerate(pairwise([*noise, 0.0])):
-        noised = _encode(estimate, context + s * rng.normal(size=context.shape), weights)
-        clean = z + s**2 * noised.score(z)
+        noised = fitted.refit(context + s * rng.normal(size=context.shape), weights, fitted.size)
+        clean = z + s**2 * noised.answer(z)[1]
         ahead = clean if before is None or t == 0 else clean + (clean - before) / 2
         before = clean
         r = t / s if method == "ode" else (t / s) ** 2
         z = r * z + (1 - r) * ahead
         if method == "diffusion":
             z += t * math.sqrt(1 - r) * rng.normal(size=z.shape)
-        callback(done + 1, levels)
+        on_progress(done + 1, levels)
     return z
-
-
-def _encode(estimate: "Estimate", points: Floats, weights: Floats) -> "Estimate":
-    """The estimate of other points of the same worth, without a warning that the first one has given."""
-    return estimate.model.estimate_again(points, weights, estimate.diagnostics.effective_size)

@@ -30,17 +30,15 @@ Shapes: N points, M queries, D dimensions. Float64.
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from discoformer.analysis.kernels import log_sums
+from discoformer.base.arrays import spaced
 from discoformer.base.frame import Frame
 from discoformer.errors import InputError
+from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats
-
-if TYPE_CHECKING:
-    from discoformer.estimates import Estimate
 
 FACTORS = tuple(np.geomspace(0.5, 4.0, 13).tolist())  # of the rule's bandwidth, tried in turn
 TRIED_ON = 1024  # points that are left out in turn, where there are more
@@ -66,11 +64,11 @@ class SdKde:
         return self.frame.log_density_to_data(found + float(np.linalg.slogdet(self.axes)[1]))
 
 
-def sd_kde(estimate: "Estimate", bandwidth: float | None = None) -> SdKde:
+def sd_kde(fitted: FittedDensity, bandwidth: float | None = None) -> SdKde:
     """Lays the kernels, at the points of the context moved by their scores.
 
     Args:
-        estimate: What gives the points and the scores. Of a long context these are its landmarks.
+        fitted: What gives the points and the scores.
         bandwidth: h (see the head of this module); by default the likeliest.
 
     Raises:
@@ -78,16 +76,16 @@ def sd_kde(estimate: "Estimate", bandwidth: float | None = None) -> SdKde:
     """
     if bandwidth is not None and not 0 < bandwidth < math.inf:
         raise InputError(f"bandwidth must be positive and finite, or None for the likeliest, got {bandwidth}")
-    points, weights = estimate.context
-    size = min(1 / float(weights @ weights), estimate.diagnostics.effective_size)
-    score = np.linalg.solve(estimate.frame.linear, np.asarray(estimate.score(points)).T).T  # in the frame
+    points, weights = fitted.data
+    size = min(1 / float(weights @ weights), fitted.size)
+    score = fitted.frame.score_to_frame(np.asarray(fitted.answer(points)[1], float))
     axes = np.asarray(np.linalg.cholesky(_information(score, weights, size)), float)
-    u = estimate.frame.to_frame(points) @ axes
+    u = fitted.frame.to_frame(points) @ axes
     pull = np.linalg.solve(axes, score.T).T  # the score in these coordinates
     if bandwidth is None:
         tried = [factor * normal_bandwidth(size, u.shape[1]) for factor in FACTORS]
         bandwidth = max(tried, key=lambda h: _likelihood(u, weights, pull, h))
-    return SdKde(estimate.frame, axes, u + 0.5 * bandwidth**2 * pull, weights, bandwidth)
+    return SdKde(fitted.frame, axes, u + 0.5 * bandwidth**2 * pull, weights, bandwidth)
 
 
 def _information(score: Floats, weights: Floats, size: float) -> Floats:
@@ -109,6 +107,6 @@ def normal_bandwidth(size: float, dim: int) -> float:
 
 def _likelihood(u: Floats, weights: Floats, pull: Floats, h: float) -> float:
     """Mean log-density of the points, each without its own kernel; of some of them, if there are many."""
-    picked = np.unique(np.linspace(0, len(u) - 1, TRIED_ON).round().astype(int))
+    picked = spaced(len(u), TRIED_ON)
     found = log_sums(u[picked], u + 0.5 * h**2 * pull, weights, h, picked) - np.log1p(-weights[picked])
     return float(np.average(found, weights=weights[picked]))

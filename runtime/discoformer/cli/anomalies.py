@@ -104,7 +104,7 @@ def anomalies(
             tell_doubts(context, loaded)
             rows, found = context, _against_itself(context, fdr, loaded, folds, seed)
         values = np.asarray(rows.values, np.float64)
-        marks = np.column_stack([found.p_values, found.found, found.log_density, found.push])
+        marks = np.column_stack([found.p_values, found.found, found.log_density, found.contributions])
         with open_output(out, form, header, values.dtype) as writer:
             writer.write(np.hstack([values, marks]))
         if plot:
@@ -133,5 +133,5 @@ def _against_itself(context: Table, fdr: float, model: Model, folds: int, seed: 
         hidden=not sys.stderr.isatty(),
     ) as bar:
         return find_anomalies(
-            context, fdr, model=model, folds=folds, seed=seed, say=lambda stage: bar.update(1, stage)
+            context, fdr, model=model, folds=folds, seed=seed, on_progress=lambda stage: bar.update(1, stage)
         )

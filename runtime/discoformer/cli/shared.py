@@ -17,8 +17,9 @@ from typing import Any
 import click
 
 from discoformer.errors import DiscoformerError, InputError, RangeWarning, require
-from discoformer.estimates import Diagnostics, Estimate
+from discoformer.estimates import Estimate
 from discoformer.fit import read_sample
+from discoformer.fitted import Diagnostics
 from discoformer.io.readers import STDIN
 from discoformer.io.tables import Table, read_table
 from discoformer.io.writers import STDOUT_FORMATS, WRITERS, Writer, open_file, open_stdout

@@ -17,7 +17,7 @@ all in frame coordinates (see ``frame`` and ``base``); each graph is fed the inp
 import ctypes
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar, NamedTuple
@@ -25,25 +25,17 @@ from weakref import WeakSet
 
 import numpy as np
 
-from discoformer.base.base import BASE
+from discoformer.base.arrays import slices
 from discoformer.errors import ModelError, ModelNotFoundError
 from discoformer.io.inputs import Floats
 from discoformer.onnx.metadata import Metadata
+from discoformer.onnx.names import ANSWERS, CONTEXT, STATES
 from discoformer.onnx.safety import check_files
 from discoformer.onnx.sessions import Device, Float32s, device_of, on_device, open_pair, run
 from discoformer.onnx.weights import with_weights
 
 FILES = ("encode.onnx", "query.onnx")
-STATES = {"scalars", "vectors", "sample"}
-GIVEN = {
-    "context",
-    "log_weights",
-    "precision_root",
-    "log_det_precision",
-    "effective_size",
-    *BASE,
-}
-_CHUNK = 1024  # queries at a time; each time the keys of all context points are computed anew
+CHUNK = 1024  # queries at a time; each time the keys of all context points are computed anew
 
 
 class Encoded:
@@ -108,14 +100,10 @@ class Graphs:
         session = self._sessions().encode
         return run(session, on_device(session, given))
 
-    def chunks(self, count: int) -> Iterator[slice]:
-        """Splits so many queries into parts that ``query`` can take at a time."""
-        return (slice(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK))
-
     def answer(self, queries: Floats, encoded: Encoded) -> tuple[Floats, Floats]:
         """Answers any number of queries, chunk by chunk; arguments and answers are those of ``query``."""
         log_density, score = np.empty(len(queries)), np.empty(queries.shape)
-        for part in self.chunks(len(queries)):
+        for part in slices(len(queries), CHUNK):
             log_density[part], score[part] = self.query(queries[part], encoded)
         return log_density, score
 
@@ -175,8 +163,8 @@ class Graphs:
         if self.weights is not None:
             files = {path: with_weights(content, self.weights, path) for path, content in files.items()}
         encode, query = open_pair(files, device, self.threads, self._options)
-        _check_names(encode_path, encode, GIVEN, STATES)
-        _check_names(query_path, query, GIVEN | STATES | {"queries"}, {"log_density", "score"})
+        _check_names(encode_path, encode, {*CONTEXT}, {*STATES})
+        _check_names(query_path, query, {*CONTEXT, *STATES, "queries"}, {*ANSWERS})
         first, second = (
             Metadata.parse(session.get_modelmeta().custom_metadata_map, path)
             for session, path in ((encode, encode_path), (query, query_path))

@@ -16,7 +16,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,14 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from discoformer.base.base import Base
+from discoformer.analysis.torch_network import EagerGraphs
 from discoformer.errors import require
 from discoformer.io.inputs import Floats
 from discoformer.model import Model
-from discoformer.onnx.graphs import Encoded, Graphs
-from discoformer.onnx.sessions import Float32s
+from discoformer.onnx.weights import FILE
 
-WEIGHTS = "weights.safetensors"
 _MODES = 5
 
 
@@ -197,8 +195,8 @@ def _contenders(model: Model) -> Iterator[_Contender]:
         yield _Contender(
             "SciPy gaussian_kde.pdf", 1, lambda x: kde(x.T), lambda p, y: (_log(p.pdf(y.T)), None)
         )
-    if find_spec("discoformer_training") and find_spec("torch") and (model.folder / WEIGHTS).is_file():
-        eager = Model(_EagerGraphs(model.graphs, threads))
+    if find_spec("discoformer_training") and find_spec("torch") and (model.folder / FILE).is_file():
+        eager = Model(EagerGraphs(model.graphs, threads))
         yield _Contender("PyTorch eager", threads, eager.estimate, lambda p, y: p.log_density_and_score(y))
 
 
@@ -218,46 +216,6 @@ def _fit_sklearn(x: Floats) -> tuple[Any, Floats, float]:
 def _answer_sklearn(fitted: tuple[Any, Floats, float], y: Floats) -> tuple[Floats, None]:
     kde, whiten, log_det = fitted
     return kde.score_samples(y @ whiten) + log_det, None
-
-
-class _EagerGraphs(Graphs):
-    """The network of a model in PyTorch, in the place of its graphs."""
-
-    def __init__(self, graphs: Graphs, threads: int) -> None:
-        self.folder, self.metadata, self.sha256, self.device = graphs.folder, graphs.metadata, "", "cpu"
-        self._torch, self._training = require("torch"), require("discoformer_training.nn.network")
-        self._torch.set_num_threads(threads)
-        with require("safetensors").safe_open(self.folder / WEIGHTS, "pt") as file:
-            config = self._training.NetworkConfig(**json.loads(file.metadata()["config"]))
-            self._network = self._training.DiScoFormer(config)
-            self._network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-
-    def encode(self, given: Mapping[str, Float32s]) -> dict[str, Float32s]:
-        """Encodes contexts."""
-        with self._torch.no_grad():
-            states = self._network.encode(self._context(given))
-        return {name: state.numpy() for name, state in states._asdict().items()}
-
-    def query(self, queries: Floats, encoded: Encoded) -> tuple[Floats, Floats]:
-        """Answers one chunk of queries."""
-        context = self._context(encoded.arrays)
-        states = self._training.Encoded(
-            *(self._torch.as_tensor(encoded.arrays[name]) for name in self._training.Encoded._fields)
-        )
-        with self._torch.no_grad():
-            log_density, score = self._network.query(
-                self._torch.as_tensor(queries[None]).float(),
-                states,
-                context.log_weights,
-                context.precision_root,
-                context.base,
-            )
-        return log_density[0].double().numpy(), score[0].double().numpy()
-
-    def _context(self, arrays: Mapping[str, Float32s]) -> Any:
-        names = ("context", "log_weights", "precision_root", "log_det_precision", "effective_size")
-        tensors = {name: self._torch.as_tensor(array) for name, array in arrays.items()}
-        return self._training.Context(*(tensors[name] for name in names), Base.from_inputs(tensors))
 
 
 def to_markdown(timings: Sequence[Timing]) -> str:

@@ -1,0 +1,110 @@
+"""The network of a model in PyTorch: for adaptation, and for comparing speeds.
+
+This is the one module of the runtime that imports ``discoformer_training``, when its functions are called; it
+needs the extra ``[adapt]``.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from discoformer.analysis.adaptation_losses import Read
+from discoformer.errors import ModelError, ModelNotFoundError, require
+from discoformer.io.inputs import Floats
+from discoformer.onnx.graphs import Encoded, Graphs
+from discoformer.onnx.names import STATES
+from discoformer.onnx.sessions import Float32s
+from discoformer.onnx.weights import FILE, read_weights_file
+
+
+def weights_of(graphs: Graphs) -> bytes:
+    """Return the safetensors file with the weights of a model.
+
+    Raises:
+        ModelError: The file beside the graphs has other weights than they.
+        ModelNotFoundError: There is no such file.
+    """
+    if graphs.weights is not None:
+        return graphs.weights
+    path = graphs.folder / FILE
+    try:
+        weights = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ModelNotFoundError(
+            f"no {FILE} in {graphs.folder}, which adaptation needs: take the whole folder from its source"
+        ) from error
+    found, wanted = hashlib.sha256(weights).hexdigest(), graphs.metadata.weights_sha256
+    if found != wanted:
+        raise ModelError(
+            f"the weights in {path} (SHA-256 {found[:12]}) are not those of the graphs beside it "
+            f"({wanted[:12]}): take the whole folder from its source again"
+        )
+    return weights
+
+
+def network_of(graphs: Graphs) -> Any:
+    """Build the network of a model, a ``discoformer_training.nn.network.DiScoFormer``.
+
+    Raises:
+        MissingExtraError: PyTorch is not installed.
+        ModelError: The weights do not fit the graphs.
+        ModelNotFoundError: There are no weights beside the graphs.
+    """
+    require("torch")
+    from discoformer_training.nn import readout
+
+    path, weights = graphs.folder / FILE, weights_of(graphs)
+    try:
+        return readout.network_of(read_weights_file(weights, path), graphs.metadata.config)
+    except (RuntimeError, TypeError) as error:
+        raise ModelError(f"{path} does not fit the graphs beside it: {error}") from error
+
+
+def read(network: Any, encoded: Mapping[str, Float32s], queries: Floats) -> Read:
+    """Answer queries (M, D) in the frame, and return what the last linear map of the heads reads there.
+
+    Args:
+        network: The network.
+        encoded: One encoded context: inputs and outputs of the encode graph, by name.
+        queries: Points in the frame.
+    """
+    from discoformer_training.nn import readout
+
+    return Read(*readout.read(network, encoded, queries))
+
+
+class EagerGraphs(Graphs):
+    """The network of a model in PyTorch, with the interface of its graphs."""
+
+    def __init__(self, graphs: Graphs, threads: int) -> None:
+        self.folder, self.metadata, self.sha256, self.device = graphs.folder, graphs.metadata, "", "cpu"
+        self._network = network_of(graphs)
+        self._torch = require("torch")
+        self._torch.set_num_threads(threads)
+
+    def encode(self, given: Mapping[str, Float32s]) -> dict[str, Float32s]:
+        """Encode contexts; see ``Graphs.encode``."""
+        with self._torch.no_grad():
+            states = self._network.encode(self._context(given))
+        return {name: state.numpy() for name, state in zip(STATES, states, strict=True)}
+
+    def query(self, queries: Floats, encoded: Encoded) -> tuple[Floats, Floats]:
+        """Answer one chunk of queries; see ``Graphs.query``."""
+        from discoformer_training.nn.network import Encoded as States
+
+        context = self._context(encoded.arrays)
+        states = States(*(self._torch.as_tensor(encoded.arrays[name]) for name in STATES))
+        with self._torch.no_grad():
+            log_density, score = self._network.query(
+                self._torch.as_tensor(queries[None]).float(),
+                states,
+                context.log_weights,
+                context.precision_root,
+                context.base,
+            )
+        return log_density[0].double().numpy(), score[0].double().numpy()
+
+    def _context(self, arrays: Mapping[str, Float32s]) -> Any:
+        from discoformer_training.data.context import Context
+
+        return Context.from_inputs({name: self._torch.as_tensor(array) for name, array in arrays.items()})

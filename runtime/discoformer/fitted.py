@@ -1,0 +1,343 @@
+"""A fitted density: the sample, its frame, its encoding, its answers, and how to fit again.
+
+The sample is encoded once; each call maps its queries ``y`` to the frame, and the answers back (see
+``base.frame``)::
+
+    z = (y - m) A        log f(y) = T(z) + log |det A|        grad log f(y) = S(z) A^T        (rows)
+
+Queries never see each other, so they are answered in chunks, and memory does not grow with their number.
+
+Shapes: N points of the sample, n landmarks, M queries, D dimensions.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, Self, overload
+
+import numpy as np
+
+from discoformer.base.arrays import slices
+from discoformer.base.base import Base
+from discoformer.base.frame import Frame
+from discoformer.base.mixture import Components, broadened
+from discoformer.deprecation import renamed_attribute
+from discoformer.errors import InputError, RangeWarning
+from discoformer.fit import (
+    Context,
+    OnStage,
+    Sample,
+    fit_bases,
+    graph_inputs,
+    groups,
+    ignore,
+    landmarks_of,
+    one_of,
+    read_sample,
+)
+from discoformer.io.inputs import AnyFloats, Floats, Matrix, read_matrix, whole_number
+from discoformer.onnx.graphs import CHUNK, Encoded, Graphs
+from discoformer.onnx.metadata import Metadata
+
+_FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What is known about a sample once it is read; ``Estimate.diagnose`` measures whether to trust it."""
+
+    n: int  # rows of positive weight
+    dim: int  # columns
+    effective_size: float  # Kish's (sum w)^2 / sum w^2, or as given
+    initialisation: str  # what the frame was found from, "whitened" or "standardised"
+    shrinkage: float  # weight of the identity in the correlation matrix, 0 where n_eff >= 4 D
+    landmarks: int  # rows that the network reads: all, unless the sample is large
+    device: str  # "cpu" or "cuda"
+    warnings: tuple[str, ...]  # one sentence for each reason to doubt the estimate; empty if there is none
+
+    seed = renamed_attribute("seed", "initialisation")
+
+
+class EncodingModel(Protocol):
+    """A model that can encode: a ``discoformer.Model``."""
+
+    @property
+    def graphs(self) -> Graphs:
+        """Its graphs."""
+
+
+class FittedDensity:
+    """The density behind a sample, encoded by a model; ``Estimate`` adds the analyses.
+
+    Attributes:
+        model: The ``discoformer.Model`` that encoded it.
+        frame: The affine map to the coordinates in which the network sees the data.
+        diagnostics: What is known about the sample.
+        columns: Names of the columns of the sample, if it had any.
+        encoded: What the query graph takes in.
+    """
+
+    def __init__(
+        self,
+        model: EncodingModel,
+        frame: Frame,
+        encoded: Encoded,
+        diagnostics: Diagnostics,
+        columns: tuple[str, ...] | None,
+        data: Context | None,
+    ) -> None:
+        self.model: Any = model
+        self.frame = frame
+        self.diagnostics = diagnostics
+        self.columns = columns
+        self.encoded = encoded
+        self._data = data
+
+    @classmethod
+    def of_samples(
+        cls,
+        model: EncodingModel,
+        samples: Sequence[Sample],
+        base: Base,
+        landmarks: int | None = None,
+        on_progress: OnStage = ignore,
+    ) -> list[Self]:
+        """Encode samples that have the same number of columns.
+
+        Args:
+            model: The model.
+            samples: The samples.
+            base: Their bases, from ``fit_bases``.
+            landmarks: Most rows of a sample that the network reads; by default as many as it was trained to
+                read.
+            on_progress: Called with a few words before the encoding.
+
+        Raises:
+            InputError: ``landmarks`` is not a whole number of 1 or more.
+        """
+        graphs = model.graphs
+        most = graphs.metadata.landmarks if landmarks is None else whole_number("landmarks", landmarks, 1)
+        read = [landmarks_of(sample, most) for sample in samples]
+        given = graph_inputs([sample.frame for sample in samples], base, read)
+        on_progress(f"encoding {given['context'].shape[1]} points")
+        arrays = given | graphs.encode(given)
+        return [
+            cls(
+                model,
+                sample.frame,
+                one_of(i, len(points), arrays),
+                _diagnostics(graphs, sample, len(points)),
+                sample.columns,
+                sample.data,
+            )
+            for i, (sample, (points, _)) in enumerate(zip(samples, read, strict=True))
+        ]
+
+    @classmethod
+    def of_batch(
+        cls, model: EncodingModel, samples: Sequence[Sample], landmarks: int | None = None
+    ) -> list[Self]:
+        """Encode samples of any sizes, similar ones together; arguments as in ``of_samples``."""
+        found: dict[int, Self] = {}
+        for group in groups(samples):
+            alike = [samples[i] for i in group]
+            found |= zip(group, cls.of_samples(model, alike, fit_bases(alike), landmarks), strict=True)
+        return [found[i] for i in range(len(samples))]
+
+    def refit(self, points: Any, weights: Floats | None = None, size: float | None = None) -> Self:
+        """Fit the same model to other points. It gives no warnings: those of this fit hold there too.
+
+        Args:
+            points: Array-like (n, D').
+            weights: (n,), not negative, of any scale.
+            size: Effective size; by default Kish's.
+        """
+        sample = read_sample(points, weights, size)
+        return type(self).of_samples(self.model, [sample], fit_bases([sample]))[0]
+
+    def with_graphs(self, graphs: Graphs) -> Self:
+        """Return the same density, answered by other graphs that encode samples alike."""
+        encoded = Encoded(self.encoded.arrays)
+        model = type(self.model)(graphs)
+        return type(self)(model, self.frame, encoded, self.diagnostics, self.columns, self._data)
+
+    @property
+    def graphs(self) -> Graphs:
+        """The graphs of the model."""
+        graphs: Graphs = self.model.graphs
+        return graphs
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the model says about itself."""
+        return self.graphs.metadata
+
+    @property
+    def holds_sample(self) -> bool:
+        """Whether the whole sample is here, and not its landmarks alone, as after ``save(sample=False)``."""
+        return self._data is not None or self.diagnostics.landmarks == self.diagnostics.n
+
+    @property
+    def data(self) -> Context:
+        """The sample: its rows of positive weight and their weights.
+
+        Warns:
+            RangeWarning: The sample was not saved with the estimate, so these are its landmarks.
+        """
+        if self._data is not None:
+            return self._data
+        if not self.holds_sample:
+            warnings.warn(
+                f"the estimate was saved without its sample of {self.diagnostics.n} rows, so this reads its "
+                f"{self.diagnostics.landmarks} landmarks instead: save with sample=True, or estimate again",
+                RangeWarning,
+                stacklevel=3,
+            )
+        return self.landmarks
+
+    @property
+    def z(self) -> Floats:
+        """The points (N, D) of ``data`` in frame coordinates."""
+        return self.frame.to_frame(self.data.points)
+
+    @property
+    def size(self) -> float:
+        """The effective size of ``data``."""
+        size = self.diagnostics.effective_size
+        return size if self.holds_sample else min(size, float(self.diagnostics.landmarks))
+
+    @property
+    def landmarks(self) -> Context:
+        """The points that the network reads, and their weights: all of the sample, unless it is large.
+
+        The network reads them in float32, in the frame.
+        """
+        arrays = self.encoded.arrays
+        points = self.frame.to_data(arrays["context"][0].astype(float))
+        weights = np.exp(arrays["log_weights"][0].astype(float))
+        return Context(points, weights / weights.sum())
+
+    @property
+    def base(self) -> Base:
+        """The density that the network refines, in the frame."""
+        return Base.from_inputs(self.encoded.arrays).each(lambda array: array.astype(float))
+
+    @property
+    def components(self) -> Components:
+        """The mixture of Student-t distributions in ``base``, in the frame."""
+        return self.base.components
+
+    @cached_property
+    def proposal(self) -> Components:
+        """``components``, broadened: what importance sampling draws from, in the frame."""
+        return broadened(self.components)
+
+    @overload
+    def answer(self, Y: Floats) -> tuple[Floats, Floats]: ...
+
+    @overload
+    def answer(self, Y: Any) -> tuple[AnyFloats, AnyFloats]: ...
+
+    def answer(self, Y: Any) -> tuple[AnyFloats, AnyFloats]:
+        """Return log-density (M,) in nats and score (M, D) in 1 / data units at queries (M, D).
+
+        Raises:
+            InputError: Y is not a matrix of finite numbers with the columns of the sample.
+        """
+        queries = read_matrix("Y", Y)
+        self.check_columns(queries)
+        log_density = np.empty(len(queries.values), queries.width)
+        score = np.empty(queries.values.shape, queries.width)
+        for part in slices(len(queries.values), CHUNK):
+            z = self.to_frame(queries.values[part], part.start)
+            framed_log_density, framed_score = self.answer_in_frame(z)
+            with np.errstate(over="ignore", under="ignore"):
+                log_density[part] = self.frame.log_density_to_data(framed_log_density)
+                score[part] = self.frame.score_to_data(framed_score)
+        return log_density, score
+
+    def answer_in_frame(self, z: Floats) -> tuple[Floats, Floats]:
+        """Return log-density (M,) and score (M, D) in frame coordinates, at points (M, D) there."""
+        return self.graphs.answer(z, self.encoded)
+
+    def read_in_frame(self, Y: Any) -> tuple[Floats, Matrix]:
+        """Read queries; return them in frame coordinates (M, D), and as they are.
+
+        Raises:
+            InputError: Y is not a matrix of finite numbers with the columns of the sample.
+        """
+        queries = read_matrix("Y", Y)
+        self.check_columns(queries)
+        return self.to_frame(queries.values), queries
+
+    def to_frame(self, points: Floats, first: int | None = 0, name: str = "Y") -> Floats:
+        """Map points (n, D) to the frame.
+
+        Args:
+            points: Data units.
+            first: Number of the first row, for the error message; None to leave the row out of it.
+            name: Name of the argument, for the error message.
+
+        Raises:
+            InputError: A point is too far away.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = self.frame.to_frame(points)
+            far = np.flatnonzero(~(np.abs(z) < _FARTHEST).all(axis=1))
+        if far.size:
+            where = "" if first is None else f" in row {first + far[0]}"
+            raise InputError(
+                f"{name} is more than {_FARTHEST:.0e} spreads of X away{where}, beyond what float32 can "
+                "hold: leave it out, or check its units"
+            )
+        return z
+
+    def check_columns(self, queries: Matrix) -> None:
+        """Check that queries have the columns of the sample.
+
+        Raises:
+            InputError: They do not.
+        """
+        dim = self.diagnostics.dim
+        if queries.values.shape[1] != dim:
+            raise InputError(
+                f"Y must have {dim} columns like the context X, got shape {queries.values.shape}"
+            )
+        if None not in (self.columns, queries.columns) and self.columns != queries.columns:
+            raise InputError(
+                f"Y must have the columns of X in the same order, {self.columns}, got {queries.columns}: "
+                "select and order them first"
+            )
+
+    def __repr__(self) -> str:
+        d = self.diagnostics
+        return (
+            f"{type(self).__name__}(n={d.n}, dim={d.dim}, effective_size={d.effective_size:.6g}, "
+            f"initialisation={d.initialisation!r})"
+        )
+
+
+def warn_of_range(metadata: Metadata, samples: Sequence[Sample], stacklevel: int) -> None:
+    """Warn, once for each text, that samples are outside the ranges that a model was trained on."""
+    texts = dict.fromkeys(" ".join(metadata.out_of_range(*sample.z.shape)) for sample in samples)
+    for text in filter(None, texts):
+        warnings.warn(text, RangeWarning, stacklevel=stacklevel + 1)
+
+
+def _diagnostics(graphs: Graphs, sample: Sample, landmarks: int) -> Diagnostics:
+    n, dim = sample.z.shape
+    return Diagnostics(
+        n=n,
+        dim=dim,
+        effective_size=sample.frame.effective_size,
+        initialisation=sample.frame.initialisation,
+        shrinkage=sample.frame.shrinkage,
+        landmarks=landmarks,
+        device=graphs.device,
+        warnings=(
+            *graphs.metadata.out_of_range(n, dim),
+            *sample.doubts(),
+            *graphs.metadata.doubts_about_landmarks(landmarks),
+        ),
+    )

@@ -12,40 +12,52 @@ import click
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder of the model, such as models/gmm."
 )
-@click.option("--name", help="Name of the model [default: the folder's].")
-@click.option("--model-version", default="1", show_default=True, help="Version of the model.")
-@click.option("--licence", default="MIT", show_default=True)
-@click.option("--commit", default="unknown", show_default=True, help="Commit of the code that trained it.")
+@click.option("--name", help="Name of the model [default: the released model's, or the folder's].")
+@click.option("--model-version", help="Version of the model [default: the released model's, or 1].")
+@click.option("--licence", help="SPDX identifier [default: the released model's, or MIT].")
+@click.option(
+    "--commit", help="Commit of the code that trained it [default: the released model's, or unknown]."
+)
+@click.option(
+    "--only", multiple=True, metavar="FILE", help="Write this file, and config.json, alone. Repeatable."
+)
 def export(
-    checkpoint: Path, out: Path, name: str | None, model_version: str, licence: str, commit: str
+    checkpoint: Path,
+    out: Path,
+    name: str | None,
+    model_version: str | None,
+    licence: str | None,
+    commit: str | None,
+    only: tuple[str, ...],
 ) -> None:
-    """Turn a CHECKPOINT into the folder of a released model.
+    """Export CHECKPOINT, a file or a released model, as the folder of a released model.
 
-    Writes encode.onnx, query.onnx, core.onnx, weights.safetensors, config.json and parity.json, unless a
-    graph differs from PyTorch.
+    Writes encode.onnx, query.onnx, core.onnx, frame.onnx, discoformer.onnx, weights.safetensors,
+    adaptation.safetensors (if the checkpoint has the basis of adaptation), parity.json and config.json.
+    Writes nothing if a graph differs from PyTorch.
     """
-    from discoformer_export.errors import ExportError
+    from discoformer.errors import DiscoformerError
     from discoformer_export.files.model_folder import release
-    from discoformer_training.run.checkpoint import CheckpointError
 
     try:
         report = release(
             checkpoint,
             out,
-            name=name or out.resolve().name,
+            name=name,
             version=model_version,
             licence=licence,
             commit=commit,
-            say=lambda line: click.echo(line, err=True),
+            only=only,
+            on_progress=lambda line: click.echo(line, err=True),
         )
-    except (CheckpointError, ExportError) as error:
+    except DiscoformerError as error:
         raise click.ClickException(str(error)) from error
     worst = max(parity.onnx_error for parity in report)
     click.echo(f"{out}: {len(report)} cases, largest error {worst:.1e}", err=True)
 
 
 def main() -> None:
-    """Run the command line, saying what to install when an extra is missing."""
+    """Run the command line. If a package is missing, say what to install."""
     try:
         export()
     except ModuleNotFoundError as error:

@@ -1,5 +1,7 @@
 """Errors of the export."""
 
+from discoformer.errors import DiscoformerError
 
-class ExportError(RuntimeError):
-    """A graph cannot be written: an axis is not dynamic, or ONNX Runtime and PyTorch disagree."""
+
+class ExportError(DiscoformerError, RuntimeError):
+    """A graph cannot be exported: an axis is not dynamic, or ONNX Runtime and PyTorch disagree."""

@@ -1,9 +1,9 @@
-"""The file of the frame: one for all models, for it has no weights; kept, because to trace it takes minutes.
+"""The file of the frame, frame.onnx. It has no weights, so all models share one, that of the model `base`.
 
     python -m discoformer_export.files.frame_file
 
-traces `discoformer_export.graphs.frame` into frame.onnx beside this module. The file remembers what it was
-traced from, and a test holds it to that.
+traces `discoformer_export.graphs.frame` into frame.onnx of the model folder `base`, which takes minutes. The
+metadata hold a hash of the modules that it was traced from, and a test compares it with that of the modules.
 """
 
 import ast
@@ -19,6 +19,8 @@ from onnx_ir.passes import Sequential, common
 from onnxscript.optimizer import fold_constants
 
 from discoformer.base import arrays, base, frame, ica, independent, mixture, mixture_fit, normal_wishart
+from discoformer.io.files import atomic
+from discoformer.model import find_folder
 from discoformer_export.files.onnx_files import finished, traced
 from discoformer_export.graphs import frame as frame_graph
 from discoformer_export.graphs import independent as independent_graph
@@ -27,8 +29,9 @@ from discoformer_export.graphs import mixture as mixture_graph
 from discoformer_export.graphs.frame import OUTPUTS, FrameGraph
 from discoformer_export.graphs.network import AXES
 
-FILE = Path(__file__).with_name("frame.onnx")
-LANDMARKS = "landmarks"  # the initialiser that says how many points the network reads at most
+NAME = "frame.onnx"
+LANDMARKS = "landmarks"  # the initialiser with the largest number of points that the network reads
+TRACED_FROM = "sources_sha256"  # metadata entry: hash of the modules that the file was traced from
 FRAME_AXES = AXES | {"context": ("B", "n", "D"), "log_weights": ("B", "n")}  # n landmarks
 SOURCES = (
     arrays,
@@ -47,17 +50,27 @@ SOURCES = (
 )
 
 
+def released_frame() -> Path:
+    """Path of the traced file, in the folder of the model `base`.
+
+    Raises:
+        ModelNotFoundError: the model `base` is not installed.
+    """
+    return find_folder("base") / NAME
+
+
 def frame_file(landmarks: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """The frame of a model that reads so many landmarks, with its metadata."""
-    model = onnx.load(FILE)
+    """Give the traced file a number of landmarks and the metadata of a model."""
+    model = onnx.load(released_frame())
     for initializer in model.graph.initializer:
         if initializer.name == LANDMARKS:
             initializer.CopyFrom(onnx.numpy_helper.from_array(np.array(landmarks), LANDMARKS))
-    return finished(model, metadata, FRAME_AXES)
+    traced_from = {entry.key: entry.value for entry in model.metadata_props if entry.key == TRACED_FROM}
+    return finished(model, {**metadata, **traced_from}, FRAME_AXES)
 
 
 def sources_sha256() -> str:
-    """Hash of the modules that the graph is traced from, whatever their layout, comments and docstrings."""
+    """Hash the modules that the graph is traced from, without layout, comments and docstrings."""
     trees = [ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")) for module in SOURCES]
     for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
@@ -91,11 +104,11 @@ def trace_frame() -> onnx.ModelProto:
         for dim, axis in zip(output.type.tensor_type.shape.dim, FRAME_AXES[output.name], strict=True):
             if dim.dim_param not in ("B", "D"):  # known at run time only: landmarks, components
                 dim.dim_param = str(axis)
-    return finished(proto, {"sources_sha256": sources_sha256()}, FRAME_AXES)
+    return finished(proto, {TRACED_FROM: sources_sha256()}, FRAME_AXES)
 
 
 def _give_ranks(graph: onnx.GraphProto) -> None:
-    """Say how many axes the bodies in `matrices` give, which ONNX Runtime does not always find out."""
+    """Set the number of axes of the outputs of Scan bodies, which ONNX Runtime does not always infer."""
     for node in graph.node:
         bodies = [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
         for body in bodies:
@@ -116,4 +129,5 @@ def _not_landmarks(node: onnx_ir.Node) -> bool | None:
 
 
 if __name__ == "__main__":
-    FILE.write_bytes(trace_frame().SerializeToString())
+    with atomic(released_frame()) as part:
+        part.write_bytes(trace_frame().SerializeToString())

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from discoformer.errors import DiscoformerError
 from discoformer_training.data.stream import StreamConfig
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.network import DiScoFormer
 from discoformer_training.run import checkpoint
+from discoformer_training.run.basis import TENSOR
 from discoformer_training.run.checkpoint import (
     FORMAT,
     CheckpointError,
@@ -25,10 +28,12 @@ from discoformer_training.run.checkpoint import (
     save_checkpoint,
     with_prefix,
 )
-from discoformer_training.run.config import TrainConfig
+from discoformer_training.run.config import RETIRED, TrainConfig
 from discoformer_training.run.loss import LossConfig
 
-RECIPES = Path(__file__).parents[3] / "training" / "recipes"
+ROOT = Path(__file__).parents[3]
+RECIPES = ROOT / "training" / "recipes"
+RELEASED = ROOT / "models" / "base"
 PROGRESS = Progress(step=7, tokens=12345, seconds=0.1)
 numbers = st.floats(0, 1e6)
 counts = st.integers(1, 10**6)
@@ -41,7 +46,6 @@ configs = st.builds(
     seed=counts,
     steps=counts,
     learning_rate=numbers,
-    kde_bandwidth=st.none() | numbers,
 )
 
 
@@ -91,7 +95,7 @@ def test_an_unusual_config_comes_back_from_a_file(tmp_path, tiny_run):
     network = replace(
         tiny_run.network, taming_radius=math.inf, trust_radius=math.inf, residual_bound=math.inf
     )
-    config = replace(tiny_run, network=network, kde_bandwidth=0.3)
+    config = replace(tiny_run, network=network)
     save_checkpoint(tmp_path / "c", config, PROGRESS, some_tensors())
     assert load_checkpoint(tmp_path / "c")[0] == config
 
@@ -128,7 +132,6 @@ def test_a_save_that_fails_midway_keeps_the_old_file_and_does_not_stop_the_next(
 
 
 def test_the_new_file_is_whole_before_it_takes_the_old_ones_place(monkeypatch, path):
-    """A kill between the two steps leaves the old file, and beside it the whole new one."""
     before = path.read_bytes()
 
     def killed(partial: Path, final: Path) -> None:
@@ -136,7 +139,7 @@ def test_the_new_file_is_whole_before_it_takes_the_old_ones_place(monkeypatch, p
         assert final == path
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint.os, "replace", killed)
+    monkeypatch.setattr(Path, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, TrainConfig(), PROGRESS, some_tensors(1))
     assert path.read_bytes() == before
@@ -147,9 +150,52 @@ def test_a_missing_file_is_named(tmp_path):
         load_checkpoint(tmp_path / "nowhere.safetensors")
 
 
-def test_a_folder_is_no_checkpoint(tmp_path):
+def test_a_folder_without_weights_is_no_checkpoint(tmp_path):
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_checkpoint(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """The files of a released model that a checkpoint is read from."""
+    for name in ("weights.safetensors", "adaptation.safetensors", "config.json"):
+        shutil.copy(RELEASED / name, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["base", "gmm"])
+def test_the_folder_of_a_released_model_is_a_checkpoint_of_weights(name):
+    config, progress, tensors = load_checkpoint(RELEASED.parent / name)
+    described = json.loads((RELEASED.parent / name / "config.json").read_text())
+    settings = json.loads(config.to_json())
+    kept = {name: value for name, value in described["training"].items() if name not in RETIRED}
+    assert kept == settings | {"tokens": progress.tokens, "seconds": progress.seconds}
+    assert progress.step == int(described["model"]["training_step"])
+    assert tensors.pop(TENSOR).shape == (650, 128)
+    saved = load_file(RELEASED.parent / name / "weights.safetensors")
+    assert_equal(tensors, {f"average.{key}": tensor for key, tensor in saved.items()})
+    assert load_network(RELEASED.parent / name).config == config.network
+
+
+def test_a_released_model_may_lack_the_basis_of_adaptation(folder):
+    (folder / "adaptation.safetensors").unlink()
+    assert TENSOR not in load_checkpoint(folder)[2]
+
+
+@pytest.mark.parametrize("missing", ["weights.safetensors", "config.json"])
+def test_a_missing_file_of_a_released_model_is_named(folder, missing):
+    (folder / missing).unlink()
+    with pytest.raises(CheckpointError, match=missing.replace(".", r"\.")):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "{}", '{"training": {"tokens": 1}, "model": {"training_step": "1"}}']
+)
+def test_a_released_model_whose_config_does_not_fit_is_named(folder, content):
+    (folder / "config.json").write_text(content)
+    with pytest.raises(CheckpointError, match="another version"):
+        load_checkpoint(folder)
 
 
 @pytest.mark.parametrize("kept", [0, 4, 8, 50, 0.5, 0.999])
@@ -192,7 +238,8 @@ def test_a_file_whose_metadata_do_not_fit_is_named(tmp_path, broken):
         load_checkpoint(tmp_path / "other")
 
 
-def test_checkpoint_errors_are_value_errors():
+def test_checkpoint_errors_have_the_base_of_the_package_and_a_builtin():
+    assert issubclass(CheckpointError, DiscoformerError)
     assert issubclass(CheckpointError, ValueError)
 
 

@@ -1,28 +1,36 @@
-"""Checkpoints: one safetensors file with all a run needs to continue exactly, and its configuration inside.
+"""Checkpoints: one safetensors file with everything that a run needs to continue exactly.
 
-Tensors are named `network.<parameter>`, `average.<parameter>`, `optimizer.<slot>.<parameter>`; the metadata
-holds the configuration and the progress as JSON. Files appear atomically: a kill leaves the old or the new.
+Tensors are named `network.<parameter>`, `average.<parameter>` and `optimizer.<slot>.<parameter>`. The
+metadata hold the configuration and the progress as JSON. Files are replaced atomically.
+
+The folder of a released model can be read as a checkpoint, too. It holds the averaged weights alone
+(weights.safetensors, adaptation.safetensors, config.json): enough to begin a new run or to export again, not
+enough to resume a run.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from discoformer.errors import DiscoformerError
+from discoformer.io.files import atomic
+from discoformer.onnx.model_folder import CONFIG
+from discoformer.onnx.weights import BASIS, FILE
 from discoformer_training.nn.attention import Attend, attend_plain
 from discoformer_training.nn.network import DiScoFormer
+from discoformer_training.run.basis import TENSOR
 from discoformer_training.run.config import TrainConfig
 
 FORMAT = "discoformer-checkpoint-1"
 
 
-class CheckpointError(ValueError):
-    """A file that is not a checkpoint of this project, or not one that fits."""
+class CheckpointError(DiscoformerError, ValueError):
+    """A file that is not a checkpoint of this project, or does not fit the run."""
 
 
 @dataclass(frozen=True)
@@ -40,34 +48,49 @@ def save_checkpoint(
     """Write a checkpoint atomically."""
     metadata = {"format": FORMAT, "config": config.to_json(), "progress": json.dumps(asdict(progress))}
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial, metadata)
-    os.replace(partial, path)  # noqa: PTH105
+    with atomic(path) as part:
+        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, part, metadata)
 
 
 def load_checkpoint(path: Path) -> tuple[TrainConfig, Progress, dict[str, Tensor]]:
-    """Read a checkpoint.
+    """Read a checkpoint: a file written by discoformer-train, or the folder of a released model.
+
+    A folder gives the tensors `average.<parameter>`, and `adaptation.basis` if it has one.
 
     Raises:
-        CheckpointError: the file is absent or not a checkpoint.
+        CheckpointError: the file or folder is absent, or is not a checkpoint.
     """
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return _load_folder(path) if path.is_dir() else _load_file(path)
+    except CheckpointError:
+        raise
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {path} has metadata of another version: {error!r}") from error
+
+
+def _load_file(path: Path) -> tuple[TrainConfig, Progress, dict[str, Tensor]]:
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} has format {metadata.get('format')!r}, needed {FORMAT!r}: "
             "give a file written by discoformer-train"
         )
-    try:
-        config = TrainConfig.from_json(metadata["config"])
-        progress = Progress(**json.loads(metadata["progress"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {path} has metadata of another version: {error!r}") from error
-    return config, progress, tensors
+    return TrainConfig.from_json(metadata["config"]), Progress(**json.loads(metadata["progress"])), tensors
+
+
+def _load_folder(folder: Path) -> tuple[TrainConfig, Progress, dict[str, Tensor]]:
+    tensors = {f"average.{name}": tensor for name, tensor in load_file(folder / FILE).items()}
+    if (folder / BASIS).is_file():
+        tensors[TENSOR] = load_file(folder / BASIS)["basis"]
+    described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    settings = dict(described["training"])
+    step = int(described["model"]["training_step"])
+    progress = Progress(step, settings.pop("tokens"), settings.pop("seconds"))
+    return TrainConfig.from_json(json.dumps(settings)), progress, tensors
 
 
 def load_network(path: Path, attend: Attend = attend_plain) -> DiScoFormer:

@@ -54,7 +54,7 @@ def test_files_that_do_not_fit_together(other_folder: Folder) -> None:
 def test_files_that_are_no_graphs(other_folder: Folder) -> None:
     folder = other_folder()
     (folder / "encode.onnx").write_bytes(b"not a graph")
-    with pytest.raises(discoformer.ModelError, match=r"encode\.onnx is not opened.*is no ONNX"):
+    with pytest.raises(discoformer.ModelError, match=r"encode\.onnx is not opened.*is not ONNX"):
         discoformer.load(folder)
 
 

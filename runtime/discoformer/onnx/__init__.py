@@ -1,1 +1,1 @@
-"""The ONNX files of a model: checks, weights, metadata, sessions and graphs."""
+"""ONNX files of a model: safety checks, weights, metadata, sessions and graphs."""

@@ -1,4 +1,4 @@
-"""What a model file says about itself: name, version, hash of the weights, trained ranges."""
+"""Metadata in a model file: name, version, hash of the weights, trained ranges."""
 
 import json
 from collections.abc import Mapping
@@ -11,25 +11,31 @@ from discoformer.errors import ModelError
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a model file says about itself."""
+    """Metadata in a model file."""
 
     name: str
     version: str
     licence: str
     opset: str
     exporter: str
-    weights_sha256: str  # hash of the weights that both graphs were made from
+    weights_sha256: str  # hash of the weights, the same in all files of a model
     training_commit: str
     training_step: str
     trained_dim: tuple[int, int]  # smallest and largest number of columns seen in training
-    trained_context: tuple[int, int]  # likewise of rows
-    trained_modes: tuple[int, int]  # likewise of mixture components
-    landmarks: int  # rows that the network was trained to read at most; of longer contexts it reads a part
-    config: dict[str, Any]  # shape of the network
+    trained_context: tuple[int, int]  # smallest and largest number of rows
+    trained_modes: tuple[int, int]  # smallest and largest number of mixture components
+    landmarks: (
+        int  # largest number of rows that the network read in training; of longer samples it reads a part
+    )
+    config: dict[str, Any]  # configuration of the network
 
     @classmethod
     def parse(cls, raw: Mapping[str, str], path: Path) -> Self:
-        """Reads the metadata of a file (``path`` is for the error message).
+        """Parse the metadata of a file.
+
+        Args:
+            raw: The entries of the file.
+            path: Path of the file, for error messages.
 
         Raises:
             ModelError: An entry is missing or malformed.
@@ -56,12 +62,12 @@ class Metadata:
             )
         except (KeyError, ValueError) as error:
             raise ModelError(
-                f"{path} has no usable metadata ({type(error).__name__}: {error}): "
-                "it was not written by discoformer-export, or by another version of it"
+                f"{path} has no usable metadata ({type(error).__name__}: {error}): it was not written by "
+                "discoformer-export, or by another version of it; export the model again"
             ) from error
 
     def doubts_about_landmarks(self, landmarks: int) -> tuple[str, ...]:
-        """A sentence where the network reads more rows than in training."""
+        """Return a sentence if the network reads more rows than in training, else nothing."""
         if landmarks <= self.landmarks:
             return ()
         return (
@@ -69,11 +75,11 @@ class Metadata:
         )
 
     def out_of_range(self, n: int, dim: int) -> tuple[str, ...]:
-        """One sentence for each trained range that a context of n rows and dim columns leaves."""
+        """Return one sentence for each trained range that n rows and dim columns are outside of."""
         sizes = (("rows", n, self.trained_context), ("columns", dim, self.trained_dim))
         return tuple(
             f"X has {size} {what}, outside the {low} to {high} that the model {self.name!r} was trained on: "
-            "check the answer against another method."
+            "check the estimate against another method."
             for what, size, (low, high) in sizes
             if not low <= size <= high
         )

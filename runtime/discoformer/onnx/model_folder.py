@@ -1,6 +1,6 @@
-"""The folder of a model, written anew: its ONNX files with the weights that it has now.
+"""Write the folder of a model: its ONNX files with its current weights.
 
-``config.json`` says what it was made of, and records the hashes of all files, which loading checks.
+``config.json`` describes the model and records the hashes of all files, which are checked on loading.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from discoformer.errors import InputError
-from discoformer.io.files import atomic
+from discoformer.io.files import write_bytes
 from discoformer.onnx.graphs import Graphs
 from discoformer.onnx.safety import check_files
 from discoformer.onnx.weights import BASIS, FILE, with_weights
@@ -19,20 +19,21 @@ CONFIG = "config.json"
 
 
 def save_model(graphs: Graphs, out: Path, about: Mapping[str, Any]) -> None:
-    """Writes the folder of a model; each file appears whole, the record of their hashes last.
+    """Write the folder of a model: each file atomically, the record of their hashes last.
 
     Args:
         graphs: The model.
-        out: The folder, made if absent; files of the same names are replaced.
+        out: The folder. It is created if it does not exist. Files of the same names are replaced.
         about: Further entries of ``config.json``.
 
     Raises:
-        InputError: It is the model's own folder.
+        InputError: ``out`` is the folder of the model itself.
         OSError: A file cannot be written.
     """
     if out.resolve() == graphs.folder.resolve():
         raise InputError(
-            f"{out} is the folder of the model itself, which other estimates need: choose another"
+            f"out must not be the folder of the model itself, which other estimates read, got {out}: choose "
+            "another folder"
         )
     files = {path.name: _content(graphs, path) for path in sorted(graphs.folder.glob("*.onnx"))}
     files |= {
@@ -44,17 +45,18 @@ def save_model(graphs: Graphs, out: Path, about: Mapping[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / CONFIG).unlink(missing_ok=True)
     for name, content in files.items():
-        with atomic(out / name) as part:
-            part.write_bytes(content)
+        write_bytes(out / name, content)
 
 
 def _content(graphs: Graphs, path: Path) -> bytes:
+    """Return an ONNX file of a model with its current weights."""
     content = path.read_bytes()
     check_files({path: content})
     return content if graphs.weights is None else with_weights(content, graphs.weights, path)
 
 
 def _config(graphs: Graphs, files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
+    """Return the ``config.json`` of a model with the given files."""
     try:
         config = json.loads((graphs.folder / CONFIG).read_bytes())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Two things at once."""
+"""Run two functions at the same time."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -10,9 +10,9 @@ B = TypeVar("B")
 
 
 def both(here: Callable[[], A], beside: Callable[[], B]) -> tuple[A, B]:
-    """Calls one function here and another in a thread beside it, and waits for both.
+    """Call ``here`` in this thread and ``beside`` in another one, and return both results.
 
-    One after the other where no thread can be started any more, as at the end of the interpreter.
+    If no thread can be started, as when the interpreter shuts down, call one after the other.
     """
     coming: Future[B] = Future()
 

@@ -1,7 +1,7 @@
-"""onnxruntime sessions: one per graph file, on the device asked for, with float32 kept float32.
+"""Sessions of onnxruntime: one for each graph file, on the requested device, without TF32.
 
-onnxruntime falls back to the CPU without an exception when its CUDA provider cannot start, so the device is
-read from the session after it is made.
+If its CUDA provider cannot start, onnxruntime uses the CPU and raises no exception. Therefore the device is
+read from the session after it was created.
 """
 
 import contextlib
@@ -36,25 +36,25 @@ def open_pair(
     threads: int | None = None,
     options: Mapping[str, str] | None = None,
 ) -> tuple[Any, Any]:
-    """Opens two graphs on one device, at once: each takes a while.
+    """Open two graphs on one device, in parallel because each takes a while.
 
     Args:
-        files: The two ``.onnx`` files, as read, by where they were read from.
-        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where it can be had.
-        threads: CPU threads for one operator; onnxruntime's own choice by default.
-        options: Of onnxruntime's CUDA provider, such as ``{"device_id": "1"}``.
+        files: Contents of the two ``.onnx`` files, by path.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA if it is available, else the CPU.
+        threads: Number of CPU threads for one operator; chosen by onnxruntime if None.
+        options: Options of onnxruntime's CUDA provider, such as ``{"device_id": "1"}``.
 
     Raises:
-        DeviceError: CUDA was asked for and cannot be had.
-        InputError: Another device name, or a number of threads below 1.
-        ModelError: A file is no graph that onnxruntime can run.
+        DeviceError: ``device`` is ``"cuda"``, and CUDA is not available.
+        InputError: ``device`` is unknown, or ``threads`` is below 1.
+        ModelError: A file is not a graph that onnxruntime can run.
         MissingExtraError: onnxruntime is not installed.
 
     Warns:
-        DeviceWarning: CUDA is built in and could not be started, with the device ``"auto"``.
+        DeviceWarning: ``device`` is ``"auto"``, and this build of onnxruntime has CUDA but cannot start it.
     """
     if threads is not None and threads < 1:
-        raise InputError(f"threads must be 1 or more, or None for onnxruntime's choice, got {threads}")
+        raise InputError(f"threads must be 1 or more, or None to let onnxruntime choose, got {threads}")
     ort = require("onnxruntime")
     providers = _providers(ort, device, options or {})
 
@@ -66,12 +66,12 @@ def open_pair(
 
 
 def device_of(session: Any) -> Literal["cpu", "cuda"]:
-    """The device a session really runs on."""
+    """Return the device that a session runs on."""
     return "cuda" if _CUDA in session.get_providers() else "cpu"
 
 
 def on_device(session: Any, arrays: Mapping[str, Float32s]) -> dict[str, Any]:
-    """Puts the arrays that the session asks for onto its device; the others are left out."""
+    """Copy the arrays that are inputs of a session to its device; leave out all others."""
     value = require("onnxruntime").OrtValue
     names = {item.name for item in session.get_inputs()}
     device = device_of(session)
@@ -83,16 +83,16 @@ def on_device(session: Any, arrays: Mapping[str, Float32s]) -> dict[str, Any]:
 
 
 def run(session: Any, values: Mapping[str, Any]) -> dict[str, Float32s]:
-    """Runs a graph on values made by ``on_device``; returns its outputs by name."""
+    """Run a graph on values returned by ``on_device``; return its outputs by name."""
     names = [item.name for item in session.get_outputs()]
     results = session.run_with_ort_values(names, dict(values))
     return {name: result.numpy() for name, result in zip(names, results, strict=True)}
 
 
 def installed_builds() -> dict[str, str]:
-    """The builds of onnxruntime that are installed, and their versions.
+    """Return the installed builds of onnxruntime and their versions.
 
-    They share one import name: where there are two, one has overwritten files of the other.
+    All builds have the same import name. If two are installed, one has overwritten files of the other.
     """
     try:
         place = Path(require("onnxruntime").__file__).parents[1]
@@ -103,7 +103,7 @@ def installed_builds() -> dict[str, str]:
 
 
 def two_builds() -> str:
-    """What to do where two builds of onnxruntime are installed; empty where all is well."""
+    """Return what to do if two builds of onnxruntime are installed; empty if there is at most one."""
     builds = installed_builds()
     if len(builds) < 2:
         return ""
@@ -114,43 +114,49 @@ def two_builds() -> str:
 
 
 def _providers(ort: Any, device: Device, options: Mapping[str, str]) -> list[Any]:
-    """What onnxruntime is to run graphs on, the best first."""
+    """Return the execution providers for a device, the preferred one first."""
     if device not in ("auto", "cpu", "cuda"):
         raise InputError(f"device must be 'auto', 'cpu' or 'cuda', got {device!r}")
     offered = ort.get_available_providers()
     if device == "cuda" and _CUDA not in offered:
         raise DeviceError(
-            f"device='cuda' cannot be had: onnxruntime {ort.__version__} offers {', '.join(offered)} only; "
-            + (two_builds() or _GPU_HINT)
+            f"device='cuda' is not available: onnxruntime {ort.__version__} offers {', '.join(offered)} "
+            f"only; {two_builds() or _GPU_HINT}"
         )
     if device == "cpu" or _CUDA not in offered:
         return [_CPU]
-    with contextlib.redirect_stdout(sys.stderr):  # it prints what it cannot find
+    with contextlib.redirect_stdout(sys.stderr):  # preload_dlls prints the libraries that it cannot find
         ort.preload_dlls()
     return [(_CUDA, {"use_tf32": "0", **options}), _CPU]
 
 
 def _start(ort: Any, path: Path, content: bytes, providers: list[Any], threads: int | None) -> Any:
+    """Open one graph."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    # Beyond this it looks long, and finds a few products to fuse that are no quicker.
+    # Higher levels take long to optimise the graph, and fuse a few products without a gain in speed.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
         session = ort.InferenceSession(content, options, providers=providers)
-    except Exception as error:  # onnxruntime's errors have no base of their own
-        raise ModelError(f"{path} cannot be run by onnxruntime {ort.__version__}: {error}") from error
+    except Exception as error:  # the errors of onnxruntime have no base class of their own
+        raise ModelError(
+            f"{path} cannot be run by onnxruntime {ort.__version__} ({error}): upgrade onnxruntime, or take "
+            "the model from its source again"
+        ) from error
     session.disable_fallback()
     return session
 
 
 def _report_fallback(device: Device) -> None:
+    """Raise an error or warn, by the device asked for, that CUDA could not be started."""
     text = (
-        "onnxruntime has CUDA built in but could not start it (its message is above): no GPU, or no driver?"
+        "onnxruntime has CUDA built in but could not start it (its message is above). Check that the machine "
+        "has a GPU and a driver."
     )
     if device == "cuda":
-        raise DeviceError(f"device='cuda' cannot be had: {text} Else {_GPU_HINT}")
+        raise DeviceError(f"device='cuda' is not available: {text} If it has, {_GPU_HINT}")
     warnings.warn(
-        f"{text} Running on the CPU; pass device='cpu' to silence this.", DeviceWarning, stacklevel=2
+        f"{text} Running on the CPU; pass device='cpu' to silence this warning.", DeviceWarning, stacklevel=2
     )

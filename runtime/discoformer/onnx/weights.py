@@ -1,13 +1,13 @@
-"""Other weights in the ONNX files of a model, without tracing and without the ``onnx`` package.
+"""Replace the weights in the ONNX files of a model, without tracing and without the ``onnx`` package.
 
-An ONNX file is a protobuf message (see ``safety``). The initialisers of its graph that hold parameters are
-float32 arrays of fixed length, under the parameter's name, or, of a map of the last axis that stands
-transposed, ``(in, out)``, under its name with ``.T``. So new values are laid over the old ones, byte for
-byte, and nothing else in the graph moves. Entries of the metadata are fields of the outermost message, and
-are replaced whole.
+An ONNX file is a protobuf message (see ``protobuf``). The initialisers of its graph that hold parameters are
+float32 arrays of fixed length. Each has the name of its parameter. The matrix of a linear map may be stored
+transposed, as ``(in, out)``; then its name ends in ``.T``. So the new values overwrite the old ones, byte for
+byte, and the rest of the graph stays as it is. The metadata are fields of the outermost message, which are
+replaced as a whole.
 
-The weights themselves come as a safetensors file: the length of its header (8 bytes, little-endian), the
-header, JSON of ``{name: {dtype, shape, data_offsets}}``, and the data.
+The weights come from a safetensors file: the length of the header (8 bytes, little-endian), the header, which
+is JSON of ``{name: {dtype, shape, data_offsets}}``, and the data.
 """
 
 import hashlib
@@ -21,35 +21,47 @@ import numpy as np
 
 from discoformer.errors import ModelError
 from discoformer.io.inputs import Floats
-from discoformer.onnx.safety import walk
+from discoformer.onnx.protobuf import BYTES, bytes_field, fields
 from discoformer.onnx.sessions import Float32s
 
 FILE = "weights.safetensors"
-BASIS = "adaptation.safetensors"  # directions in which adaptation moves the weights, beside them
-TRANSPOSED = ".T"
-ADAPTED = "+adapted"  # after the version of a model whose weights are others
-_GRAPH, _INITIALIZER, _METADATA = 7 << 3 | 2, 5 << 3 | 2, 14 << 3 | 2  # tags of what is looked for
-_NAME, _RAW_DATA, _KEY, _VALUE = 8 << 3 | 2, 9 << 3 | 2, 1 << 3 | 2, 2 << 3 | 2
+BASIS = "adaptation.safetensors"  # the directions in which adaptation moves the weights
+TRANSPOSED = ".T"  # suffix of the name of a transposed matrix
+ADAPTED = "+adapted"  # suffix of the version of a model with adapted weights
+
+# Tags of the fields that are read, each a number in ONNX's schema and a kind.
+_GRAPH, _METADATA = 7 << 3 | BYTES, 14 << 3 | BYTES  # of the model
+_INITIALIZER = 5 << 3 | BYTES  # of the graph
+_NAME, _RAW_DATA = 8 << 3 | BYTES, 9 << 3 | BYTES  # of a tensor
+_KEY, _VALUE = 1 << 3 | BYTES, 2 << 3 | BYTES  # of an entry of the metadata
 
 
 def read_weights_file(content: bytes, path: Path = Path(FILE)) -> dict[str, Float32s]:
-    """The parameters in a safetensors file, by name (``path`` is for the error message).
+    """Read the parameters in a safetensors file.
+
+    Args:
+        content: The file.
+        path: Path of the file, for error messages.
+
+    Returns:
+        The arrays by name.
 
     Raises:
-        ModelError: It is no such file, or holds anything but float32.
+        ModelError: The file is not safetensors, or holds values that are not float32.
     """
     try:
         header, data = _header(content)
         return {name: _tensor(memoryview(content)[data:], **entry) for name, entry in header.items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(
-            f"{path} holds no weights of this project ({type(error).__name__}: {error}): take the whole "
-            "folder from its source again, or export it again"
+            f"{path} must be a safetensors file of float32 weights, but reading it failed "
+            f"({type(error).__name__}: {error}): take the whole folder from its source again, or export it "
+            "again"
         ) from error
 
 
 def replaced(content: bytes, parameters: Mapping[str, Floats]) -> bytes:
-    """A safetensors file with other values for some of its parameters, of their shapes."""
+    """Replace the values of some parameters in a safetensors file; their shapes stay the same."""
     header, data = _header(content)
     changed = bytearray(content)
     for name, values in parameters.items():
@@ -59,15 +71,18 @@ def replaced(content: bytes, parameters: Mapping[str, Floats]) -> bytes:
 
 
 def with_weights(content: bytes, weights: bytes, path: Path) -> bytes:
-    """An ONNX file with other weights in it, and with their hash and another version in its metadata.
+    """Replace the weights in an ONNX file, and the hash of the weights and the version in its metadata.
 
     Args:
-        content: The file.
-        weights: A safetensors file; parameters that the graph lacks are left out, others stay as they are.
-        path: Where the file was read from, for error messages.
+        content: The ONNX file.
+        weights: A safetensors file. Parameters that are in only one of the two files have no effect.
+        path: Path of the ONNX file, for error messages.
+
+    Returns:
+        The new ONNX file.
 
     Raises:
-        ModelError: A parameter of the graph is of another size.
+        ModelError: A parameter has another size in the graph than in the weights.
     """
     parameters = read_weights_file(weights, path)
     changed = bytearray(content)
@@ -80,15 +95,15 @@ def with_weights(content: bytes, weights: bytes, path: Path) -> bytes:
         values = np.ascontiguousarray(parameter, "<f4").tobytes()
         if len(values) != last - first:
             raise ModelError(
-                f"{path} has {last - first} bytes for {name}, its new weights {len(values)}: they are of "
-                "another network"
+                f"{path} has {last - first} bytes for {name}, but the new weights have {len(values)}: they "
+                "belong to another network, use weights of this one"
             )
         changed[first:last] = values
     return _with_metadata(bytes(changed), {"weights_sha256": hashlib.sha256(weights).hexdigest()})
 
 
 def _header(content: bytes) -> tuple[dict[str, Any], int]:
-    """What a safetensors file says of its tensors, and where their data begin."""
+    """Return the header of a safetensors file, and the position at which the data start."""
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     header.pop("__metadata__", None)
@@ -96,6 +111,7 @@ def _header(content: bytes) -> tuple[dict[str, Any], int]:
 
 
 def _tensor(data: memoryview, dtype: str, shape: list[int], data_offsets: list[int]) -> Float32s:
+    """Return a tensor, given the data and its entry in the header."""
     first, last = data_offsets
     if dtype != "F32" or last - first != 4 * math.prod(shape) or not 0 <= first <= last <= len(data):
         raise ValueError(f"a tensor of {dtype}, shape {shape}, at {data_offsets}")
@@ -103,43 +119,29 @@ def _tensor(data: memoryview, dtype: str, shape: list[int], data_offsets: list[i
 
 
 def _initializers(content: bytes) -> Iterator[tuple[str, int, int]]:
-    """Names of the initialisers of the graph, and where their raw values begin and end."""
-    for tag, graph, graph_end in walk(content, 0, len(content)):
+    """Yield the name, and the start and end of the raw values, of each initialiser of the graph."""
+    for tag, graph, graph_end in fields(content, 0, len(content)):
         if tag != _GRAPH:
             continue
-        for inner, tensor, tensor_end in walk(content, graph, graph_end):
+        for inner, tensor, tensor_end in fields(content, graph, graph_end):
             if inner != _INITIALIZER:
                 continue
-            fields = {held: (first, last) for held, first, last in walk(content, tensor, tensor_end)}
-            if _RAW_DATA in fields:
-                yield content[slice(*fields[_NAME])].decode(), *fields[_RAW_DATA]
+            held = {field: (first, last) for field, first, last in fields(content, tensor, tensor_end)}
+            if _RAW_DATA in held:
+                yield content[slice(*held[_NAME])].decode(), *held[_RAW_DATA]
 
 
 def _with_metadata(content: bytes, values: Mapping[str, str]) -> bytes:
-    """The file with other values in its metadata, and the version of an adapted model."""
+    """Replace values in the metadata of a file, and mark its version as adapted."""
     parts, position = [], 0
-    for tag, first, last in walk(content, 0, len(content)):
+    for tag, first, last in fields(content, 0, len(content)):
         if tag == _METADATA:
-            entry = {held: content[a:b] for held, a, b in walk(content, first, last)}
+            entry = {field: content[a:b] for field, a, b in fields(content, first, last)}
             key, value = entry[_KEY].decode(), entry[_VALUE].decode()
             value = value.removesuffix(ADAPTED) + ADAPTED if key == "version" else values.get(key, value)
-            body = _bytes_field(_KEY, key.encode()) + _bytes_field(_VALUE, value.encode())
-            parts.append(_bytes_field(_METADATA, body))
+            body = bytes_field(_KEY, key.encode()) + bytes_field(_VALUE, value.encode())
+            parts.append(bytes_field(_METADATA, body))
         else:
             parts.append(content[position:last])
         position = last
     return b"".join(parts)
-
-
-def _bytes_field(tag: int, value: bytes) -> bytes:
-    """A field of the protobuf wire format: its tag, the length of the value, the value."""
-    return bytes([tag]) + _varint(len(value)) + value
-
-
-def _varint(number: int) -> bytes:
-    """Seven bits to a byte, the lowest first; all bytes but the last have the eighth set."""
-    parts = []
-    while number > 127:
-        parts.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*parts, number])

@@ -316,7 +316,7 @@ def test_doubts_are_said_on_stderr(kde_folder: Path, tmp_path: Path) -> None:
         ([IRIS, "--columns", "petal"], 1, "has no column petal; it has petal_length_cm, petal_width_cm"),
         ([IRIS, "--weights", "w"], 1, "no column 'w'"),
         ([IRIS, "--model", "nosuch"], 1, "no model 'nosuch'"),
-        ([IRIS, "--device", "cuda"], 1, "device='cuda' cannot be had"),
+        ([IRIS, "--device", "cuda"], 1, "device='cuda' is not available"),
         ([IRIS, "--out", "no/such/folder.csv"], 2, "there is no folder no/such"),
     ],
 )

@@ -82,7 +82,7 @@ def training(tensor: TensorProto) -> onnx.ModelProto:
     return made
 
 
-ELSEWHERE = "lies in another file, needed all of them within"
+ELSEWHERE = "stored in another file, needed all tensors in this file"
 REFUSED: dict[str, tuple[Make, str]] = {
     "initialiser": (lambda: model(tensors=(outside(),)), ELSEWHERE),
     "path alone": (lambda: model(tensors=(outside(said=False),)), ELSEWHERE),
@@ -91,7 +91,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "sparse tensor": (lambda: constant(SparseTensorProto(values=outside(), dims=[3])), ELSEWHERE),
     "initialiser of a branch": (lambda: branch(model(tensors=(outside(),))), ELSEWHERE),
     "initialiser for training": (lambda: training(outside()), ELSEWHERE),
-    "operator": (lambda: model(foreign()), "domain 'com.microsoft', needed none but ONNX's own"),
+    "operator": (lambda: model(foreign()), "domain 'com.microsoft', needed only those of ONNX"),
     "operator of a branch": (lambda: branch(branch(model(foreign()))), "domain 'com.microsoft'"),
     "operator of a function": (lambda: function("", foreign()), "domain 'com.microsoft'"),
     "function": (lambda: function("mine", helper.make_node("Neg", ["x"], ["z"])), "domain 'mine'"),
@@ -132,7 +132,7 @@ def test_numbers_written_in_more_bytes_than_they_need_hide_nothing(field: str) -
         content = value
         for tag in wrap:
             content = bytes([tag, len(content)]) + content
-        with pytest.raises(ModelError, match=r"domain 'evil'|lies in another file"):
+        with pytest.raises(ModelError, match=r"domain 'evil'|stored in another file"):
             check_files({NAME: content})
 
 
@@ -192,8 +192,8 @@ def test_released_files_pass_quickly(name: str) -> None:
     ("content", "reason"),
     [
         (b"", "has 0 bytes"),
-        (b"\x18\x00\x00\x00ORTM" + bytes(100), "onnxruntime's own format"),
-        (b"<!doctype html><title>404</title>", "is no ONNX"),
+        (b"\x18\x00\x00\x00ORTM" + bytes(100), "format of onnxruntime"),
+        (b"<!doctype html><title>404</title>", "is not ONNX"),
         (b"\x3a\x7f", "damaged"),
         (b"\x08" + b"\xff" * 11, "damaged"),
         (b"\x08\xff", "cut short"),
@@ -298,14 +298,16 @@ def test_a_file_of_another_export_is_refused(folder: Path) -> None:
     content = onnx.load(folder / "query.onnx")
     content.producer_name = "another"
     onnx.save(content, folder / "query.onnx")
-    with pytest.raises(ModelError, match=r"query\.onnx has the SHA-256 \w{64}, needed \w{64} as .*config"):
+    with pytest.raises(
+        ModelError, match=r"query\.onnx has the SHA-256 \w{64}, needed \w{64} as recorded in .*config"
+    ):
         check_files(read(folder))
 
 
 @pytest.mark.parametrize("record", ['{"files": {}}', '{"files": 3}', '{"files": null}'])
 def test_a_file_that_the_record_leaves_out_is_refused(folder: Path, record: str) -> None:
     (folder / "config.json").write_text(record)
-    with pytest.raises(ModelError, match=r"needed None as .*config"):
+    with pytest.raises(ModelError, match=r"needed None as recorded in .*config"):
         check_files(read(folder))
 
 

@@ -75,7 +75,7 @@ def test_the_same_weights_change_nothing_but_the_version(name: str) -> None:
 
 def test_weights_of_another_size_are_refused() -> None:
     weights = save({"heads.linear.bias": np.zeros(3, np.float32)})
-    with pytest.raises(ModelError, match=r"has 44 bytes for heads\.linear\.bias, its new weights 12"):
+    with pytest.raises(ModelError, match=r"has 44 bytes for heads\.linear\.bias, but .* have 12"):
         with_weights((FOLDER / "query.onnx").read_bytes(), weights, Path("query.onnx"))
 
 
@@ -91,5 +91,5 @@ def test_weights_of_another_size_are_refused() -> None:
     ],
 )
 def test_other_files_are_no_weights(content: bytes) -> None:
-    with pytest.raises(ModelError, match=r"here\.safetensors holds no weights"):
+    with pytest.raises(ModelError, match=r"here\.safetensors must be a safetensors file of float32 weights"):
         read_weights_file(content, Path("here.safetensors"))

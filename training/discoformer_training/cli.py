@@ -44,7 +44,7 @@ def main() -> None:
     help="JSON file of settings; those absent keep their defaults. Repeatable: the last one counts.",
 )
 @click.option("--resume", type=PATH, help="Checkpoint to continue from, with its settings.")
-@click.option("--weights-from", type=PATH, help="Checkpoint whose weights a new run begins with.")
+@click.option("--weights-from", type=PATH, help="Checkpoint or released model whose weights begin a new run.")
 @click.option("--seed", type=int, help="Of the weights and of the stream [default: 0].")
 @click.option("--steps", type=int, help="Length of the run [default: 20000].")
 @click.option("--learning-rate", type=float, help="Its peak [default: 0.0015].")
@@ -82,8 +82,8 @@ def run(
     from lightning.fabric import Fabric
 
     from discoformer_training.run.checkpoint import CheckpointError, load_checkpoint
+    from discoformer_training.run.divergence import TrainingDivergedError
     from discoformer_training.run.loop import train
-    from discoformer_training.run.trainer import TrainingDivergedError
 
     given = {name: value for name, value in settings.items() if value not in (None, ())}
     if resume and (given or files or weights_from):
@@ -130,10 +130,12 @@ def _config(files: tuple[Path, ...], given: dict[str, Any]) -> "TrainConfig":
     "--tasks", type=click.IntRange(min=1), default=1920, show_default=True, help="Data sets to learn from."
 )
 @click.option("--seed", default=0, show_default=True, help="Of the data sets.")
-def basis(checkpoint: Path, tasks: int, seed: int) -> None:
-    """Learn in which directions CHECKPOINT is to adapt, and keep them in it.
+@click.option("--out", type=PATH, help="File to write [default: CHECKPOINT itself].")
+def basis(checkpoint: Path, tasks: int, seed: int, out: Path | None) -> None:
+    """Learn the directions in which CHECKPOINT adapts, and write it with them.
 
-    Exported models have them beside their weights. Further training drops them.
+    CHECKPOINT is a file or the folder of a released model. For a folder, --out is required. Exported models
+    have the directions beside their weights. Further training drops them.
     """
     from rich.console import Console
     from rich.progress import track
@@ -147,6 +149,8 @@ def basis(checkpoint: Path, tasks: int, seed: int) -> None:
         save_checkpoint,
     )
 
+    if out is None and checkpoint.is_dir():
+        raise click.UsageError(f"{checkpoint} is a folder: give the file to write, --out FILE.safetensors")
     try:
         config, progress, tensors = load_checkpoint(checkpoint)
         network = load_network(checkpoint, attend_blocked)
@@ -154,7 +158,7 @@ def basis(checkpoint: Path, tasks: int, seed: int) -> None:
         raise click.ClickException(str(error)) from error
     steps = track(range(tasks), "data sets", console=Console(stderr=True))
     learned = learn_basis(network, steps, seed=seed)
-    save_checkpoint(checkpoint, config, progress, tensors | {TENSOR: learned.float()})
+    save_checkpoint(out or checkpoint, config, progress, tensors | {TENSOR: learned.float()})
 
 
 @commands.command()

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from discoformer_training.data.prefetch import Ahead
+from discoformer_training.data.prefetch import Prefetcher
 from discoformer_training.data.stream import StreamConfig, Task, draw_task
 
 CONFIG = StreamConfig(dims=(1, 6), context_sizes=(32, 64), tokens=256)
 
 
 def test_tasks_drawn_ahead_are_those_of_their_steps_in_any_order(same):
-    ahead = Ahead(lambda step: draw_task(CONFIG, 3, step))
+    ahead = Prefetcher(lambda step: draw_task(CONFIG, 3, step))
     for step in (0, 1, 2, 7, 8, 2, 2):
         assert same(ahead(step), draw_task(CONFIG, 3, step))
     ahead.close()
@@ -34,7 +34,7 @@ def test_tasks_drawn_ahead_are_those_of_their_steps_in_any_order(same):
     ],
 )
 def test_tasks_come_again_so_many_new_ones_later(same, uses, numbers):
-    ahead = Ahead(lambda number: draw_task(CONFIG, 3, number), uses=uses, again_after=3)
+    ahead = Prefetcher(lambda number: draw_task(CONFIG, 3, number), uses=uses, again_after=3)
     for step, number in enumerate(numbers):
         assert ahead.number(step) == number
         assert same(ahead(step), draw_task(CONFIG, 3, number))
@@ -49,7 +49,7 @@ def test_a_task_is_drawn_once_for_all_its_steps_and_kept_no_longer(uses, kept):
         numbers.append(number)
         return draw_task(CONFIG, 3, number)
 
-    ahead = Ahead(draw, uses=uses, again_after=3)
+    ahead = Prefetcher(draw, uses=uses, again_after=3)
     for step in range(20):
         ahead(step)
         assert len(ahead._drawn) <= kept
@@ -58,7 +58,7 @@ def test_a_task_is_drawn_once_for_all_its_steps_and_kept_no_longer(uses, kept):
 
 
 def test_a_run_taken_up_in_the_middle_draws_old_tasks_anew(same):
-    ahead = Ahead(lambda number: draw_task(CONFIG, 3, number), uses=2, again_after=3)
+    ahead = Prefetcher(lambda number: draw_task(CONFIG, 3, number), uses=2, again_after=3)
     for step in (8, 9, 10):
         assert same(ahead(step), draw_task(CONFIG, 3, ahead.number(step)))
     ahead.close()
@@ -66,7 +66,7 @@ def test_a_run_taken_up_in_the_middle_draws_old_tasks_anew(same):
 
 def test_processes_draw_the_same_tasks_on_one_thread_each(monkeypatch: pytest.MonkeyPatch, same):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    ahead = Ahead(partial(draw_task, CONFIG, 3), workers=2)
+    ahead = Prefetcher(partial(draw_task, CONFIG, 3), workers=2)
     assert not {"OMP_NUM_THREADS", "MALLOC_MMAP_MAX_"} & {*os.environ}
     for step in (0, 1, 5):
         assert same(ahead(step), draw_task(CONFIG, 3, step))
@@ -79,7 +79,7 @@ def test_processes_draw_the_same_tasks_on_one_thread_each(monkeypatch: pytest.Mo
 
 
 def test_a_process_that_is_killed_ends_the_run_with_an_error():
-    ahead = Ahead(partial(draw_task, CONFIG, 3), workers=2)
+    ahead = Prefetcher(partial(draw_task, CONFIG, 3), workers=2)
     ahead(0)
     ahead._workers[0].kill()
     with pytest.raises(BrokenProcessPool):
@@ -125,7 +125,7 @@ def test_a_failed_draw_is_raised_at_its_own_step():
             raise ArithmeticError("step 1")
         return draw_task(CONFIG, 3, step)
 
-    ahead = Ahead(draw)
+    ahead = Prefetcher(draw)
     ahead(0)
     with pytest.raises(ArithmeticError, match="step 1"):
         ahead(1)

@@ -1,4 +1,4 @@
-"""The network: symmetries exact up to rounding, a base that is a density, and KDE as a special case."""
+"""The network: symmetries exact up to rounding, and a base that is a density."""
 
 import json
 import math
@@ -21,8 +21,8 @@ from discoformer_training.data.context import Context
 from discoformer_training.nn.attention import attend_blocked
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.heads import log_gamma
-from discoformer_training.nn.network import ABSENT, DiScoFormer, normalised, set_kde, widened
-from discoformer_training.nn.point_features import compressed
+from discoformer_training.nn.network import ABSENT, DiScoFormer, normalise_log_weights
+from discoformer_training.nn.point_features import soft_clip
 
 FEW = settings(deadline=None, max_examples=10, derandomize=True)
 DIMS = pytest.mark.parametrize("dim", [1, 2, 7, 100])
@@ -36,17 +36,6 @@ def network(make_network) -> DiScoFormer:
 
 
 @pytest.fixture(scope="module")
-def setting(make_data, read_context):
-    """Make a context in its frame, and queries there."""
-
-    def make(batch: int, n: int, m: int, dim: int, *, seed: int = 0) -> tuple[Context, Tensor]:
-        context, frame = read_context(make_data(batch, n + m, dim, seed=seed)[:, :n])
-        return context, 1.3 * frame.to_frame(make_data(batch, n + m, dim, seed=seed)[:, n:])
-
-    return make
-
-
-@pytest.fixture(scope="module")
 def answer_data(network, read_context):
     """Answer in data units at points (B, N + M, D), of which the first N are the context."""
 
@@ -56,21 +45,6 @@ def answer_data(network, read_context):
         return log_density + frame.log_abs_det[:, None], frame.score_from_frame(score)
 
     return answer
-
-
-@pytest.fixture(scope="module")
-def make_kde(make_network, small):
-    """Turn networks of random weights, their base and taming off, into Gaussian KDE."""
-
-    def make(bandwidth: float, blocks: int = 1, config: NetworkConfig = small) -> DiScoFormer:
-        config = replace(
-            config, blocks=blocks, taming_radius=math.inf, trust_radius=math.inf, residual_bound=math.inf
-        )
-        network = make_network(config)
-        set_kde(network, bandwidth)
-        return network
-
-    return make
 
 
 def assert_same(ours: Answers, theirs: Answers, tolerance: float = 1e-10) -> None:
@@ -244,7 +218,7 @@ def test_padding_equals_absence(network, setting, absent, place):
 
 def test_normalised_weights_sum_to_one_and_stay_finite():
     log_weights = torch.tensor([[0.0, 3.0, -math.inf, -2e4], [5.0, 5.0, 5.0, 5.0]], dtype=torch.float64)
-    found = normalised(log_weights)
+    found = normalise_log_weights(log_weights)
     assert (found >= ABSENT).all()
     torch.testing.assert_close(found.exp().sum(-1), torch.ones(2, dtype=torch.float64))
 
@@ -293,21 +267,6 @@ def test_float32_is_close_to_float64(make_network, setting):
     narrow = network.float()(context.each(torch.Tensor.float), queries.float())
     assert narrow[0].dtype == narrow[1].dtype == torch.float32
     assert_same((narrow[0].double(), narrow[1].double()), expected, 1e-4)
-
-
-@pytest.mark.parametrize("hidden", [64, 65, 200])
-def test_a_widened_network_is_the_same_function_at_first(make_network, setting, small, hidden):
-    """And what was added can learn: it is read out by weights of 0 whose gradient is not 0."""
-    context, queries = setting(2, 40, 20, 5)
-    narrow, wide = make_network(), make_network(replace(small, hidden=hidden), seed=1)
-    wide.load_state_dict(widened(narrow.state_dict(), wide))
-    assert_same(wide(context, queries), narrow(context, queries))
-    log_density, score = wide(context, queries)
-    (log_density.sum() + score.square().sum()).backward()
-    for block in wide.blocks:
-        read_out = block.feed_forward.scalar_out.weight
-        assert read_out.shape[1] == hidden
-        assert (read_out.grad[:, 64:] != 0).all()
 
 
 def test_config_goes_through_json(small):
@@ -447,47 +406,8 @@ def test_log_gamma_agrees_at_every_half_integer_and_so_does_its_gradient():
 
 @FEW
 @given(x=st.floats(-1e6, 1e6), bound=st.floats(0.5, 20))
-def test_compressed_is_bounded_odd_and_the_identity_near_zero(x, bound):
+def test_soft_clip_is_bounded_odd_and_the_identity_near_zero(x, bound):
     value = torch.tensor(x, dtype=torch.float64)
-    assert compressed(value, bound).abs() <= bound * (1 + 1e-12)
-    assert compressed(-value, bound) == -compressed(value, bound)
-    torch.testing.assert_close(compressed(1e-6 * value.tanh(), bound), 1e-6 * value.tanh(), rtol=1e-9, atol=0)
-
-
-# KDE as a special case
-
-
-def kde(points: Tensor, queries: Tensor, bandwidth: float, log_weights: Tensor) -> Answers:
-    """Gaussian KDE by its formula."""
-    dim = points.shape[-1]
-    apart = points[:, None] - queries[:, :, None]  # (B, M, N, D)
-    joint = log_weights.log_softmax(-1)[:, None] - 0.5 * apart.square().sum(-1) / bandwidth**2
-    log_density = joint.logsumexp(-1) - 0.5 * dim * math.log(2 * math.pi * bandwidth**2)
-    return log_density, (joint.softmax(-1)[..., None] * apart).sum(2) / bandwidth**2
-
-
-@DIMS
-@pytest.mark.parametrize("bandwidth", [0.3, 1.0, 2.5])
-@pytest.mark.parametrize("blocks", [1, 3])
-def test_gaussian_kde_is_one_head_of_one_block(make_kde, setting, dim, bandwidth, blocks):
-    """Exactly, weights included, whatever the rest of the weights."""
-    network = make_kde(bandwidth, blocks)
-    context, queries = setting(2, 25, 8, dim)
-    weights = torch.linspace(-1, 1, 25, dtype=torch.float64).expand(2, -1)
-    for log_weights in (context.log_weights, weights):
-        expected = kde(context.points, queries, bandwidth, log_weights)
-        assert_same(network(context._replace(log_weights=log_weights), queries), expected)
-
-
-@pytest.mark.parametrize("blocks", [1, 4])
-def test_network_of_full_size_is_kde_too(make_kde, setting, blocks):
-    context, queries = setting(2, 25, 8, 3)
-    expected = kde(context.points, queries, 0.4, context.log_weights)
-    assert_same(make_kde(0.4, blocks, NetworkConfig())(context, queries), expected)
-
-
-def test_narrow_kde_stays_exact(make_kde, setting):
-    """Where the inverse of softplus is the identity to rounding."""
-    context, queries = setting(1, 25, 8, 2)
-    expected = kde(context.points, queries, 0.05, context.log_weights)
-    assert_same(make_kde(0.05)(context, queries), expected, 1e-9)
+    assert soft_clip(value, bound).abs() <= bound * (1 + 1e-12)
+    assert soft_clip(-value, bound) == -soft_clip(value, bound)
+    torch.testing.assert_close(soft_clip(1e-6 * value.tanh(), bound), 1e-6 * value.tanh(), rtol=1e-9, atol=0)

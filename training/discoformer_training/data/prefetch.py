@@ -1,6 +1,6 @@
-"""Draws tasks on the CPU ahead of their steps: in a thread beside them, or in any number of processes.
+"""Prefetching of training tasks on the CPU, in a thread or in worker processes.
 
-Drawing a task may take longer than learning from it: so it may be learned from several times.
+A task may take longer to draw than to train on, so each task can be used for several steps.
 """
 
 import os
@@ -17,23 +17,24 @@ from torch import Tensor
 
 from discoformer_training.data.stream import Task
 
-ENVIRONMENT = {  # one thread; with glibc, memory that is kept: taking it anew is a tenth of the time
+ENVIRONMENT = {  # one thread; glibc keeps freed memory, since requesting it again costs a tenth of the time
     "OMP_NUM_THREADS": "1",
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
 }
-AHEAD = 64  # steps whose tasks each process may have drawn in advance: some take a minute
+AHEAD = 64  # steps per process that are prefetched: some tasks take a minute
 
 
-class Ahead:
-    """Draws the tasks of the coming steps while the present one is learned from.
+class Prefetcher:
+    """Draws the tasks of later steps while the current step trains.
 
     Args:
-        draw: gives a task by its number; nothing depends on when or where it is called.
-        workers: processes that draw, of one thread each; without any, a thread here draws one task ahead.
-        uses: steps that learn from each task.
-        again_after: new tasks between two uses of one. A run begins with so many new tasks; then new ones
-            take turns with old ones, which are kept in memory until their last step.
+        draw: a pure function from the number of a task to the task.
+        workers: processes that draw, with one thread each. With 0, a thread of this process draws one task in
+            advance.
+        uses: steps that use each task.
+        again_after: new tasks between two uses of a task. A run starts with this number of new tasks. Then
+            new tasks alternate with old ones, which stay in memory until their last use.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Ahead:
         self._drawn: dict[int, Future[Task]] = {}
 
     def __call__(self, step: int) -> Task:
-        """Return the task of a step, and begin to draw those after it."""
+        """Return the task of a step, and start to draw the tasks of later steps."""
         coming = [self.number(step + ahead) for ahead in range(self._steps + 1)]
         for number in coming:
             if number not in self._drawn:
@@ -59,8 +60,8 @@ class Ahead:
         return task
 
     def number(self, step: int) -> int:
-        """The number of the task that a step learns from."""
-        times = 1  # uses that take turns, one more after again_after turns
+        """Return the number of the task that a step uses."""
+        times = 1  # uses of a task that alternate at this point of the run
         while times < self._uses and step >= times * self._again_after:
             step -= times * self._again_after
             times += 1
@@ -68,33 +69,33 @@ class Ahead:
         return turn + (times - 1 - time) * self._again_after
 
     def _last(self, number: int) -> int:
-        """The last step that learns from a task."""
+        """Return the last step that uses a task."""
         before = self._again_after * self._uses * (self._uses - 1) // 2
         return before + (number + 1) * self._uses - 1
 
     def close(self) -> None:
-        """End the thread, or the processes whatever they have in hand."""
-        for process in self._workers:  # a pool waits for those that still live when one has died
+        """Stop the thread, or kill the processes even if they are busy."""
+        for process in self._workers:  # after the death of one process, a pool waits for the others
             process.kill()
         self._pool.shutdown(cancel_futures=True)
 
 
 def _as_arrays(draw: Callable[[int], Task], number: int) -> Task:
-    """Draw a task of NumPy arrays, which travel as bytes between processes; each tensor would be a file."""
+    """Draw a task as NumPy arrays: processes exchange them as bytes, but each tensor as a file."""
     return draw(number).each(Tensor.numpy)
 
 
 def _processes(workers: int) -> ProcessPoolExecutor:
-    """Start processes of one thread each, which end with this one."""
+    """Start processes with one thread each. They end with this process."""
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin)
-    with _environment(ENVIRONMENT):  # read as a process starts
-        for _ in range(workers):  # each starts one, long before the first is ready for more
+    with _environment(ENVIRONMENT):  # a process reads it when it starts
+        for _ in range(workers):  # each call starts one process, before the first is idle
             pool.submit(int)
     return pool
 
 
 def _begin() -> None:
-    """Leave signals, which a whole group gets, to the parent; end when it does."""
+    """Ignore signals, which the parent handles, and end when the parent ends."""
     torch.set_num_threads(1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
@@ -110,7 +111,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of the environment for a while."""
+    """Set environment variables, and restore them afterwards."""
     before = {name: os.environ.pop(name, None) for name in variables}
     os.environ.update(variables)
     try:

@@ -2,12 +2,12 @@
 
     l_ij = q_i . k_j,    log Z_i = log sum_j exp l_ij,    a_ij = exp(l_ij - log Z_i),    o_i = sum_j a_ij v_j
 
-`attend_plain` is the formula. `attend_blocked` computes the same a block of queries at a time, and in the
-backward pass computes the block's logits again instead of keeping them: with g the gradient of log Z,
+`attend_plain` is this formula. `attend_blocked` gives the same result, one block of queries at a time. Its
+backward pass recomputes the logits of a block instead of storing them. With g the gradient of log Z,
 
     dl_ij = a_ij (do_i . v_j - do_i . o_i + g_i),    dq = dl k,    dk = dl^T q,    dv = a^T do.
 
-Shapes: queries (B, H, M, K), keys (B, H, N, K), values (B, H, N, V); no scaling is applied.
+Shapes: queries (B, H, M, K), keys (B, H, N, K), values (B, H, N, V). The logits are not scaled.
 """
 
 from collections.abc import Iterator
@@ -16,28 +16,28 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-BLOCK = {"cpu": 2**19, "cuda": 2**27}  # logits held at a time: what fits a cache, or feeds a GPU
-FLOOR = -60.0  # logits this far below the greatest count for nothing; exponentials of lower ones are slow
+BLOCK = {"cpu": 2**19, "cuda": 2**27}  # logits per block: they fit the CPU cache, or occupy a GPU
+FLOOR = -60.0  # least logit below the greatest: smaller weights are negligible, and their exp is slow
 
 
 class Attend(Protocol):
-    """Attention of queries to keys and values: output (B, H, M, V) and log-normaliser (B, H, M)."""
+    """A function from queries, keys and values to the output (B, H, M, V) and log-normaliser (B, H, M)."""
 
     def __call__(self, queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Attend."""
+        """Return output and log-normaliser."""
 
 
 def attend_plain(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Attend by the formula, differentiable any number of times; memory grows with M N."""
+    """Compute attention by the formula: differentiable any number of times, memory proportional to M N."""
     logits = queries @ keys.mT
     greatest = logits.detach().amax(-1, keepdim=True)
-    weights = (logits - greatest).exp()  # one exponential for each pair; a logsumexp and another would be two
+    weights = (logits - greatest).exp()  # one exponential per pair; logsumexp would need a second
     total = weights.sum(-1, keepdim=True)
     return (weights @ values) / total, (greatest + total.log())[..., 0]
 
 
 def attend_blocked(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Attend in memory linear in M and N; differentiable once."""
+    """Compute attention in blocks: differentiable once, memory linear in M and N."""
     output, log_normaliser = _BlockedAttention.apply(queries, keys, values)  # type: ignore[no-untyped-call]
     return output, log_normaliser
 
@@ -75,7 +75,7 @@ class _BlockedAttention(torch.autograd.Function):
 
 
 def _blocks(queries: Tensor, keys: Tensor) -> Iterator[slice]:
-    """Split the M queries into blocks of at most BLOCK logits, but one query at least."""
+    """Split the M queries into blocks of at most BLOCK logits and at least one query."""
     batch, heads, m, _ = queries.shape
     block = BLOCK.get(queries.device.type, BLOCK["cuda"])
     rows = max(1, block // (batch * heads * keys.shape[2]))

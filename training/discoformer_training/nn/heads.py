@@ -1,13 +1,13 @@
-"""The heads of the network: log-density and score at points, from their states and the base.
+"""The heads of the network: log-density and score at points, from token states and the base.
 
-Both are residuals on a density b: the base of the context (discoformer.base.base), of density c, and a
-Student-t read from the context. With r^2 = |y|^2 / D,
+Both heads add a residual to a base density b. It mixes the base of the context (discoformer.base.base), of
+density c, with a Student-t distribution predicted from the context. With r^2 = |y|^2 / D,
 
     T = gamma log b + omega (sqrt(D) t_0 + D t_1), the second term within residual_bound sqrt(D)
     S = gamma grad log b + omega (sum_c g_c V_c + g grad log c)
     omega = 1 / ((1 + q) (1 + (q / CUTOFF)^4)),    q = r^2 / trust_radius^2,
 
-so that far from the context the base alone remains: t and g V grow like powers of log r at most.
+Here t and g V grow at most like powers of log r. So far from the context only gamma log b remains.
 
 Shapes: B batch, n points, D dimensions, E scalars, C vector channels, G width of the sample embedding.
 """
@@ -22,13 +22,14 @@ from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.point_features import Points, squared_radius
 
 LOG_TWO_PI = math.log(2 * math.pi)
-CUTOFF = 4.0  # r^2 / trust_radius^2 beyond which the network's word soon counts for nothing
+CUTOFF = 4.0  # q beyond which the residual falls off like q^-5
 
 
-class Tail(nn.Module):
-    """log b and its gradient: the base of the context, and a Student-t around the origin of the frame.
+class HeavyTailedBase(nn.Module):
+    """log b and its gradient: the base of the context, mixed with a Student-t centred in the frame.
 
-    Degrees of freedom nu > 1, squared scale and weight of the Student-t are read from the sample embedding.
+    A linear map of the sample embedding gives the degrees of freedom nu > 1, the squared scale and the weight
+    of the Student-t.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -60,7 +61,7 @@ class Tail(nn.Module):
 
 
 class Heads(nn.Module):
-    """Log-density and score: residuals on the base, trusted near the context."""
+    """Log-density and score: the base plus a residual that vanishes far from the context."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -78,10 +79,18 @@ class Heads(nn.Module):
     def forward(
         self, scalars: Tensor, vectors: Tensor, points: Points, log_base: Tensor, base_score: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return log-density (B, n) and score (B, n, D) of tokens, with scalars and vectors, at points."""
+        """Return log-density (B, n) in nats and score (B, n, D).
+
+        Args:
+            scalars: of the tokens, (B, n, E).
+            vectors: of the tokens, (B, n, D, C).
+            points: features of the same n points.
+            log_base: log b (B, n).
+            base_score: its gradient (B, n, D).
+        """
         dim = points.vectors.shape[-2]
         read = self.linear(scalars) + self.out(gelu(self.hidden(self.norm(scalars))))
-        trust = trusted(squared_radius(points) / self.trust_radius**2)
+        trust = trust_weight(squared_radius(points) / self.trust_radius**2)
         bound = self.residual_bound * dim**0.5
         residual = trust * (dim**0.5 * read[..., 0] + dim * read[..., 1]).clamp(-bound, bound)
         gates = trust[..., None] * read[..., 2:]
@@ -90,13 +99,13 @@ class Heads(nn.Module):
         return self.gamma * log_base + residual, self.gamma * base_score + residual_score
 
 
-def trusted(q: Tensor) -> Tensor:
-    """The network's share omega at q = r^2 / trust_radius^2: one half at 1, then soon nothing."""
+def trust_weight(q: Tensor) -> Tensor:
+    """Return the weight omega of the residual at q = r^2 / trust_radius^2: about one half at q = 1."""
     return 1 / ((1 + q) * (1 + (q / CUTOFF).square().square()))
 
 
 def log_gamma(x: Tensor) -> Tensor:
-    """Log of the gamma function for x > 0: six steps of the recurrence, then Stirling's series."""
+    """Return log Gamma(x) for x > 0, by six steps of the recurrence and Stirling's series."""
     shift = (x[..., None] + torch.arange(6, dtype=x.dtype, device=x.device)).log().sum(-1)
     y = x + 6
     series = (1 / 12 - (1 / 360 - 1 / 1260 / y.square()) / y.square()) / y

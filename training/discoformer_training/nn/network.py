@@ -1,28 +1,27 @@
 """The DiScoFormer network: a set transformer, exactly O(D)-equivariant, with a density and a score head.
 
-It works in the frame of the context (discoformer_training.frame). Token i, a context point or a query,
-carries scalars s_i (E,), built from rotation invariants alone, and vectors V_i (C, D), linear combinations of
-frame points with scalar coefficients. No layer has D as a width: the same weights serve every dimension.
+The network works in the frame of the context (discoformer_training.frame). Token i, a context point or a
+query, has scalars s_i (E,) and vectors V_i (C, D). Scalars are functions of rotation invariants only. Vectors
+are linear combinations of frame points with scalar coefficients. No layer has width D, so the same weights
+serve every dimension.
 
 An attention head is an adaptive Gaussian kernel over the context,
 
     l_ij = q_i . k_j - beta_i kappa_j / 2 |Q V_i - K V_j|^2 + D / 2 log kappa_j + log w_j,
 
-beta_i > 0 the inverse squared bandwidth of the query and kappa_j > 0 the sharpness of the context point. It
-returns averages of scalars, mean shifts of vectors, sum_j a_ij V_j - V_i, and the log-normaliser
-log sum_j exp l_ij: a Gaussian KDE is one head of one block (`set_kde`). Queries attend to the context with
-the same weights as the context to itself, never to each other.
+with beta_i > 0 the inverse squared bandwidth of the query and kappa_j > 0 the sharpness of the context point.
+It returns averages of scalars, mean shifts of vectors, sum_j a_ij V_j - V_i, and the log-normaliser
+log sum_j exp l_ij. So a Gaussian KDE is one head of one block, exactly. Queries attend to the context, with
+the weights that the context uses for itself, and never to each other.
 
-The heads (discoformer_training.nn.heads) read log-density and score from the last states.
+The heads (discoformer_training.nn.heads) compute log-density and score from the last states.
 
 Shapes: B batch, N context points, M queries, D dimensions, K components, H heads, E scalars, C vector
-channels, L blocks, G width of the sample embedding. Vectors are held with their channels last, (D, C): so
-whatever mixes channels is a linear map of the last axis, as it is for scalars. Log-densities in nats; frame
-coordinates throughout.
+channels, L blocks, G width of the sample embedding. Vectors are stored as (D, C), so that a mixture of
+channels is a linear map of the last axis, as for scalars. Log-densities are in nats, all coordinates in the
+frame.
 """
 
-import math
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -33,17 +32,17 @@ from discoformer.base.base import Base
 from discoformer_training.data.context import Context
 from discoformer_training.nn.attention import Attend, attend_plain
 from discoformer_training.nn.config import NetworkConfig
-from discoformer_training.nn.heads import LOG_TWO_PI, Heads, Tail
+from discoformer_training.nn.heads import Heads, HeavyTailedBase
 from discoformer_training.nn.point_features import (
     INVARIANTS,
     VECTORS,
     Points,
-    compressed,
-    seen,
-    spread,
+    component_std,
+    point_features,
+    soft_clip,
 )
 
-ABSENT = -1e4  # log-weight at and below which a context point counts for nothing
+ABSENT = -1e4  # a context point with this log-weight, or a lower one, is absent
 
 
 class Tokens(NamedTuple):
@@ -53,24 +52,24 @@ class Tokens(NamedTuple):
     vectors: Tensor  # (B, n, D, C)
 
     def part(self, start: int, stop: int | None) -> "Tokens":
-        """Take the tokens from start to stop."""
+        """Select the tokens from start to stop."""
         return Tokens(self.scalars[:, start:stop], self.vectors[:, start:stop])
 
 
 class Encoded(NamedTuple):
-    """A context as the queries see it."""
+    """An encoded context: all that queries need of it."""
 
-    scalars: Tensor  # (B, L, N, E) states that enter each block
+    scalars: Tensor  # (B, L, N, E) states at the input of each block
     vectors: Tensor  # (B, L, N, D, C)
     sample: Tensor  # (B, G + 2) sample embedding, log N and log D
 
 
 class DiScoFormer(nn.Module):
-    """Log-density and score at queries, given a context; see the head of this module.
+    """The network: log-density and score at queries, given a context.
 
     Args:
         config: sizes and constants.
-        attend: how attention is computed; every choice gives the same result.
+        attend: implementation of attention; all give the same result.
     """
 
     def __init__(self, config: NetworkConfig, attend: Attend = attend_plain) -> None:
@@ -79,14 +78,14 @@ class DiScoFormer(nn.Module):
         self.sample_embedding = SampleEmbedding(config)
         self.embedding = Embedding(config)
         self.blocks = nn.ModuleList(Block(config, attend) for _ in range(config.blocks))
-        self.base = Tail(config)
+        self.base = HeavyTailedBase(config)
         self.heads = Heads(config)
 
     def forward(self, context: Context, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-density (B, M) and score (B, M, D) at queries (B, M, D)."""
-        log_weights = normalised(context.log_weights)
+        log_weights = normalise_log_weights(context.log_weights)
         n = context.points.shape[1]
-        points = seen(torch.cat([context.points, queries], 1), context.precision_root, context.base)
+        points = point_features(torch.cat([context.points, queries], 1), context.precision_root, context.base)
         sample = self.sample_embedding(points.part(0, n), log_weights, context)
         tokens = self.embedding(points, sample)
         for block in self.blocks[:-1]:
@@ -95,9 +94,9 @@ class DiScoFormer(nn.Module):
         return self._read(answers, points.part(n, None), sample)
 
     def encode(self, context: Context) -> Encoded:
-        """Compute once what any number of queries needs of the context."""
-        log_weights = normalised(context.log_weights)
-        points = seen(context.points, context.precision_root, context.base)
+        """Encode a context once, for any number of queries."""
+        log_weights = normalise_log_weights(context.log_weights)
+        points = point_features(context.points, context.precision_root, context.base)
         sample = self.sample_embedding(points, log_weights, context)
         tokens = self.embedding(points, sample)
         states = [tokens]
@@ -117,8 +116,8 @@ class DiScoFormer(nn.Module):
         base: Base,
     ) -> tuple[Tensor, Tensor]:
         """Return log-density (B, M) and score (B, M, D) at queries (B, M, D), given the encoded context."""
-        log_weights = normalised(log_weights)
-        points = seen(queries, precision_root, base)
+        log_weights = normalise_log_weights(log_weights)
+        points = point_features(queries, precision_root, base)
         tokens = self.embedding(points, encoded.sample)
         for layer, block in enumerate(self.blocks):
             context = Tokens(encoded.scalars[:, layer], encoded.vectors[:, layer])
@@ -131,7 +130,7 @@ class DiScoFormer(nn.Module):
 
 
 class SampleEmbedding(nn.Module):
-    """Order-independent, affine-invariant summary of the context that every token sees."""
+    """A summary of the context, invariant to order and affine maps. Every token reads it."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -142,19 +141,19 @@ class SampleEmbedding(nn.Module):
         )
 
     def forward(self, points: Points, log_weights: Tensor, context: Context) -> Tensor:
-        """Summarise N points of weights (B, N) as (B, G + 2), log N and log D last."""
+        """Return the summary (B, G + 2) of N points with log-weights (B, N): log N and log D are last."""
         dim = context.points.shape[-1]
         pooled = (log_weights.exp()[:, None] @ self.point(points.invariants))[:, 0]  # (B, E)
         log_size = context.effective_size.clamp(max=self.greatest_size).log()[:, None]
         log_dim = torch.full_like(log_size, dim).log()
         log_det = context.log_det_precision[:, None] / dim
-        log_spread = spread(context.base.components).log()[:, None]
-        summary = self.summary(torch.cat([pooled, log_size, log_dim, log_det, log_spread], -1))
+        log_std = component_std(context.base.components).log()[:, None]
+        summary = self.summary(torch.cat([pooled, log_size, log_dim, log_det, log_std], -1))
         return torch.cat([summary, log_size, log_dim], -1)
 
 
 class Embedding(nn.Module):
-    """Tokens from points: invariants to scalars, combinations of the four vectors to vectors."""
+    """Initial tokens: scalars from the invariants, vectors from combinations of the input vectors."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -172,12 +171,12 @@ class Embedding(nn.Module):
         hidden = gelu(self.point(points.invariants) + self.sample(sample)[:, None])
         length = points.vectors.square().mean(-2, keepdim=True) / self.taming_radius**2
         tamed = points.vectors * (1 + length).rsqrt()
-        combination = self.combination(hidden).unflatten(-1, (-1, VECTORS))  # (B, n, C, 4)
+        combination = self.combination(hidden).unflatten(-1, (-1, VECTORS))  # (B, n, C, VECTORS)
         return Tokens(self.scalars(hidden), tamed @ combination.mT)
 
 
 class Block(nn.Module):
-    """Attention to the context, then a feed-forward, each a residual."""
+    """Attention to the context, then a feed-forward layer, both residual."""
 
     def __init__(self, config: NetworkConfig, attend: Attend) -> None:
         super().__init__()
@@ -190,7 +189,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Adaptive Gaussian kernels over the context: what they find of its mass and means."""
+    """Adaptive Gaussian kernels over the context: averages, mean shifts and log-normalisers."""
 
     def __init__(self, config: NetworkConfig, attend: Attend) -> None:
         super().__init__()
@@ -204,7 +203,7 @@ class Attention(nn.Module):
         self.value = nn.Linear(config.scalars, width, bias=False)
         mix = torch.randn(config.heads, config.head_channels, config.channels) / config.channels**0.5
         self.vector_query = nn.Parameter(mix.clone())  # Q
-        self.vector_key = nn.Parameter(mix.clone())  # K = Q: a kernel in the distance, at the start
+        self.vector_key = nn.Parameter(mix.clone())  # K = Q at the start: the kernel depends on the distance
         self.vector_value = nn.Parameter(torch.randn_like(mix) / config.channels**0.5)
         self.sharpness = nn.Linear(config.scalars, config.heads)
         self.bandwidth = nn.Linear(config.scalars + config.sample + 2, config.heads)
@@ -213,7 +212,9 @@ class Attention(nn.Module):
         self.vector_out = nn.Parameter(torch.randn(config.channels, shifts) / shifts**0.5)
         with torch.no_grad():
             self.bandwidth.weight.mul_(0.1)
-            self.bandwidth.weight[:, -1] = -0.5  # beta ~ 1 / sqrt(D) keeps the logits' spread over D
+            self.bandwidth.weight[
+                :, -1
+            ] = -0.5  # beta ~ 1 / sqrt(D): the spread of the logits is the same for every D
             self.bandwidth.bias.copy_(torch.linspace(-2, 2, config.heads))
             self.sharpness.weight.zero_()
             self.sharpness.bias.zero_()
@@ -223,14 +224,14 @@ class Attention(nn.Module):
     def forward(self, tokens: Tokens, context: Tokens, log_weights: Tensor, sample: Tensor) -> Tokens:
         """Update n tokens from N context tokens of log-weights (B, N)."""
         dim = tokens.vectors.shape[-2]
-        own, seen = self.norm(tokens.scalars), self.norm(context.scalars)
+        own, other = self.norm(tokens.scalars), self.norm(context.scalars)
         beta = self._inverse_bandwidth(own, sample)  # (B, n, H, 1)
-        log_kappa = compressed(self.sharpness(seen), 3)[..., None]  # (B, N, H, 1)
+        log_kappa = soft_clip(self.sharpness(other), 3)[..., None]  # (B, N, H, 1)
         kappa = log_kappa.exp()
-        own_point = mixed(self.vector_query, tokens.vectors)
-        seen_point = mixed(self.vector_key, context.vectors)
+        own_point = mix_channels(self.vector_query, tokens.vectors)
+        other_point = mix_channels(self.vector_key, context.vectors)
         width = self.config.head_scalars
-        # l_ij as one inner product.
+        # l_ij is one inner product of these.
         queries = [
             self._split(self.query(own)) / width**0.5,
             beta * own_point,
@@ -239,22 +240,23 @@ class Attention(nn.Module):
             torch.ones_like(beta),
         ]
         keys = [
-            self._split(self.key(seen)),
-            kappa * seen_point,
-            kappa * squared_norm(seen_point),
+            self._split(self.key(other)),
+            kappa * other_point,
+            kappa * squared_norm(other_point),
             kappa,
             log_weights[..., None, None] + 0.5 * dim * log_kappa,
         ]
-        values = [self._split(self.value(seen)), mixed(self.vector_value, context.vectors)]
+        values = [self._split(self.value(other)), mix_channels(self.vector_value, context.vectors)]
 
         output, log_normaliser = self.attend(
             *(torch.cat(parts, -1).transpose(1, 2) for parts in (queries, keys, values))
         )
         output = output.transpose(1, 2)  # (B, n, H, Ev + Cv D)
-        average, seen_mean = output[..., :width], output[..., width:]
+        average, mean_vector = output[..., :width], output[..., width:]
         normaliser = log_normaliser.transpose(1, 2)[..., None] / dim**0.5
         scalars = torch.cat([average, normaliser], -1).flatten(2)
-        shift = per_channel(seen_mean - mixed(self.vector_value, tokens.vectors), dim)  # (B, n, D, H Cv)
+        own_vector = mix_channels(self.vector_value, tokens.vectors)
+        shift = split_channels(mean_vector - own_vector, dim)  # (B, n, D, H Cv)
         vectors = linear(self.gate(own)[..., None, :] * shift, self.vector_out)
         return Tokens(tokens.scalars + self.scalar_out(scalars), tokens.vectors + vectors)
 
@@ -264,12 +266,12 @@ class Attention(nn.Module):
         return beta[..., None]
 
     def _split(self, x: Tensor) -> Tensor:
-        """(B, n, H e) to (B, n, H, e)."""
+        """Reshape (B, n, H e) to (B, n, H, e)."""
         return x.unflatten(-1, (self.config.heads, -1))
 
 
 class FeedForward(nn.Module):
-    """Scalars from scalars and inner products of channels; channels mixed and gated by scalars."""
+    """Scalars from scalars and inner products of channels; vectors mixed, and gated by scalars."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -286,96 +288,29 @@ class FeedForward(nn.Module):
             self.gate.bias.zero_()
 
     def forward(self, tokens: Tokens) -> Tokens:
-        """Update tokens, each by itself."""
+        """Update each token separately."""
         inner = (linear(tokens.vectors, self.left) * linear(tokens.vectors, self.right)).mean(-2)
-        hidden = gelu(self.hidden(torch.cat([self.norm(tokens.scalars), compressed(inner, 10)], -1)))
+        hidden = gelu(self.hidden(torch.cat([self.norm(tokens.scalars), soft_clip(inner, 10)], -1)))
         vectors = self.gate(hidden)[..., None, :] * linear(tokens.vectors, self.mix)
         return Tokens(tokens.scalars + self.scalar_out(hidden), tokens.vectors + vectors)
 
 
-@torch.no_grad()
-def widened(weights: Mapping[str, Tensor], network: DiScoFormer) -> dict[str, Tensor]:
-    """The weights of a network whose feed-forwards are narrower, as weights of this one: the same function.
-
-    What is added to a feed-forward keeps the network's own weights, and is not read out at first. Weights of
-    the network's own shapes stay as they are.
-    """
-    wide = {}
-    for name, own in network.state_dict().items():
-        weight = weights[name]
-        read_out = name.endswith(("feed_forward.scalar_out.weight", "feed_forward.gate.weight"))
-        wide[name] = torch.zeros_like(own) if read_out else own.clone()
-        wide[name][tuple(slice(size) for size in weight.shape)] = weight
-    return wide
-
-
 def squared_norm(x: Tensor) -> Tensor:
-    """|x|^2 over the last axis, which is kept."""
+    """Return |x|^2 over the last axis, which is kept."""
     return x.square().sum(-1, keepdim=True)
 
 
-def mixed(mix: Tensor, vectors: Tensor) -> Tensor:
-    """Combine channels by mix (H, P, C): vectors (B, n, D, C) to (B, n, H, D P)."""
+def mix_channels(mix: Tensor, vectors: Tensor) -> Tensor:
+    """Mix the channels of vectors (B, n, D, C) by mix (H, P, C), and return (B, n, H, D P)."""
     mixes = linear(vectors, mix.flatten(0, 1)).unflatten(-1, (mix.shape[0], -1))
     return mixes.transpose(2, 3).flatten(3)
 
 
-def per_channel(mixes: Tensor, dim: int) -> Tensor:
-    """Undo the layout of `mixed`: (B, n, H, D P) to (B, n, D, H P)."""
+def split_channels(mixes: Tensor, dim: int) -> Tensor:
+    """Reshape the output of `mix_channels`, (B, n, H, D P), to (B, n, D, H P)."""
     return mixes.unflatten(-1, (dim, -1)).transpose(2, 3).flatten(3)
 
 
-def normalised(log_weights: Tensor) -> Tensor:
-    """Log-weights (B, N) of sum 1, absent points clamped to where they vanish."""
+def normalise_log_weights(log_weights: Tensor) -> Tensor:
+    """Return log-weights (B, N) of weights that sum to 1, with absent points at ABSENT."""
     return torch.log_softmax(log_weights.clamp(min=ABSENT), -1).clamp(min=ABSENT)
-
-
-@torch.no_grad()
-def set_kde(network: DiScoFormer, bandwidth: float) -> None:
-    """Set the weights so that the network is Gaussian KDE in the frame, isotropic, with this bandwidth.
-
-    Exactly so when the base and taming are off: `taming_radius`, `trust_radius` and `residual_bound` infinite
-    (gamma is set to 0 here). One head of the first block does the work; nothing else is read out, so the rest
-    is free to learn: this is also an initialisation for training. Needs at least 2 vector channels.
-    """
-    first = network.blocks[0]
-    assert isinstance(first, Block)
-    for block in network.blocks:
-        assert isinstance(block, Block)
-        for parameter in (
-            block.attention.scalar_out.weight,
-            block.attention.scalar_out.bias,
-            block.attention.vector_out,
-            block.feed_forward.scalar_out.weight,
-            block.feed_forward.scalar_out.bias,
-            block.feed_forward.gate.weight,
-            block.feed_forward.gate.bias,
-        ):
-            parameter.zero_()
-    embedding, attention, heads = network.embedding, first.attention, network.heads
-    for layer in (embedding.scalars, embedding.combination):
-        layer.weight.zero_()
-        layer.bias.zero_()
-    embedding.combination.bias[0] = 1  # channel 0 is y itself
-
-    beta = bandwidth**-2
-    width = network.config.head_scalars
-    attention.query.weight[:width] = 0
-    for mix in (attention.vector_query, attention.vector_key, attention.vector_value):
-        mix[0] = 0
-        mix[0, 0, 0] = 1
-    attention.sharpness.weight[0] = 0
-    attention.sharpness.bias[0] = 0
-    attention.bandwidth.weight[0] = 0
-    attention.bandwidth.bias[0] = beta + math.log(-math.expm1(-beta))  # inverse of softplus
-    attention.gate.weight[0] = 0
-    attention.gate.bias[0] = 1
-    attention.scalar_out.weight[0, width] = 1  # scalar 0: log-normaliser / sqrt(D)
-    attention.vector_out[1, 0] = 1  # channel 1: the mean shift
-
-    heads.gamma.zero_()
-    for parameter in (heads.linear.weight, heads.linear.bias, heads.out.weight):
-        parameter.zero_()
-    heads.linear.weight[0, 0] = 1
-    heads.linear.bias[1] = 0.5 * (math.log(beta) - LOG_TWO_PI)
-    heads.linear.bias[2 + 1] = beta

@@ -1,19 +1,18 @@
-"""The basis of adaptation: in which directions the last linear map of the heads moves first, and how far.
+"""The basis of adaptation: directions, and step sizes along them, for the last linear map of the heads.
 
-Adaptation without labels (discoformer.analysis.adaptation) cannot tell 650 numbers from a few hundred
-points. But data
-sets ask for alike changes. So they are learned where the truth is known. For a data set k, with x the change
-of the map, let A_k and b_k be those of its true loss,
+Adaptation without labels (discoformer.analysis.adaptation) cannot estimate the 650 entries of the map from a
+few hundred points. But different data sets need similar changes, which can be learned from densities that
+are known. For a data set k, with x the change of the map, A_k and b_k are defined by the true loss,
 
     L_k(x) = mean |S - s|^2 / c + mean (T - log f)^2 / D = L_k(0) + 2 b_k . x + x . A_k x,   c = mean |s|^2,
 
-M the mean of the first A_k, and x_k = -(A_k + CAUTION M)^-1 b_k / sqrt(L_k(0)) the cautious change that it
-asks for. The basis is that of the greatest principal directions of all x_k in the metric M, each as long as
-they are spread along it: in its coordinates, changes are of one size in all directions.
+Let M be the mean of the first A_k. The best regularised change for data set k is
+x_k = -(A_k + CAUTION M)^-1 b_k / sqrt(L_k(0)). The basis holds the leading principal directions of all x_k
+in the metric M. The length of each direction is the spread of the x_k along it, so that in coordinates of the
+basis all changes have the same scale.
 
-The data sets are of other families than adaptation is measured on (benchmarks/accuracy/adaptation.py);
-mixtures and
-products of Student-t distributions are the nearest.
+The families differ from those on which adaptation is evaluated (benchmarks/accuracy/adaptation.py). Mixtures
+and products of Student-t distributions are the most similar.
 
 Shapes: D dimensions, n entries of the map, r of the basis.
 """
@@ -26,15 +25,15 @@ from torch import Tensor
 
 from discoformer_training.data.stream import StreamConfig, Task, draw_task
 from discoformer_training.nn.network import DiScoFormer
-from discoformer_training.nn.point_features import seen
+from discoformer_training.nn.point_features import point_features
 from discoformer_training.nn.readout import read_tokens
 
-TENSOR = "adaptation.basis"  # of the tensor (n, r), in a checkpoint
+TENSOR = "adaptation.basis"  # name of the tensor (n, r) in a checkpoint
 SIZE = 128  # r
-METRIC = 256  # data sets, the first, of which M is the mean
-CAUTION = 10.0  # times the mean curvature: the change that a data set asks for is as good as a gradient step
-DAMPING = 1e-4  # of the diagonal of M, that it has an inverse
-OFF = 5.0  # nats / sqrt(D): log-densities that are further off say nothing
+METRIC = 256  # number of data sets over which M is the mean
+CAUTION = 10.0  # multiple of M in the regularisation: x_k is then close to a gradient step
+DAMPING = 1e-4  # relative, on the diagonal of M: makes it invertible
+OFF = 5.0  # nats / sqrt(D): larger errors of the log-density are ignored
 FAMILIES = (
     "gmm",
     "student_mixtures",
@@ -73,27 +72,26 @@ def learn_basis(
     """Learn the basis of adaptation of a network.
 
     Args:
-        network: that is to be adapted.
-        numbers: of the data sets in the stream that it is learned from.
-        size: of the basis, at most.
+        network: the network to adapt.
+        numbers: numbers of the tasks in the stream.
+        size: greatest number of directions r.
         seed: of the stream.
 
     Returns:
-        (n, r) float64: entries of the map as in `discoformer.analysis.adaptation_losses`, the score's part
-        first; the direction
-        of greatest spread first.
+        the basis (n, r), float64, in the order of `discoformer.analysis.adaptation_losses`: entries of the
+        score come first. Directions are sorted by decreasing spread.
     """
     losses = (_true_loss(network, draw_task(STREAM, seed, number)) for number in numbers)
     first = list(islice(losses, METRIC))
     metric = torch.stack([form for form, _, _ in first]).mean(0)
     metric += DAMPING * torch.diag(metric.diagonal() + DAMPING * metric.diagonal().mean())
-    asked = [
+    changes = [
         torch.linalg.solve(form + CAUTION * metric, slope) / loss**0.5
         for form, slope, loss in chain(first, losses)
     ]
     root = torch.linalg.cholesky(metric)
     _, spread, directions = torch.linalg.svd(
-        torch.stack(asked) @ root / len(asked) ** 0.5, full_matrices=False
+        torch.stack(changes) @ root / len(changes) ** 0.5, full_matrices=False
     )
     basis: Tensor = torch.linalg.solve_triangular(root.mT, (spread[:, None] * directions).mT, upper=True)
     return basis[:, :size]
@@ -101,19 +99,19 @@ def learn_basis(
 
 @torch.no_grad()
 def _true_loss(network: DiScoFormer, task: Task) -> tuple[Tensor, Tensor, Tensor]:
-    """A (n, n), b (n,) and L(0) of the true loss of a data set."""
+    """Return A (n, n), b (n,) and L(0) of the true loss of a data set."""
     context, queries = task.context, task.queries
-    points = seen(queries, context.precision_root, context.base)
+    points = point_features(queries, context.precision_root, context.base)
     answered = read_tokens(network, network.encode(context), context.log_weights, points)
     log_density, score, scalars, vectors = (field[0].double() for field in answered)
     m, dim = queries.shape[1:]
     truth = task.score[0].double()
-    along = (scalars[:, None, :, None] * vectors[:, :, None, :]).reshape(m * dim, -1)  # S by x
+    along = (scalars[:, None, :, None] * vectors[:, :, None, :]).reshape(m * dim, -1)  # dS / dx
     scale = m * truth.square().sum(-1).mean()
     off = (score - truth).flatten()
     error = log_density - task.log_density[0].double()
     near = error.abs() < OFF * dim**0.5
-    rise, error = dim**0.5 * scalars[near], error[near]  # T by x
+    rise, error = dim**0.5 * scalars[near], error[near]  # dT / dx
     form = torch.block_diag(along.mT @ along / scale, rise.mT @ rise / (m * dim))
     slope = torch.cat([along.mT @ off / scale, rise.mT @ error / (m * dim)])
     return form, slope, off.square().sum() / scale + error.square().sum() / (m * dim)

@@ -1,4 +1,4 @@
-"""The configuration of a training run, one frozen dataclass, kept as JSON inside its checkpoints."""
+"""The configuration of a training run: a frozen dataclass, stored as JSON inside its checkpoints."""
 
 import json
 from dataclasses import asdict, dataclass, field, replace
@@ -8,43 +8,50 @@ from discoformer_training.data.stream import StreamConfig
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.run.loss import LossConfig
 
+RETIRED = ("kde_bandwidth",)  # settings of older checkpoints: ignored, since they only chose initial weights
+
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What is trained, on what, and how."""
+    """The network, the training data and the optimisation of a run."""
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     seed: int = 0  # of the weights and of the stream
-    steps: int = 20_000  # the whole run, unless a time budget ends it sooner
-    learning_rate: float = 1.5e-3  # the peak of AdamW's
-    muon: float = 2.0  # Muon's learning rate over AdamW's
-    warmup: int = 100  # steps of linear rise
-    decay_from: float = 0.4  # share of the run after which the rate falls, as a cosine, to 0
-    weight_decay: float = 0.01  # on matrices
-    uses: int = 1  # steps that learn from each task,
-    again_after: int = 600  # so many new tasks apart
-    clip: float = 0.1  # greatest norm of the gradient: tasks of every size have their say
+    steps: int = 20_000  # length of the run; a time budget may end it earlier
+    learning_rate: float = 1.5e-3  # peak rate of AdamW
+    muon: float = 2.0  # learning rate of Muon, as a multiple of AdamW's
+    warmup: int = 100  # steps of linear increase of the rate
+    decay_from: float = 0.4  # share of the run after which the rate decays to 0, as a cosine
+    weight_decay: float = 0.01  # of matrices
+    uses: int = 1  # steps that use each task
+    again_after: int = 600  # new tasks between two uses of a task
+    clip: float = 0.1  # greatest norm of the gradient, so that no task dominates
     average: float = 0.999  # decay of the moving average of the weights, per step
-    kde_bandwidth: float | None = None  # start as a KDE of this bandwidth in the frame
 
     def to_json(self) -> str:
-        """Write as JSON."""
+        """Return the settings as JSON."""
         return json.dumps(asdict(self), indent=2)
 
     @staticmethod
     def from_json(text: str) -> "TrainConfig":
-        """Read what `to_json` wrote, or a part of it: what is absent keeps its default.
+        """Read the output of `to_json`, also that of older versions. Missing settings keep their defaults.
 
         Raises:
-            ValueError: not JSON.
-            TypeError: a name that is no setting.
+            ValueError: the text is not JSON, or a value is not allowed.
+            TypeError: a name is not a setting.
         """
-        return TrainConfig().updated(text)
+        values = {name: value for name, value in json.loads(text).items() if name not in RETIRED}
+        return TrainConfig().updated(json.dumps(values))
 
     def updated(self, text: str) -> "TrainConfig":
-        """Replace the settings that a JSON text names; raises as `from_json` does."""
+        """Return a copy with the settings that a JSON text names replaced.
+
+        Raises:
+            ValueError: the text is not JSON, or a value is not allowed.
+            TypeError: a name is not a setting.
+        """
         values: dict[str, Any] = json.loads(text)
         stream: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value

@@ -1,17 +1,18 @@
-"""What training minimises.
+"""The training loss.
 
-Per query, with rho(e) = 2 (sqrt(1 + e) - 1), quadratic near 0 and linear far out, all in the frame:
+Means over queries, in the frame. rho(e) = 2 (sqrt(1 + e) - 1) takes a squared error e. It is
+quadratic in the error near 0 and linear far out:
 
     L_T   = mean rho((T - log f)^2 / D)                     nats per square root of D
-    L_S   = mean rho(|S - s|^2 / c),    c = mean |s|^2      over the data set's fresh queries
-    L_con = mean rho(D (dT/du - S . u)^2 / c),  |u| = 1     score head against the slope of the density head
+    L_S   = mean rho(|S - s|^2 / c),    c = mean |s|^2      mean over the fresh queries of the data set
+    L_con = mean rho(D (dT/du - S . u)^2 / c),  |u| = 1     score head and slope of the density head
     L     = alpha L_T + (1 - alpha) L_S + lambda L_con
 
-Off the support errors are relative: D grows by (log f - mean log f)^2 and c by |s|^2. At an imagined query
-the log-density counts in full, but T and log f from a floor on: how empty a place is does not matter, that it
-is empty does, since exp T has an integral. Nor does the score below the floor. The slope is a central
-difference along one random direction per query, since blocked attention is differentiable once only; the
-extra points ride along as queries.
+Off the support errors are relative: (log f - mean log f)^2 is added to D, and |s|^2 to c. At imagined queries
+the error of the log-density is not relative, but T and log f are replaced by a floor where they are lower.
+There the score does not count either. So the network learns that a region is empty (exp T must integrate to
+1), but not how empty it is. The slope is a central difference along one random direction per query, because
+blocked attention is differentiable only once. The points of the differences are extra queries.
 """
 
 import math
@@ -23,20 +24,20 @@ from torch import Tensor
 from discoformer_training.data.stream import Task
 from discoformer_training.nn.network import DiScoFormer
 
-STEP = 0.05  # half-length of the central difference, frame units
+STEP = 0.05  # half-width of the central difference, frame units
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the terms."""
+    """Weights of the terms of the loss."""
 
-    alpha: float = 0.5  # of the log-density against the score
+    alpha: float = 0.5  # weight of the log-density; that of the score is 1 - alpha
     consistency: float = 0.1  # lambda
-    probed: float = 0.125  # share of the queries at which consistency is measured
+    probed: float = 0.125  # share of the queries that L_con uses
 
 
 def task_loss(network: DiScoFormer, task: Task, config: LossConfig) -> dict[str, Tensor]:
-    """Return the loss and its terms, each a scalar."""
+    """Return the loss and its terms by name, each a scalar."""
     m, dim = task.queries.shape[1:]
     n_probed = max(1, round(config.probed * m))
     stride = STEP * task.directions[:, :n_probed]

@@ -1,12 +1,15 @@
-"""Muon with its matrices of one shape in one stack: a GPU waits for kernels, one for each, to be launched.
+"""The Muon optimizer with matrices of equal shape stacked: fewer kernel launches, so faster on a GPU.
 
 For a gradient G of the matrix W, with m its moving average,
 
     m <- mu m + (1 - mu) G,
     W <- (1 - eta lambda) W - .2 eta sqrt(max(rows, columns)) NS(mu m + (1 - mu) G),
 
-NS being Newton-Schulz steps towards the nearest orthogonal matrix: X <- a X + (b X X^T + c (X X^T)^2) X from
-X / |X|, in bfloat16 (Jordan et al., 2024; the length of the step arXiv 2502.16982).
+where NS approximates the nearest orthogonal matrix, by Newton-Schulz steps from X / |X| in bfloat16,
+
+    X <- a X + (b X X^T + c (X X^T)^2) X
+
+(Jordan et al., 2024; step size from arXiv 2502.16982).
 """
 
 import math
@@ -20,19 +23,19 @@ from torch.optim import Muon
 
 
 class StackedMuon(Muon):
-    """`torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, to rounding, and with its state."""
+    """`torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`: equal up to rounding, with the same state."""
 
     def __init__(
         self, matrices: Iterable[Tensor], lr: float, weight_decay: float = 0.1, momentum: float = 0.95
     ) -> None:
-        """Set up; arguments as PyTorch's own, and no others."""
+        """Set up; the arguments are those of `torch.optim.Muon`."""
         super().__init__(
             matrices, lr=lr, weight_decay=weight_decay, momentum=momentum, adjust_lr_fn="match_rms_adamw"
         )
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move the matrices that have a gradient."""
+        """Update the matrices that have a gradient."""
         for group in self.param_groups:
             moved = [p for p in group["params"] if p.grad is not None]
             if not moved:
@@ -57,7 +60,7 @@ class StackedMuon(Muon):
 
 
 def orthogonalised(stack: Tensor, settings: dict[str, Any]) -> Tensor:
-    """Bring the singular values of each matrix (K, rows, columns) near 1; bfloat16."""
+    """Return matrices (K, rows, columns) in bfloat16, with the singular values moved close to 1."""
     a, b, c = settings["ns_coefficients"]
     tall = stack.shape[1] > stack.shape[2]
     x = (stack.mT if tall else stack).bfloat16()
@@ -70,7 +73,7 @@ def orthogonalised(stack: Tensor, settings: dict[str, Any]) -> Tensor:
 
 
 def _by_shape(matrices: list[Tensor]) -> dict[torch.Size, list[int]]:
-    """The positions of the matrices of each shape."""
+    """Return the positions of the matrices of each shape."""
     members: defaultdict[torch.Size, list[int]] = defaultdict(list)
     for index, matrix in enumerate(matrices):
         members[matrix.shape].append(index)

@@ -1,6 +1,6 @@
-"""The state of a training run and its one step: stream -> network -> loss -> optimizers -> moving average.
+"""The state of a training run, and its step: task, network, loss, optimizers, moving average.
 
-Muon moves the matrices inside blocks, AdamW everything else.
+Muon optimises the matrices of the blocks, AdamW all other parameters.
 """
 
 import math
@@ -11,39 +11,50 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from torch.optim import AdamW
 
-from discoformer_training.data.prefetch import Ahead
+from discoformer_training.data.prefetch import Prefetcher
 from discoformer_training.data.stream import draw_task
 from discoformer_training.nn.attention import attend_blocked
-from discoformer_training.nn.network import DiScoFormer, set_kde, widened
+from discoformer_training.nn.network import DiScoFormer
 from discoformer_training.run.checkpoint import Progress, with_prefix
 from discoformer_training.run.config import TrainConfig
+from discoformer_training.run.divergence import TrainingDivergedError
 from discoformer_training.run.loss import task_loss
 from discoformer_training.run.muon import StackedMuon
 
 
-class TrainingDivergedError(RuntimeError):
-    """The loss or its gradient is no longer finite, or has grown far beyond its best."""
-
-
 class Trainer:
-    """A run under way; `workers` processes draw its tasks (ahead.Ahead)."""
+    """A run in progress.
+
+    Args:
+        config: settings of the run.
+        fabric: devices.
+        workers: processes that draw tasks, see `Prefetcher`.
+    """
 
     def __init__(self, config: TrainConfig, fabric: Fabric, workers: int = 0) -> None:
         self.config = config
         self.fabric = fabric
         torch.manual_seed(config.seed)
         network = DiScoFormer(config.network, attend_blocked)
-        if config.kde_bandwidth is not None:
-            set_kde(network, config.kde_bandwidth)
         muon, adamw = _optimizers(network, config)
         self.network, *self.optimizers = fabric.setup(network, muon, adamw)
         self.average = {name: p.detach().clone() for name, p in self.network.module.named_parameters()}
         self.progress = Progress()
         draw = partial(draw_task, config.stream, config.seed, rank=fabric.global_rank)
-        self.tasks = Ahead(draw, workers, config.uses, config.again_after)
+        self.tasks = Prefetcher(draw, workers, config.uses, config.again_after)
 
     def step(self, share: float) -> dict[str, float]:
-        """Take one step, at this share of the run; return the loss and its terms."""
+        """Take one step.
+
+        Args:
+            share: finished share of the run, which determines the learning rate.
+
+        Returns:
+            the loss and its terms, the learning rate and the norm of the gradient, by name.
+
+        Raises:
+            TrainingDivergedError: the gradient is not finite. The weights are unchanged.
+        """
         config, step = self.config, self.progress.step
         task = self.tasks(step).each(self.fabric.to_device)
         rate = config.learning_rate * learning_rate_factor(config, step, share)
@@ -56,11 +67,12 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
         if not torch.isfinite(norm):
             raise TrainingDivergedError(
-                f"step {step}: loss {terms['loss'].item()}, gradient norm {norm.item()}, needed finite values"
+                f"step {step}: loss {terms['loss'].item()}, gradient norm {norm.item()}, "
+                "needed finite values: continue from the last checkpoint with a lower learning rate"
             )
         for optimizer in self.optimizers:
             optimizer.step()
-        self._follow(min(config.average, (1 + step) / (10 + step)))
+        self._update_average(min(config.average, (1 + step) / (10 + step)))
         self.progress = Progress(
             step=step + 1,
             tokens=self.progress.tokens
@@ -72,11 +84,11 @@ class Trainer:
         return {name: value.item() for name, value in terms.items()} | {"rate": rate, "norm": norm.item()}
 
     @torch.no_grad()
-    def _follow(self, decay: float) -> None:
+    def _update_average(self, decay: float) -> None:
         torch._foreach_lerp_([*self.average.values()], [*self.network.module.parameters()], 1 - decay)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that a run needs to continue, by name."""
+        """Return all tensors that a run needs to continue, by name."""
         tensors = {f"average.{name}": tensor for name, tensor in self.average.items()}
         for name, parameter in self.network.module.named_parameters():
             tensors[f"network.{name}"] = parameter.detach()
@@ -85,35 +97,34 @@ class Trainer:
                     tensors[f"optimizer.{slot}.{name}"] = value
         return tensors
 
-    def begin_with(self, weights: dict[str, Tensor]) -> None:
-        """Set the weights, and their average, by name; see `network.widened`."""
-        weights = widened(weights, self.network.module)
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Set the weights and their average, by name."""
         self.network.module.load_state_dict(weights)
         for name, tensor in weights.items():
             self.average[name].copy_(tensor)
 
     def restore(self, progress: Progress, tensors: dict[str, Tensor]) -> None:
-        """Continue from the tensors of a checkpoint."""
+        """Restore the state of a checkpoint."""
         self.progress = progress
         self.network.module.load_state_dict(with_prefix(tensors, "network."))
         for name, tensor in with_prefix(tensors, "average.").items():
             self.average[name].copy_(tensor)
         parameters = dict(self.network.module.named_parameters())
         muon, adamw = self.optimizers
-        for key, value in with_prefix(tensors, "optimizer.").items():  # none before the first step
+        for key, value in with_prefix(tensors, "optimizer.").items():  # empty before the first step
             slot, name = key.split(".", 1)
             parameter = parameters[name]
             device = "cpu" if slot == "step" else parameter.device
-            optimizer = muon if _is_muons(name, parameter) else adamw
+            optimizer = muon if _is_for_muon(name, parameter) else adamw
             optimizer.state[parameter][slot] = value.to(device).clone()
 
 
 def _optimizers(network: DiScoFormer, config: TrainConfig) -> tuple[StackedMuon, AdamW]:
-    """Share the parameters between Muon and AdamW."""
+    """Create the optimizers, each with its part of the parameters."""
     named = list(network.named_parameters())
-    others = [p for name, p in named if not _is_muons(name, p)]
+    others = [p for name, p in named if not _is_for_muon(name, p)]
     muon = StackedMuon(
-        [p for name, p in named if _is_muons(name, p)],
+        [p for name, p in named if _is_for_muon(name, p)],
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
     )
@@ -128,11 +139,11 @@ def _optimizers(network: DiScoFormer, config: TrainConfig) -> tuple[StackedMuon,
     return muon, adamw
 
 
-def _is_muons(name: str, parameter: Tensor) -> bool:
+def _is_for_muon(name: str, parameter: Tensor) -> bool:
     return parameter.ndim == 2 and name.startswith("blocks.")
 
 
 def learning_rate_factor(config: TrainConfig, step: int, share: float) -> float:
-    """Linear rise over the warm-up, then 1, then half a cosine down to 0 at the end of the run."""
-    fallen = (share - config.decay_from) / (1 - config.decay_from) if share > config.decay_from else 0.0
-    return min(1.0, (step + 1) / max(1, config.warmup)) * 0.5 * (1 + math.cos(math.pi * min(1.0, fallen)))
+    """Return the factor of the peak rate: linear warm-up to 1, then a cosine decay to 0 at share 1."""
+    decayed = (share - config.decay_from) / (1 - config.decay_from) if share > config.decay_from else 0.0
+    return min(1.0, (step + 1) / max(1, config.warmup)) * 0.5 * (1 + math.cos(math.pi * min(1.0, decayed)))

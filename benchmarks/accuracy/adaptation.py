@@ -22,7 +22,8 @@ import numpy as np
 
 import discoformer
 from benchmarks.common.data_sets import Floats, write
-from discoformer.analysis.adaptation import course_of, network_of_graphs
+from discoformer.analysis.adaptation import course_of
+from discoformer.analysis.torch_network import network_of
 from discoformer_training.evaluation.baselines import kde_best
 from discoformer_training.evaluation.benchmark import Cell, Draw, draw
 from discoformer_training.evaluation.metrics import ErrorSums, Values, pooled_ratio, sum_errors
@@ -63,7 +64,7 @@ def measure(model: discoformer.Model, cell: Cell, index: int, seed: int) -> Resu
     at = draw(cell, index, seed=seed)
     estimate = model.estimate(at.context)
     start = time.process_time()
-    course = course_of(model.graphs, estimate._encoded, estimate.frame, STEPS, seed)
+    course = course_of(estimate, STEPS, seed)
     seconds = time.process_time() - start
     errors = _errors(estimate, course.path, at)
     kde = sum_errors(kde_best(at.context, at.queries, at.truth), at.truth)
@@ -86,7 +87,7 @@ def measure(model: discoformer.Model, cell: Cell, index: int, seed: int) -> Resu
 def _errors(estimate: discoformer.Estimate, path: Floats, at: Draw) -> list[ErrorSums]:
     """Errors at each step, by the features of the map: the heads are affine in it."""
     z = estimate.frame.to_frame(at.queries)
-    found = read(network_of_graphs(estimate.model.graphs), estimate._encoded.arrays, z)
+    found = read(network_of(estimate.graphs), estimate.encoded.arrays, z)
     channels = found.vectors.shape[-1]
     errors = []
     for change in path:

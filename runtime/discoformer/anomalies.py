@@ -29,8 +29,8 @@ greatest j with ``p_(j) <= fdr j / M``: the mean share of false ones among those
 
 **Why.** With the score s and its mean square ``J_j = E s_j^2`` over the sample, ``s_j^2 / J_j`` is, for a
 Gaussian, twice what the log-density gains if column j alone is moved to where the others expect it. Its share
-in the sum over columns, with a sign that says whether the value is too high (+) or too low (-), is the
-contributions.
+in the sum over columns, with a sign that says whether the value is too high (+) or too low (-), is its
+contribution.
 
 Shapes: N rows, M queries, D columns, K folds.
 """

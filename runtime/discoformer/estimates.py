@@ -136,7 +136,7 @@ class Estimate(FittedDensity):
         Raises:
             InputError: ``samples`` is not a whole number of 2 or more, or ``seed`` not one of 0 or more.
         """
-        return normalization_of(self, samples, seed)
+        return normalization_of(self.log_density_in_frame, self.proposal, samples, seed)
 
     def sample(self, n: int, method: "SamplingMethod" = "langevin", seed: int = 0, steps: int = 16) -> Floats:
         """Draw new points from the estimated density.

@@ -145,6 +145,10 @@ class FittedDensity:
             found |= zip(group, cls.of_samples(model, alike, fit_bases(alike), landmarks), strict=True)
         return [found[i] for i in range(len(samples))]
 
+    def log_density_in_frame(self, z: Floats) -> Floats:
+        """Return the log-density (M,) in frame coordinates, at points (M, D) there."""
+        return self.answer_in_frame(z)[0]
+
     def refit(self, points: Any, weights: Floats | None = None, size: float | None = None) -> Self:
         """Fit the same model to other points. It gives no warnings: those of this fit hold there too.
 

@@ -16,9 +16,9 @@ from discoformer.anomalies import (
     Method,
     Reference,
     benjamini_hochberg,
+    contributions_of,
     find_anomalies,
     mass_below,
-    push_of,
 )
 from discoformer.errors import InputError
 from discoformer.information import entropy
@@ -76,9 +76,9 @@ def test_new_anomalies_are_found_and_the_column_blamed(
     y[rows, columns] += 12 * sign * x.std(axis=0)[columns]
     found = Reference(x, model=gaussian).find(y, fdr=0.2)
     assert found.found[36:].all()
-    np.testing.assert_array_equal(np.abs(found.push[36:]).argmax(axis=1), columns)
-    np.testing.assert_array_equal(np.sign(found.push[rows, columns]), sign)
-    np.testing.assert_allclose(np.abs(found.push).sum(axis=1), 1)
+    np.testing.assert_array_equal(np.abs(found.contributions[36:]).argmax(axis=1), columns)
+    np.testing.assert_array_equal(np.sign(found.contributions[rows, columns]), sign)
+    np.testing.assert_allclose(np.abs(found.contributions).sum(axis=1), 1)
     np.testing.assert_allclose(found.log_density, gaussian.estimate(x).log_density(y), atol=1e-6)
 
 
@@ -90,11 +90,13 @@ def test_the_push_is_the_gain_of_one_column(gaussian: discoformer.Model, rng: np
     precision = -(p.score(np.eye(3)) - p.score(np.zeros((1, 3))))
     moved = y + np.diag(score[0] / np.diag(precision))
     gain = p.log_density(moved) - p.log_density(y)
-    np.testing.assert_allclose(np.abs(push_of(p, score)[0]), gain / gain.sum(), atol=2e-3)
-    assert not push_of(p, np.zeros((2, 3))).any()
+    np.testing.assert_allclose(np.abs(contributions_of(p, score)[0]), gain / gain.sum(), atol=2e-3)
+    assert not contributions_of(p, np.zeros((2, 3))).any()
     for unit in (1e-170, 1e170):
         tiny = gaussian.estimate(x * unit)
-        np.testing.assert_allclose(push_of(tiny, tiny.score(y * unit)), push_of(p, score), rtol=1e-6)
+        np.testing.assert_allclose(
+            contributions_of(tiny, tiny.score(y * unit)), contributions_of(p, score), rtol=1e-6
+        )
 
 
 def test_mass_below_is_that_of_a_gaussian(gaussian: discoformer.Model, rng: np.random.Generator) -> None:
@@ -110,11 +112,11 @@ def test_a_sample_is_held_against_itself(gaussian: discoformer.Model, rng: np.ra
     x = rng.normal(size=(150, 2)) * [1e-3, 1e3]
     x[:5, 1] += np.array([9e3, 1e4, -1e4, 2e4, 1.2e4])
     said: list[str] = []
-    found = find_anomalies(x, 0.1, model=gaussian, say=said.append)
+    found = find_anomalies(x, 0.1, model=gaussian, on_progress=said.append)
     assert found.found[:5].all()
     assert found.found[5:].sum() <= 3
-    np.testing.assert_array_equal(np.abs(found.push[:5]).argmax(axis=1), 1)
-    np.testing.assert_array_equal(np.sign(found.push[:5, 1]), [1, 1, -1, 1, 1])
+    np.testing.assert_array_equal(np.abs(found.contributions[:5]).argmax(axis=1), 1)
+    np.testing.assert_array_equal(np.sign(found.contributions[:5, 1]), [1, 1, -1, 1, 1])
     assert said[0] == "round 1: 0 of 150 rows left out"
     again = find_anomalies(x, 0.1, model=gaussian)
     np.testing.assert_array_equal(found.p_values, again.p_values)
@@ -137,7 +139,7 @@ def test_hardly_anything_is_found_in_clean_samples(
 def test_names_are_kept_in_order(gaussian: discoformer.Model, rng: np.random.Generator) -> None:
     x = pd.DataFrame(rng.normal(size=(30, 2)), columns=["a", "b"])
     reference = Reference(x, model=gaussian)
-    assert reference.find(x).push.shape == (30, 2)
+    assert reference.find(x).contributions.shape == (30, 2)
     with pytest.raises(InputError, match=r"^Y must have the columns of X in the same order"):
         reference.find(x[["b", "a"]])
     with pytest.raises(InputError, match=r"^method must be 'cross' or 'split', got 'full'"):

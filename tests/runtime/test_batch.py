@@ -42,7 +42,7 @@ def test_groups_hold_every_context_once_and_little_padding(rng: np.random.Genera
     shapes = [
         (int(n), int(d)) for n, d in zip(rng.integers(2, 3000, 200), rng.integers(1, 5, 200), strict=True)
     ]
-    samples = [module.Sample(np.empty(shape), None, None, None, "") for shape in shapes]  # type: ignore[arg-type]
+    samples = [module.Sample(None, np.empty(shape), None, None) for shape in shapes]  # type: ignore[arg-type]
     groups = list(module.groups(samples))
     assert sorted(i for group in groups for i in group) == list(range(200))
     for group in groups:
@@ -74,7 +74,7 @@ def test_estimates_keep_their_own_components_alone(
     one = rng.normal(size=(90, 1))
     batch = released.estimate_batch([many, one])
     alone = [released.estimate(x) for x in (many, one)]
-    sizes = [[p._encoded.arrays["component_means"].shape for p in found] for found in (batch, alone)]
+    sizes = [[p.encoded.arrays["component_means"].shape for p in found] for found in (batch, alone)]
     assert sizes[0] == sizes[1]
     assert sizes[0][0] != sizes[0][1]
 

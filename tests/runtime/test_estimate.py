@@ -79,7 +79,7 @@ def test_chunks_do_not_show(
     p, y = kde.estimate(rng.normal(size=(60, 2))), rng.normal(size=(count, 2))
     expected, score = p.log_density_and_score(y)
     for size in (64, 7, 1):
-        monkeypatch.setattr(graphs, "_CHUNK", size)
+        monkeypatch.setattr(graphs, "CHUNK", size)
         np.testing.assert_allclose(p.log_density(y), expected, atol=2e-6)
         np.testing.assert_allclose(p.score(y), score, atol=2e-5)
     np.testing.assert_allclose([p.log_density(row[None])[0] for row in y], expected, atol=2e-6)
@@ -88,7 +88,7 @@ def test_chunks_do_not_show(
 def test_the_context_can_be_had_again(kde: discoformer.Model, rng: np.random.Generator) -> None:
     x = 1e3 + np.array([1, 1e-3]) * rng.normal(size=(50, 2))
     w = rng.uniform(1, 2, size=50) * (np.arange(50) != 7)
-    points, weights = kde.estimate(x, w).context  # in an order of its own
+    points, weights = kde.estimate(x, w).landmarks  # in an order of its own
     kept = np.delete(np.argsort(x[:, 0]), np.flatnonzero(np.sort(x[:, 0]) == x[7, 0]))
     order = np.argsort(points[:, 0])
     np.testing.assert_allclose((points[order] - x[kept]) / x.std(0), 0, atol=1e-6)
@@ -132,7 +132,7 @@ def test_densities_beyond_the_float_width(gaussian: discoformer.Model, rng: np.r
 def test_diagnostics(gaussian: discoformer.Model, rng: np.random.Generator) -> None:
     plain = gaussian.estimate(rng.normal(size=(100, 3))).diagnostics
     assert (plain.n, plain.dim, plain.effective_size, plain.device) == (100, 3, pytest.approx(100), "cpu")
-    assert (plain.seed, plain.shrinkage, plain.warnings) == ("whitened", 0, ())
+    assert (plain.initialisation, plain.shrinkage, plain.warnings) == ("whitened", 0, ())
     few = gaussian.estimate(rng.normal(size=(10, 3))).diagnostics
     assert "below 4 x 3 columns" in few.warnings[0]
     two = np.c_[rng.normal(size=300), rng.integers(2, size=300)]
@@ -228,7 +228,7 @@ def test_a_sample_cannot_be_worth_more_than_its_rows(
     x = rng.normal(size=(40, 2))
     assert not gaussian.estimate(x, effective_size=40).diagnostics.warnings
     (doubt,) = gaussian.estimate(x, effective_size=400).diagnostics.warnings
-    assert doubt.startswith("effective_size is 400, more than the 40 rows")
+    assert doubt.startswith("effective_size is 400, but X has only 40 rows")
     wrong: Any = "many"
     with pytest.raises(discoformer.InputError, match="effective_size must be a finite number, 1 or more"):
         gaussian.estimate(x, effective_size=wrong)

@@ -166,7 +166,7 @@ def test_a_numpy_number_as_effective_size_can_be_saved(
 def test_what_is_not_complete_is_refused(
     estimate: discoformer.Estimate, kde: discoformer.Model, tmp_path: Path
 ) -> None:
-    del estimate._encoded.arrays["scalars"]
+    del estimate.encoded.arrays["scalars"]
     estimate.save(tmp_path / "p")
     with pytest.raises(discoformer.InputError, match=r"damaged .*scalars"):
         discoformer.load_estimate(tmp_path / "p", kde)

@@ -105,7 +105,7 @@ def diagnose(fitted: FittedDensity, Y: Any, seed: int) -> Diagnosis:
     queries = points[spaced(len(points), QUERIES)] if Y is None else fitted.read_in_frame(Y)[0]
     if not len(queries):
         raise InputError("Y must have 1 row or more, got 0; leave it out to diagnose the context itself")
-    normalization = normalization_of(fitted, SAMPLES, seed)
+    normalization = normalization_of(fitted.log_density_in_frame, fitted.proposal, SAMPLES, seed)
     folds = _folds(fitted, seed)
     held_out = hold_out(fitted, folds) if folds else None
     stein = stein_of(held_out) if held_out else None

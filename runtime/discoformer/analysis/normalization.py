@@ -12,12 +12,12 @@ Shapes: n samples, K components, D dimensions. Float64.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from discoformer.base.mixture import draw, mixture_log_density
-from discoformer.fitted import FittedDensity
+from discoformer.base.mixture import Components, draw, mixture_log_density
 from discoformer.io.inputs import Floats, whole_number
 
 SAMPLES = 4096  # points drawn, by default
@@ -31,11 +31,14 @@ class Normalization(NamedTuple):
     effective_samples: float  # from 1 to the number drawn: how evenly they carry the integral
 
 
-def normalization_of(fitted: FittedDensity, samples: int, seed: int) -> Normalization:
+def normalization_of(
+    log_density: Callable[[Floats], Floats], proposal: Components, samples: int, seed: int
+) -> Normalization:
     """Integrates a density in the frame.
 
     Args:
-        fitted: The density.
+        log_density: From points (n, D) in the frame to the log-density there (n,), nats.
+        proposal: A mixture of one data set, somewhat broader than the density.
         samples: How many points are drawn.
         seed: Of the draw; the same seed draws the same points.
 
@@ -43,8 +46,8 @@ def normalization_of(fitted: FittedDensity, samples: int, seed: int) -> Normaliz
         InputError: ``samples`` or ``seed`` is no whole number, or too low.
     """
     count, rng = whole_number("samples", samples, 2), np.random.default_rng(whole_number("seed", seed, 0))
-    points = draw(fitted.proposal, count, rng)
-    return integral_of(fitted.answer_in_frame(points)[0] - mixture_log_density(fitted.proposal, points))
+    points = draw(proposal, count, rng)
+    return integral_of(log_density(points) - mixture_log_density(proposal, points))
 
 
 def integral_of(log_weights: Floats) -> Normalization:

@@ -13,9 +13,8 @@ from click.testing import CliRunner
 from safetensors.numpy import save
 
 import discoformer
-from discoformer.analysis.adaptation import CAUTION, DOUBT, MISMATCH, PARTS, _read, chosen_step
+from discoformer.analysis.adaptation import CAUTION, DOUBT, MISMATCH, PARTS, _encode, chosen_step
 from discoformer.analysis.adaptation_losses import Changes
-from discoformer.base.frame import fit_frame
 from discoformer.cli import main
 from discoformer.io.inputs import Floats
 
@@ -90,7 +89,7 @@ def test_the_same_seed_gives_the_same_whatever_the_order_of_rows(
 ) -> None:
     told: list[int] = []
     shuffled = rng.permutation(plateau(np.random.default_rng(1), N))
-    again = model.estimate(shuffled).adapt(steps=STEPS, seed=3, say=told.append)
+    again = model.estimate(shuffled).adapt(steps=STEPS, seed=3, on_progress=told.append)
     assert same(after, again, plateau(rng, 50))
     assert again.adaptation == after.adaptation
     assert told == [*range(1, PARTS + 1)]
@@ -130,12 +129,14 @@ def test_every_file_of_the_folder_agrees(after: discoformer.Estimate, tmp_path: 
 
 
 def test_what_is_read_of_the_others_does_not_tell_of_those_held_out(rng: np.random.Generator) -> None:
+    gmm = discoformer.load("gmm", device="cpu", threads=1)
     others, weights = rng.gamma(2, size=(40, 2)), np.full(40, 1 / 50)
     found = []
     for held in (rng.normal(size=(10, 2)), 100 * rng.normal(size=(10, 2))):
-        frame = fit_frame(np.concatenate([others, held]))
-        given, base, own = _read(frame, frame.to_frame(others), weights)
-        z = own.to_frame(frame.to_frame(others))
+        fitted = gmm.estimate(np.concatenate([others, held]))
+        z = fitted.frame.to_frame(others)
+        given, base, own = _encode(fitted, z, weights)
+        z = own.to_frame(z)
         found.append(
             (
                 np.square(z).sum(1),

@@ -226,17 +226,18 @@ def test_the_map_is_linear_in_the_network(rng: np.random.Generator) -> None:
     import torch
 
     import discoformer
-    from discoformer.analysis.adaptation import moved, network_of_graphs, weights_of
+    from discoformer.analysis.adaptation import moved
+    from discoformer.analysis.torch_network import network_of, weights_of
     from discoformer_training.nn.readout import read
 
     torch.manual_seed(0)
     estimate: Any = discoformer.load(device="cpu", threads=1).estimate(rng.gamma(2, size=(60, 3)))
-    graphs, encoded = estimate.model.graphs, SimpleNamespace(arrays=estimate._encoded.arrays)
+    graphs, encoded = estimate.model.graphs, SimpleNamespace(arrays=estimate.encoded.arrays)
     at = rng.normal(size=(15, 3))
-    before = read(network_of_graphs(graphs), encoded.arrays, at)
+    before = read(network_of(graphs), encoded.arrays, at)
     n, channels = before.scalars.shape[1], before.vectors.shape[2]
     x = 0.01 * rng.normal(size=n * (channels + 1))
-    after = read(network_of_graphs(graphs.with_weights(moved(weights_of(graphs), x))), encoded.arrays, at)
+    after = read(network_of(graphs.with_weights(moved(weights_of(graphs), x))), encoded.arrays, at)
     theta, eta = x[: n * channels].reshape(n, channels), x[n * channels :]
     added = np.einsum("ij,jc,idc->id", before.scalars, theta, before.vectors)
     np.testing.assert_allclose(after.score, before.score + added, atol=2e-4)

@@ -12,7 +12,7 @@ from scipy.stats import gaussian_kde, multivariate_normal
 import discoformer
 from discoformer.analysis.consistency import consistency_of
 from discoformer.analysis.diagnosis import VERDICTS
-from discoformer.analysis.findings import LEVELS, _level, condition_finding, few_valued
+from discoformer.analysis.findings import LEVELS, _level, condition_finding
 from discoformer.analysis.held_out import (
     HeldOut,
     fit_folds,
@@ -25,6 +25,7 @@ from discoformer.analysis.held_out import (
     stein_of,
 )
 from discoformer.errors import InputError
+from discoformer.fit import few_valued
 from discoformer.io.inputs import Floats
 from discoformer.plots.diagnosis import save_report
 
@@ -154,7 +155,7 @@ def test_held_out_points_have_not_been_seen(gaussian: discoformer.Model, rng: np
     p = gaussian.estimate(x)
     folds = fit_folds(p, seed=3)
     assert (np.sum([fold.test for fold in folds], axis=0) == 1).all()
-    points = p.context.points
+    points = p.data.points
     for test, found in folds:
         assert found.diagnostics.n == 60 - test.sum()
         np.testing.assert_allclose(found.frame.center, points[~test].mean(axis=0), atol=1e-6)

@@ -63,7 +63,7 @@ def test_draws_follow_a_weighted_kde(kde: discoformer.Model, rng: np.random.Gene
     X, weights = rng.normal(size=(40, 2)) + np.repeat([[0, 0], [8, 0]], 20, axis=0), np.repeat([3.0, 1.0], 20)
     estimate = kde.estimate(X, weights)
     z = estimate.frame.to_frame(estimate.sample(4000))
-    context, w = estimate.frame.to_frame(estimate.context.points), estimate.context.weights
+    context, w = estimate.z, estimate.data.weights
     assert np.mean(estimate.frame.to_data(z)[:, 0] < 4) == pytest.approx(0.75, abs=0.03)
     np.testing.assert_allclose(z.mean(axis=0), w @ context, atol=0.08)
     covariance = np.cov(context.T, aweights=w, ddof=0) + BANDWIDTH**2 * np.eye(2)
@@ -135,7 +135,7 @@ def test_any_number_of_points_and_steps(
 ) -> None:
     seen = []
     estimate = kde.estimate(np.random.default_rng(dim).normal(size=(30, dim)))
-    found = sample(estimate, n, method, steps=steps, callback=lambda *done: seen.append(done))
+    found = sample(estimate, n, method, steps=steps, on_progress=lambda *done: seen.append(done))
     assert found.points.shape == (n, dim)
     assert np.isfinite(found.points).all()
     assert 0 <= found.acceptance <= 1

@@ -47,7 +47,7 @@ def test_the_likeliest_bandwidth_is_taken(
     tried = {}
     for factor in FACTORS:
         kernels = sd_kde(p, factor * normal_bandwidth(60, 2))
-        u = p.frame.to_frame(p.context.points) @ kernels.axes
+        u = p.z @ kernels.axes
         square = np.square(u[:, None] - kernels.centers).sum(axis=-1)
         terms = np.exp(-square / (2 * kernels.bandwidth**2)) / (2 * np.pi * kernels.bandwidth**2)
         np.fill_diagonal(terms, 0)

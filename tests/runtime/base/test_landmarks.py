@@ -107,8 +107,8 @@ def test_the_network_reads_landmarks_and_says_so(kde: discoformer.Model, rng: np
 def test_points_that_are_worth_more_are_read_once(kde: discoformer.Model, rng: np.random.Generator) -> None:
     p = kde.estimate(rng.normal(size=(100, 2)), effective_size=10_000)
     assert p.diagnostics.landmarks == 100
-    assert len(np.unique(p._encoded.arrays["context"][0], axis=0)) == 100
-    np.testing.assert_allclose(np.exp(p._encoded.arrays["log_weights"]), 0.01, rtol=0.02)
+    assert len(np.unique(p.encoded.arrays["context"][0], axis=0)) == 100
+    np.testing.assert_allclose(np.exp(p.encoded.arrays["log_weights"]), 0.01, rtol=0.02)
 
 
 def test_more_landmarks_than_in_training_are_a_doubt(

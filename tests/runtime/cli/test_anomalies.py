@@ -48,7 +48,7 @@ def test_a_sample_against_itself(
     np.testing.assert_array_equal(found[:, :2], sample)
     np.testing.assert_allclose(found[:, 2], expected.p_values, rtol=1e-6)
     np.testing.assert_array_equal(found[:, 3], expected.found)
-    np.testing.assert_allclose(found[:, 5:], expected.push, atol=1e-6)
+    np.testing.assert_allclose(found[:, 5:], expected.contributions, atol=1e-6)
     assert found[7, 3] == 1
     assert f"{expected.found.sum()} of 60 rows found." in result.stderr
 

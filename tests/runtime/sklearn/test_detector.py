@@ -61,8 +61,8 @@ def test_new_rows_are_held_against_the_sample(clean: Floats, rng: np.random.Gene
     asked = np.r_[rng.normal(size=(18, 3)) * [1, 100, 0.01], [[0, 900, 0], [0, 0, -0.09]]]
     found = detector.find(asked, fdr=0.2)
     assert found.found[-2:].all()
-    assert found.push[-2].argmax() == 1
-    assert found.push[-1].argmin() == 2
+    assert found.contributions[-2].argmax() == 1
+    assert found.contributions[-1].argmin() == 2
     expected = Reference(clean, model=detector.estimate_.model).p_values(asked)
     np.testing.assert_array_equal(found.p_values, expected)
     np.testing.assert_array_equal(detector.p_values(asked), expected)

@@ -137,11 +137,11 @@ def test_a_model_is_loaded_once_and_again_when_it_changes(
     bimodal: Floats, other_folder: Callable[..., Path]
 ) -> None:
     folder = other_folder()
-    first, second = (unfitted(model=folder).fit(bimodal).estimate_._graphs for _ in range(2))
+    first, second = (unfitted(model=folder).fit(bimodal).estimate_.graphs for _ in range(2))
     assert first is second
     other_folder({"weights_sha256": "f" * 64}, {"weights_sha256": "f" * 64})
     os.utime(folder / "query.onnx", ns=(0, 0))  # a clock may be too coarse to tell
-    assert unfitted(model=folder).fit(bimodal).estimate_._graphs.metadata.weights_sha256 == "f" * 64
+    assert unfitted(model=folder).fit(bimodal).estimate_.graphs.metadata.weights_sha256 == "f" * 64
 
 
 def test_without_scikit_learn_the_extra_is_named() -> None:

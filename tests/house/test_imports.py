@@ -1,7 +1,7 @@
 """The import graph of the three packages: no circle, and no import against the declared order.
 
-Every import counts: lazy ones inside functions and those for types alone, too. A module may import what stands
-before its own folder in ``ORDER``, and other modules of its folder as long as there is no circle.
+Every import counts: lazy ones inside functions and those for types alone, too. A module may import what
+stands before its own folder in ``ORDER``, and other modules of its folder as long as there is no circle.
 """
 
 import ast
@@ -139,7 +139,9 @@ def test_one_module_of_the_runtime_imports_training_and_does_so_lazily(
     }
     assert importers == {TORCH_MODULE}
     tree = ast.parse(modules[TORCH_MODULE].read_text(encoding="utf-8"))
-    at_module_level = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+    at_module_level = ast.Module(
+        [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], []
+    )
     assert not [name for name, _ in imports_of(at_module_level) if name.startswith("discoformer_training")]
 
 

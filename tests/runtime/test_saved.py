@@ -1,6 +1,7 @@
 """Estimates in files: they answer as before, and never for another model than their own."""
 
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -170,3 +171,61 @@ def test_what_is_not_complete_is_refused(
     estimate.save(tmp_path / "p")
     with pytest.raises(discoformer.InputError, match=r"damaged .*scalars"):
         discoformer.load_estimate(tmp_path / "p", kde)
+
+
+@pytest.fixture(scope="module")
+def large() -> discoformer.Estimate:
+    x = np.random.default_rng(5).normal(size=(5000, 2))
+    return discoformer.load("base", device="cpu", threads=1).estimate(x)
+
+
+def test_the_sample_is_saved_on_request(large: discoformer.Estimate, tmp_path: Path) -> None:
+    large.save(tmp_path / "whole", sample=True)
+    again = discoformer.load_estimate(tmp_path / "whole", large.model)
+    assert again.holds_sample
+    for ours, theirs in zip(again.data, large.data, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    at = [[0.3], [1.0]]
+    np.testing.assert_array_equal(again.marginal(0).log_density(at), large.marginal(0).log_density(at))
+
+
+def test_without_its_sample_a_file_is_small_and_says_so(large: discoformer.Estimate, tmp_path: Path) -> None:
+    large.save(tmp_path / "whole", sample=True)
+    large.save(tmp_path / "landmarks")
+    sample_bytes = large.data.points.nbytes + large.data.weights.nbytes
+    whole, small = (len((tmp_path / name).read_bytes()) for name in ("whole", "landmarks"))
+    assert small <= whole - sample_bytes
+    again = discoformer.load_estimate(tmp_path / "landmarks", large.model)
+    assert not again.holds_sample
+    assert again.diagnostics == large.diagnostics
+    with pytest.warns(discoformer.RangeWarning, match="without its sample of 5000 rows.* 4096 landmarks"):
+        marginal = again.marginal(0)
+    assert marginal.diagnostics.n == 4096
+    assert not marginal.diagnostics.warnings
+    np.testing.assert_allclose(
+        marginal.log_density([[0.3]]), large.marginal(0).log_density([[0.3]]), atol=0.1
+    )
+
+
+def test_a_sample_of_few_rows_is_held_by_its_landmarks(kde: discoformer.Model, tmp_path: Path) -> None:
+    x = np.random.default_rng(6).normal(size=(40, 2))
+    kde.estimate(x).save(tmp_path / "p")
+    again = discoformer.load_estimate(tmp_path / "p", kde)
+    assert again.holds_sample
+    np.testing.assert_allclose(again.data.points, x[np.lexsort(x.T[::-1])], atol=1e-5)
+
+
+def test_format_1_is_still_read(kde: discoformer.Model, tmp_path: Path) -> None:
+    p = kde.estimate(np.random.default_rng(7).normal(size=(40, 2)))
+    p.save(tmp_path / "now")
+    with np.load(tmp_path / "now") as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    about = json.loads(str(arrays.pop("about")))
+    about["format"] = 1
+    about["diagnostics"]["seed"] = about["diagnostics"].pop("initialisation")
+    arrays["frame.seed"] = arrays.pop("frame.initialisation")
+    with (tmp_path / "then").open("wb") as file:
+        np.savez(file, about=np.array(json.dumps(about)), **arrays)
+    again = discoformer.load_estimate(tmp_path / "then", kde)
+    assert again.diagnostics == p.diagnostics
+    np.testing.assert_array_equal(again.log_density([[0.0, 1.0]]), p.log_density([[0.0, 1.0]]))

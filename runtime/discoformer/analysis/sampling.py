@@ -73,7 +73,7 @@ class State(NamedTuple):
     score: Floats  # (n, D)
 
 
-@renamed_arguments(callback="on_progress")
+@renamed_arguments(estimate="fitted", callback="on_progress")
 def sample(
     fitted: FittedDensity,
     n: int,

@@ -36,6 +36,7 @@ import numpy as np
 from discoformer.analysis.kernels import log_sums
 from discoformer.base.arrays import spaced
 from discoformer.base.frame import Frame
+from discoformer.deprecation import renamed_arguments
 from discoformer.errors import InputError
 from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats
@@ -64,6 +65,7 @@ class SdKde:
         return self.frame.log_density_to_data(found + float(np.linalg.slogdet(self.axes)[1]))
 
 
+@renamed_arguments(estimate="fitted")
 def sd_kde(fitted: FittedDensity, bandwidth: float | None = None) -> SdKde:
     """Lays the kernels, at the points of the context moved by their scores.
 

@@ -1,11 +1,11 @@
-"""The estimate in the shape of ``scipy.stats.gaussian_kde``: the same calls, another density.
+"""The interface of ``scipy.stats.gaussian_kde`` with the estimates of this package.
 
-A script moves over by its import alone::
+To switch a script, change its import::
 
     from discoformer.scipy import DensityEstimate as gaussian_kde
 
-Arrays are (D, N) as in SciPy: *columns* are points. There is no bandwidth, and so far no
-``integrate_*`` or ``marginal``. SciPy itself is not needed.
+Arrays are (D, N) as in SciPy: *columns* are points. There is no bandwidth. The methods ``integrate_*`` and
+``marginal`` are not available. SciPy itself is not needed.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from discoformer.model import Model, estimate
 
 
 class DensityEstimate:
-    """Density, log-density and score of the distribution behind a data set, with SciPy's conventions.
+    """Estimate of the density, log-density and score of a data set, with SciPy's conventions.
 
     >>> import numpy as np
     >>> from discoformer.scipy import DensityEstimate as gaussian_kde
@@ -31,33 +31,33 @@ class DensityEstimate:
 
     Attributes:
         dataset: The data (D, N).
-        d: Dimensions D.
-        n: Points N.
-        weights: Weights of the points (N,), of sum 1.
+        d: Number of dimensions D.
+        n: Number of points N.
+        weights: Weights of the points (N,), with sum 1.
         neff: Effective number of points, Kish's ``1 / sum(weights**2)``.
     """
 
     def __init__(
         self, dataset: Any, bw_method: None = None, weights: Any = None, *, model: Model | None = None
     ) -> None:
-        """Reads a data set.
+        """Estimate the density of a data set.
 
         Args:
             dataset: Array-like (D, N), or (N,) in one dimension; data units.
-            bw_method: Must be None: there is no bandwidth. It is here to keep SciPy's order of arguments.
+            bw_method: Must be None, since there is no bandwidth. It keeps the order of SciPy's arguments.
             weights: Array-like (N,), not negative, of any scale.
-            model: A loaded model; the default one, loaded once for all, where it is None.
+            model: A loaded model. By default the default model, which is loaded once.
 
         Raises:
-            InputError: An argument is malformed or not finite, or there are more dimensions than points.
-            DegenerateDataError: A single point, or points in a subspace.
+            InputError: An argument is invalid or not finite, or there are more dimensions than points.
+            DegenerateDataError: There is a single point, or all points are in a subspace.
 
         Warns:
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
         if bw_method is not None:
             raise InputError(
-                f"bw_method must be None, got {bw_method!r}: the model has no bandwidth to choose, drop it"
+                f"bw_method must be None, got {bw_method!r}: leave it out, there is no bandwidth to choose"
             )
         columns = np.atleast_2d(np.asanyarray(dataset))
         _check_orientation(columns)
@@ -70,7 +70,9 @@ class DensityEstimate:
         self.neff = float(1 / np.sum(self.weights**2))
 
     def evaluate(self, points: Any) -> AnyFloats:
-        """Density at points, in 1 / data units to the power D. ``pdf`` and a call of the object do the same.
+        """Return the density at points, in 1 / data units to the power D.
+
+        ``pdf`` does the same, and so does calling the object.
 
         Args:
             points: Array-like (D, M), data units; (D,) for a single point, (M,) in one dimension.
@@ -79,18 +81,18 @@ class DensityEstimate:
             Array (M,), float64.
 
         Raises:
-            InputError: The points are malformed, not finite, or have another number of dimensions.
+            InputError: The points are not finite numbers, or have another number of dimensions.
         """
         return self._answer(self._estimate.density, points)
 
     __call__ = evaluate
 
     def pdf(self, points: Any) -> AnyFloats:
-        """Density at points; see ``evaluate``."""
+        """Return the density at points; see ``evaluate``."""
         return self.evaluate(points)
 
     def logpdf(self, points: Any) -> AnyFloats:
-        """Log-density at points, in nats: finite where the density is too small for a float.
+        """Return the log-density at points, in nats. It is finite even if the density underflows to 0.
 
         Args:
             points: As in ``evaluate``.
@@ -104,7 +106,7 @@ class DensityEstimate:
         return self._answer(self._estimate.log_density, points)
 
     def score(self, points: Any) -> AnyFloats:
-        """Gradient of the log-density at points, in 1 / data units; SciPy has nothing like it.
+        """Return the gradient of the log-density at points, in 1 / data units. SciPy has no such method.
 
         Args:
             points: As in ``evaluate``.
@@ -118,35 +120,37 @@ class DensityEstimate:
         return self._answer(self._estimate.score, points).T
 
     def resample(self, size: int | None = None, seed: Any = None) -> Floats:
-        """Draws new points from the estimated density, by Langevin chains.
+        """Draw new points from the estimated density, by Langevin chains.
 
         Args:
-            size: How many points; by default the effective number of points of the data set, rounded down.
-            seed: Whole number, ``RandomState`` or ``Generator`` for the same points each time, or None.
+            size: Number of points. By default the effective number of points, rounded down.
+            seed: Whole number, ``RandomState`` or ``Generator`` for reproducible points, or None.
 
         Returns:
             Array (D, size), data units, float64.
 
         Raises:
-            InputError: ``size`` is no whole number of 1 or more.
+            InputError: ``size`` is not a whole number of 1 or more.
         """
         size = int(self.neff * (1 + 1e-9)) if size is None else size
         return self._estimate.sample(size, seed=_whole_seed(seed)).T
 
     def _answer(self, ask: Callable[[Floats], AnyFloats], points: Any) -> AnyFloats:
+        """Call a method of the estimate with points in SciPy's shapes."""
         columns = np.atleast_2d(np.asanyarray(points))
         if columns.shape == (1, self.d):
             columns = columns.T
         if columns.ndim != 2 or len(columns) != self.d:
             raise InputError(
                 f"points must have shape ({self.d}, M), or ({self.d},) for a single point, got "
-                f"{np.shape(points)}: columns are points, as in the dataset {self.dataset.shape}"
+                f"{np.shape(points)}: transpose them if rows are points"
             )
         with _transposed("Y", "points"):
             return ask(read_matrix("Y", columns.T).values)
 
 
 def _whole_seed(seed: Any) -> int:
+    """Draw a whole number from one of NumPy's random generators, or from a seed of it."""
     if isinstance(seed, np.random.RandomState):
         return int(seed.randint(2**31 - 1))
     return int(np.random.default_rng(seed).integers(2**31 - 1))
@@ -155,8 +159,8 @@ def _whole_seed(seed: Any) -> int:
 def _check_orientation(columns: npt.NDArray[Any]) -> None:
     if columns.ndim == 2 and len(columns) > columns.shape[1]:
         raise InputError(
-            f"dataset must have shape (D, N) with N points, no fewer than D dimensions, got {columns.shape}: "
-            "transpose it, or pass fewer points than dimensions to discoformer.estimate"
+            f"dataset must have shape (D, N) with N >= D, got {columns.shape}: transpose it if its rows are "
+            "points; for fewer points than dimensions use discoformer.estimate"
         )
 
 
@@ -168,7 +172,7 @@ def _normalised(weights: Any, n: int) -> Floats:
 
 @contextmanager
 def _transposed(inner: str, outer: str) -> Iterator[None]:
-    """Says in errors that the rows they speak of are columns here."""
+    """Add to the message of an ``InputError`` that its rows are columns of the caller's array."""
     try:
         yield
     except InputError as error:

@@ -24,9 +24,7 @@ class Metadata:
     trained_dim: tuple[int, int]  # smallest and largest number of columns seen in training
     trained_context: tuple[int, int]  # smallest and largest number of rows
     trained_modes: tuple[int, int]  # smallest and largest number of mixture components
-    landmarks: (
-        int  # largest number of rows that the network read in training; of longer samples it reads a part
-    )
+    landmarks: int  # largest number of rows read in training; of larger samples only a part is read
     config: dict[str, Any]  # configuration of the network
 
     @classmethod

@@ -129,6 +129,4 @@ def _check_content(content: bytes) -> None:
                     domain = content[first:last][:80].decode(errors="replace")
                     raise _RefusalError(f"has operators of the domain {domain!r}, needed only those of ONNX")
             elif held == "external" or any(content[first:last]):
-                raise _RefusalError(
-                    "has a tensor stored in another file, needed all tensors inside this file"
-                )
+                raise _RefusalError("has a tensor stored in another file, needed all tensors in this one")

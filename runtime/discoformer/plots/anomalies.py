@@ -1,8 +1,8 @@
-"""A picture of the anomalies found. Needs the extra ``[plot]``.
+"""A figure of anomalies. It needs the extra ``[plot]``.
 
-Left, the p-values in order beside the line of Benjamini and Hochberg, below which rows are found. Right, the
-rows along the two leading principal directions of the standardised columns (one column: against its
-log-density), with those found marked.
+Left: the p-values in increasing order, and the line of Benjamini and Hochberg that decides which rows are
+anomalies. Right: the rows along the two leading principal directions of the standardised columns, with the
+anomalies marked. If there is a single column, its values against the log-density.
 """
 
 from pathlib import Path
@@ -14,18 +14,19 @@ from discoformer.anomalies import Anomalies
 from discoformer.errors import require
 from discoformer.io.files import atomic
 from discoformer.io.inputs import Floats
+from discoformer.plots.density import principal_plane
 
 _PLAIN, _FOUND = "#31688e", "#d1495b"
 
 
 def save_anomalies(path: Path, anomalies: Anomalies, rows: Floats, fdr: float) -> None:
-    """Draws anomalies and saves the picture; the suffix of the path says in which format.
+    """Draw anomalies and save the figure.
 
     Args:
-        path: File to write.
-        anomalies: What was found.
-        rows: Among these (M, D), data units.
-        fdr: With this false discovery rate.
+        path: File to write. Its suffix determines the format.
+        anomalies: The result of ``find``.
+        rows: The rows (M, D) that were tested, data units.
+        fdr: The false discovery rate.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -48,22 +49,18 @@ def _draw_p_values(axes: Any, anomalies: Anomalies, fdr: float) -> None:
     axes.scatter(rank, anomalies.p_values[order], s=14, c=colors)
     axes.plot(rank, fdr * rank / len(rank), color="0.3", linewidth=1, label=f"{fdr:g} rank / {len(rank)}")
     axes.set(xscale="log", yscale="log", xlabel="rank", ylabel="p-value")
-    axes.set_title(f"{anomalies.found.sum()} of {len(rank)} rows found", fontsize="medium")
+    axes.set_title(f"{anomalies.found.sum()} of {len(rank)} rows are anomalies", fontsize="medium")
     axes.legend(frameon=False)
 
 
 def _draw_rows(axes: Any, anomalies: Anomalies, rows: Floats) -> None:
-    spread = rows.std(axis=0)
-    standard = (rows - rows.mean(axis=0)) / np.where(spread > 0, spread, 1)
     if rows.shape[1] == 1:
         places, labels = np.c_[rows[:, 0], anomalies.log_density], ("value", "log-density (nats)")
     else:
-        directions = np.linalg.svd(standard, full_matrices=False)[2][:2]
-        places = standard @ directions.T
-        labels = ("principal direction 1", "principal direction 2")
+        places, labels = principal_plane(rows)[0], ("principal direction 1", "principal direction 2")
     for mask, color, size, name in (
-        (~anomalies.found, _PLAIN, 10, "rows"),
-        (anomalies.found, _FOUND, 30, "found"),
+        (~anomalies.found, _PLAIN, 10, "other rows"),
+        (anomalies.found, _FOUND, 30, "anomalies"),
     ):
         axes.scatter(*places[mask].T, s=size, color=color, alpha=0.8, label=name)
     axes.set(xlabel=labels[0], ylabel=labels[1])

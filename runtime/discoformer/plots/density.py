@@ -1,8 +1,9 @@
-"""Pictures of an estimate, by the number of columns D. Needs the extra ``[plot]``.
+"""Figures of an estimate, depending on the number of columns D. They need the extra ``[plot]``.
 
-D = 1: histogram, density, and score. D = 2: density with contours, the points, and arrows along the score.
-D > 2: the points along the two leading principal directions of the standardised columns, in colours for the
-log-density.
+- D = 1: a histogram, the density, and the score.
+- D = 2: the density with contours, the points, and the score as arrows.
+- D > 2: the points along the two leading principal directions of the standardised columns, coloured by
+  log-density.
 """
 
 from collections.abc import Sequence
@@ -16,22 +17,22 @@ from discoformer.estimates import Estimate
 from discoformer.io.files import atomic
 from discoformer.io.inputs import Floats
 
-_ARROWS = 22  # score arrows along each axis
-_PIXELS = 200  # density cells along each axis
-_MARGIN = 0.15  # free space around the points, as a share of their range
+_ARROWS = 22  # number of score arrows along each axis
+_PIXELS = 200  # number of grid points of the density along each axis
+_MARGIN = 0.15  # margin around the points, as a share of their range
 
 
 def save_figure(
     path: Path, estimate: Estimate, points: Floats, columns: Sequence[str], weights: Floats | None = None
 ) -> None:
-    """Draws an estimate and saves it; the suffix of the path says in which format.
+    """Draw an estimate and save the figure.
 
     Args:
-        path: File to write.
-        estimate: What to draw.
-        points: Its context (N, D), data units.
+        path: File to write. Its suffix determines the format.
+        estimate: The estimate to draw.
+        points: Its sample (N, D), data units.
         columns: Names of the D columns.
-        weights: Its row weights (N,), where it has any.
+        weights: Row weights (N,) of the sample, or None.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -49,7 +50,7 @@ def save_figure(
 
 
 def grid(points: Floats, count: int) -> Floats:
-    """A regular grid (count^D, D) over the range of the points and a margin, last column fastest."""
+    """Return a regular grid (count^D, D) over the range of the points and a margin, last column fastest."""
     low, high = points.min(axis=0), points.max(axis=0)
     margin = _MARGIN * (high - low)
     axes = np.linspace(low - margin, high + margin, count, axis=1)
@@ -87,7 +88,7 @@ def _draw_plane(figure: Any, estimate: Estimate, points: Floats, columns: Sequen
 
 
 def _draw_score(axes: Any, estimate: Estimate, points: Floats) -> None:
-    """Arrows along the score as the picture has it, each axis scaled by the range of its column."""
+    """Draw arrows along the score, with each axis scaled by the range of its column."""
     places = grid(points, _ARROWS + 2)
     inner = ((places > places.min(axis=0)) & (places < places.max(axis=0))).all(axis=1)
     places = places[inner]
@@ -100,14 +101,25 @@ def _draw_score(axes: Any, estimate: Estimate, points: Floats) -> None:
     )
 
 
-def _draw_projection(figure: Any, estimate: Estimate, points: Floats) -> None:
-    standard = (points - points.mean(axis=0)) / points.std(axis=0)
+def principal_plane(points: Floats) -> tuple[Floats, Floats]:
+    """Project points (N, D) onto the two leading principal directions of the standardised columns.
+
+    Returns:
+        The coordinates (N, 2), and the variances along all min(N, D) directions.
+    """
+    spread = points.std(axis=0)
+    standard = (points - points.mean(axis=0)) / np.where(spread > 0, spread, 1)
     _, values, directions = np.linalg.svd(standard, full_matrices=False)
-    share = values**2 / np.sum(values**2)
+    return standard @ directions[:2].T, values**2 / len(points)
+
+
+def _draw_projection(figure: Any, estimate: Estimate, points: Floats) -> None:
+    places, variances = principal_plane(points)
+    share = variances / variances.sum()
     log_density = estimate.log_density(points)
     order = np.argsort(log_density)
     axes = figure.subplots()
-    image = axes.scatter(*(standard @ directions[:2].T)[order].T, c=log_density[order], s=14, cmap="viridis")
+    image = axes.scatter(*places[order].T, c=log_density[order], s=14, cmap="viridis")
     axes.set_xlabel(f"principal direction 1 ({share[0]:.0%} of the variance)")
     axes.set_ylabel(f"principal direction 2 ({share[1]:.0%})")
     axes.set_title(f"{points.shape[1]} columns, standardised", fontsize="medium")

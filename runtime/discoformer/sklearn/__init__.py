@@ -1,7 +1,7 @@
-"""The estimate as scikit-learn estimators, for pipelines and cross-validation. Needs the extra [sklearn].
+"""scikit-learn estimators, for pipelines and cross-validation. They need the extra ``[sklearn]``.
 
-``DensityEstimator`` gives log-densities, ``DensityClusterer`` clusters, ``DensityImputer`` what is missing,
-``AnomalyDetector`` rows of low density.
+``DensityEstimator`` estimates log-densities. ``DensityClusterer`` finds clusters. ``DensityImputer`` fills in
+missing entries. ``AnomalyDetector`` detects rows of low density.
 """
 
 from discoformer.errors import require
@@ -12,7 +12,7 @@ try:
     from discoformer.sklearn.estimator import DensityEstimator
     from discoformer.sklearn.imputer import DensityImputer
 except ModuleNotFoundError:
-    require("sklearn")  # says which extra brings it
+    require("sklearn")  # raises an error that names the extra, if scikit-learn is not installed
     raise
 
 __all__ = ["AnomalyDetector", "DensityClusterer", "DensityEstimator", "DensityImputer"]

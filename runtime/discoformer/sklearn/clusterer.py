@@ -1,20 +1,20 @@
-"""Clusters by modes, with scikit-learn's interface; see ``discoformer.analysis.modes``."""
+"""Clustering by modes of the density, with scikit-learn's interface; see ``discoformer.analysis.modes``."""
 
 import os
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator, ClusterMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from discoformer.analysis.modes import PROMINENCE, Modes, modes_of
 from discoformer.estimates import Estimate
 from discoformer.model import DEFAULT_NAME
 from discoformer.onnx.sessions import Device
-from discoformer.sklearn.models import WIDTHS, load_once
+from discoformer.sklearn.models import WIDTHS, load_once, queries
 
 
 class DensityClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
-    """Clusters by the modes of the density: a mean shift without a bandwidth.
+    """Clustering by the modes of the density: like mean shift, but without a bandwidth.
 
     >>> import numpy as np
     >>> from discoformer.sklearn import DensityClusterer
@@ -23,17 +23,18 @@ class DensityClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     array([100, 100])
 
     Args:
-        prominence: Nats that must be lost on the way from a mode to a higher one; modes of less are no
-            clusters of their own.
-        model, device, threads: As in ``DensityEstimator``.
+        prominence: Smallest prominence of a cluster, in nats. The prominence of a mode is the drop in
+            log-density on the best path to a higher mode. A mode with less belongs to the cluster of the
+            higher mode.
+        model, device, threads: See ``DensityEstimator``.
 
     Attributes:
-        labels_: The cluster of each row (N,), 0 for that of the highest mode.
+        labels_: The cluster of each row (N,). The cluster of the highest mode is 0.
         cluster_centers_: The modes (K, D), data units.
-        modes_: The same as ``discoformer.Modes``, with their log-density and prominence.
+        modes_: The modes as ``discoformer.Modes``, with their log-densities and prominences.
         estimate_: The fitted ``discoformer.Estimate``.
         n_features_in_: Number of columns seen in ``fit``.
-        feature_names_in_: Their names (D,), where they had names that are all strings.
+        feature_names_in_: Names of the columns seen in ``fit`` (D,), if all names are strings.
     """
 
     def __init__(
@@ -49,18 +50,18 @@ class DensityClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.threads = threads
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Reads a sample, and finds its modes.
+        """Estimate the density of a sample, and find its modes.
 
         Args:
             X: Array-like (N, D), data units.
-            y: Ignored; scikit-learn passes it.
+            y: Ignored; present for the interface of scikit-learn.
             sample_weight: As in ``DensityEstimator.fit``.
 
         Returns:
             The estimator itself.
 
         Raises:
-            ValueError: As ``DensityEstimator.fit``, or ``prominence`` is negative.
+            ValueError: As in ``DensityEstimator.fit``, or ``prominence`` is negative.
 
         Warns:
             RangeWarning: N or D is outside the ranges the model was trained on.
@@ -73,7 +74,7 @@ class DensityClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: Any) -> Any:
-        """The cluster of rows: the mode to which each climbs.
+        """Return the cluster of each row: that of the mode which the row climbs to.
 
         Args:
             X: Array-like (M, D), data units.
@@ -82,9 +83,8 @@ class DensityClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             Array (M,) of integers.
 
         Raises:
-            ValueError: X is no matrix of finite numbers with the columns seen in ``fit``.
+            ValueError: X is not a matrix of finite numbers with the columns seen in ``fit``.
             NotFittedError: ``fit`` was not called.
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=WIDTHS, reset=False)
+        X = queries(self, X)
         return modes_of(self.estimate_, X).merged(self.prominence).labels

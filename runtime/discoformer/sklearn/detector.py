@@ -1,4 +1,4 @@
-"""Anomalies by low density, with scikit-learn's interface; see ``discoformer.anomalies``."""
+"""Detection of anomalies by low density, with scikit-learn's interface; see ``discoformer.anomalies``."""
 
 import os
 from functools import cached_property
@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from discoformer.anomalies import Anomalies, Reference
 from discoformer.errors import InputError
@@ -15,14 +15,15 @@ from discoformer.estimates import Estimate
 from discoformer.io.inputs import AnyFloats, Floats, is_real
 from discoformer.model import DEFAULT_NAME
 from discoformer.onnx.sessions import Device
-from discoformer.sklearn.models import WIDTHS, load_once
+from discoformer.sklearn.models import WIDTHS, load_once, queries
 
 
 class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
-    """Detects anomalies: rows of low density, as estimated by a model that was trained once.
+    """Detector of anomalies: rows of low density, as estimated by a pretrained model.
 
-    ``predict`` calls rows anomalies (-1) that are less dense than all but a share ``contamination`` of the
-    rows fitted. ``find`` controls the false discovery rate instead, and says which columns are to blame.
+    ``predict`` labels a row as an anomaly (-1) if its density is below a threshold. The threshold is chosen
+    so that a share ``contamination`` of the fitted rows are anomalies. ``find`` controls the false discovery
+    rate instead, and returns the contribution of each column.
 
     >>> import numpy as np
     >>> from discoformer.sklearn import AnomalyDetector
@@ -34,17 +35,17 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     array([False,  True])
 
     Args:
-        contamination: Share of the rows fitted that ``predict`` calls anomalies, above 0 and up to 0.5.
+        contamination: Share of the fitted rows that ``predict`` labels as anomalies, above 0 and up to 0.5.
         model: Name of a released model, or a path to a folder (a string with a path separator, or a Path).
-        device: ``"cpu"``, ``"cuda"`` (an error where it cannot be had), or ``"auto"`` (CUDA where possible).
-        threads: CPU threads; onnxruntime's own choice by default.
-        seed: Of the deal into folds, for p-values.
+        device: ``"cpu"``, ``"cuda"`` (an error if it is not available), or ``"auto"`` (CUDA if possible).
+        threads: Number of CPU threads; chosen by onnxruntime if None.
+        seed: Seed of the random split into folds, for p-values.
 
     Attributes:
-        estimate_: The ``discoformer.Estimate`` of the rows fitted.
-        offset_: The log-density (nats) below which a row is called an anomaly.
+        estimate_: The ``discoformer.Estimate`` of the fitted rows.
+        offset_: The log-density (nats) below which ``predict`` labels a row as an anomaly.
         n_features_in_: Number of columns seen in ``fit``.
-        feature_names_in_: Their names (D,), where they had names that are all strings.
+        feature_names_in_: Names of the columns seen in ``fit`` (D,), if all names are strings.
     """
 
     def __init__(
@@ -62,26 +63,29 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.seed = seed
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Reads a sample; nothing is trained.
+        """Estimate the density of a sample, without training.
 
         Args:
             X: Array-like (N, D), data units.
-            y: Ignored; scikit-learn passes it.
+            y: Ignored; present for the interface of scikit-learn.
 
         Returns:
             The estimator itself.
 
         Raises:
-            ValueError: X is no matrix of finite numbers with 2 rows or more.
-            InputError: An option is malformed.
-            DegenerateDataError: A constant column, or collinear columns.
-            ModelNotFoundError: No such model.
+            ValueError: X is not a matrix of finite numbers with 2 rows or more.
+            InputError: A parameter is invalid.
+            DegenerateDataError: A column is constant, or columns are collinear.
+            ModelNotFoundError: The model does not exist.
 
         Warns:
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
         if not (is_real(self.contamination) and 0 < self.contamination <= 0.5):
-            raise InputError(f"contamination must be above 0 and up to 0.5, got {self.contamination!r}")
+            raise InputError(
+                f"contamination must be above 0 and up to 0.5, got {self.contamination!r}: pass the share of "
+                "the fitted rows to label as anomalies"
+            )
         self._rows: AnyFloats = validate_data(self, X, dtype=WIDTHS, ensure_min_samples=2, copy=True)
         self.estimate_: Estimate = load_once(self.model, self.device, self.threads).estimate(self._rows)
         self.offset_ = float(np.quantile(self.estimate_.log_density(self._rows), self.contamination))
@@ -89,7 +93,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def score_samples(self, X: Any) -> AnyFloats:
-        """Log-density at rows, in nats: the lower, the stranger.
+        """Return the log-density of each row, in nats. Lower values are more anomalous.
 
         Args:
             X: Array-like (M, D), data units.
@@ -98,50 +102,53 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             Array (M,).
 
         Raises:
-            ValueError: X is no matrix of finite numbers with the columns seen in ``fit``.
+            ValueError: X is not a matrix of finite numbers with the columns seen in ``fit``.
             NotFittedError: ``fit`` was not called.
         """
-        X = self._check(X)
+        X = queries(self, X)
         return self.estimate_.log_density(X)
 
     def decision_function(self, X: Any) -> AnyFloats:
-        """``score_samples`` less ``offset_``: negative at anomalies. Arguments and errors are the same."""
+        """Return ``score_samples(X) - offset_`` (M,), which is negative for anomalies.
+
+        Arguments and errors are those of ``score_samples``.
+        """
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> npt.NDArray[np.int64]:
-        """-1 at anomalies, 1 elsewhere (M,). Arguments and errors are those of ``score_samples``."""
+        """Return -1 for anomalies and 1 for all other rows, shape (M,).
+
+        Arguments and errors are those of ``score_samples``.
+        """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def p_values(self, X: Any) -> Floats:
-        """Cross-conformal p-values (M,), for new rows and a clean sample; see ``conformal``.
+        """Return cross-conformal p-values (M,) of new rows; see ``discoformer.anomalies``.
 
-        The first call takes six encodings. Arguments and errors are those of ``score_samples``.
+        The fitted rows must be a clean sample, without anomalies. The first call encodes six samples.
+        Arguments and errors are those of ``score_samples``.
         """
-        X = self._check(X)
+        X = queries(self, X)
         return self._reference.p_values(X)
 
     def find(self, X: Any, fdr: float = 0.1) -> Anomalies:
-        """Finds the anomalies among new rows, where the rows fitted are a clean sample.
+        """Find the anomalies among new rows. The fitted rows must be a clean sample, without anomalies.
 
         Args:
             X: Array-like (M, D), data units.
-            fdr: False discovery rate, the mean share of false ones among those found, at most.
+            fdr: Largest false discovery rate: the expected share of false anomalies among those found.
 
         Returns:
-            p-values, which rows are found, log-densities, and the columns to blame.
+            The p-values, which rows are anomalies, their log-densities, and the contribution of each column.
 
         Raises:
             ValueError: As in ``score_samples``.
             InputError: ``fdr`` is not between 0 and 1, or too few rows were fitted.
             NotFittedError: ``fit`` was not called.
         """
-        X = self._check(X)
+        X = queries(self, X)
         return self._reference.find(X, fdr)
 
     @cached_property
     def _reference(self) -> Reference:
         return Reference(self._rows, model=self.estimate_.model, seed=self.seed)
-
-    def _check(self, X: Any) -> Any:
-        check_is_fitted(self)
-        return validate_data(self, X, dtype=WIDTHS, reset=False)

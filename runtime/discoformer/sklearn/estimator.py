@@ -1,7 +1,7 @@
 """Density estimation with scikit-learn's interface.
 
-scikit-learn's ``score`` is the mean log-likelihood of rows. What this package calls the score, the gradient
-of the log-density, is ``log_density_gradient`` here.
+Note on names: in scikit-learn, ``score`` is the mean log-likelihood of rows. The gradient of the log-density,
+which the rest of this package calls the score, is ``log_density_gradient`` here.
 """
 
 import os
@@ -16,15 +16,15 @@ from discoformer.estimates import Estimate
 from discoformer.io.inputs import AnyFloats, Floats
 from discoformer.model import DEFAULT_NAME
 from discoformer.onnx.sessions import Device
-from discoformer.sklearn.models import WIDTHS, load_once
+from discoformer.sklearn.models import WIDTHS, load_once, queries
 
 
 class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
-    """Density estimation by a model that was trained once, with scikit-learn's interface.
+    """Density estimator that uses a pretrained model, with scikit-learn's interface.
 
-    ``fit`` trains nothing: it encodes the rows, which the fitted estimator holds. A pickle holds them too,
-    but only the place and the hash of the model. In a pipeline, log-densities are those of the transformed
-    columns, in their units: do not compare them across transformers.
+    ``fit`` does not train. It encodes the rows and keeps them. A pickle holds the rows too, but of the model
+    only the path and the hash. In a pipeline, log-densities are in the units of the transformed columns: do
+    not compare them across transformers.
 
     >>> import numpy as np
     >>> from discoformer.sklearn import DensityEstimator
@@ -34,13 +34,13 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         model: Name of a released model, or a path to a folder (a string with a path separator, or a Path).
-        device: ``"cpu"``, ``"cuda"`` (an error where it cannot be had), or ``"auto"`` (CUDA where possible).
-        threads: CPU threads; onnxruntime's own choice by default.
+        device: ``"cpu"``, ``"cuda"`` (an error if it is not available), or ``"auto"`` (CUDA if possible).
+        threads: Number of CPU threads; chosen by onnxruntime if None.
 
     Attributes:
-        estimate_: The fitted ``discoformer.Estimate``; causes of doubt are in ``estimate_.diagnostics``.
+        estimate_: The fitted ``discoformer.Estimate``. Reasons to doubt it are in ``estimate_.diagnostics``.
         n_features_in_: Number of columns seen in ``fit``.
-        feature_names_in_: Their names (D,), where they had names that are all strings.
+        feature_names_in_: Names of the columns seen in ``fit`` (D,), if all names are strings.
     """
 
     def __init__(
@@ -54,22 +54,22 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         self.threads = threads
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Reads a sample.
+        """Estimate the density of a sample, without training.
 
         Args:
             X: Array-like (N, D), data units.
-            y: Ignored; scikit-learn passes it.
-            sample_weight: Array-like (N,), not negative, of any scale. These are no counts: what the sample
-                is worth is Kish's ``(sum w)^2 / sum w^2``, so doubling all weights changes nothing.
+            y: Ignored; present for the interface of scikit-learn.
+            sample_weight: Array-like (N,), not negative, of any scale. Weights are not counts: the effective
+                sample size is Kish's ``(sum w)^2 / sum w^2``, so doubling all weights changes nothing.
 
         Returns:
             The estimator itself.
 
         Raises:
-            ValueError: X is no matrix of finite numbers with 2 rows or more.
-            InputError: Weights, device or threads are malformed.
-            DegenerateDataError: A constant column, or collinear columns.
-            ModelNotFoundError: No such model.
+            ValueError: X is not a matrix of finite numbers with 2 rows or more.
+            InputError: The weights, the device or the number of threads are invalid.
+            DegenerateDataError: A column is constant, or columns are collinear.
+            ModelNotFoundError: The model does not exist.
 
         Warns:
             RangeWarning: N or D is outside the ranges the model was trained on.
@@ -79,7 +79,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def score_samples(self, X: Any) -> AnyFloats:
-        """Log-density at rows, in nats, of the density in data units: it may be positive.
+        """Return the log-density at each row, in nats, of the density in data units; it may be positive.
 
         Args:
             X: Array-like (M, D), data units.
@@ -88,32 +88,31 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
             Array (M,).
 
         Raises:
-            ValueError: X is no matrix of finite numbers with the columns seen in ``fit``.
+            ValueError: X is not a matrix of finite numbers with the columns seen in ``fit``.
             NotFittedError: ``fit`` was not called.
         """
-        X = self._check(X)
+        X = queries(self, X)
         return self.estimate_.log_density(X)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Mean log-likelihood of rows, in nats per row: what cross-validation maximises.
+        """Return the mean log-likelihood of the rows, in nats per row; cross-validation maximises it.
 
-        This is the convention of ``GaussianMixture``; ``KernelDensity`` gives the sum over the rows.
+        This is the convention of ``GaussianMixture``. ``KernelDensity`` returns the sum over the rows.
 
         Args:
             X: Array-like (M, D), data units.
-            y: Ignored; scikit-learn passes it.
+            y: Ignored; present for the interface of scikit-learn.
 
         Raises:
-            ValueError: X is no matrix of finite numbers with the columns seen in ``fit``.
+            ValueError: X is not a matrix of finite numbers with the columns seen in ``fit``.
             NotFittedError: ``fit`` was not called.
         """
         return float(self.score_samples(X).mean(dtype=np.float64))
 
     def log_density_gradient(self, X: Any) -> AnyFloats:
-        """Gradient of the log-density at rows, in 1 / data units.
+        """Return the gradient of the log-density at each row, in 1 / data units.
 
-        Elsewhere in this package, and in statistics, this is the score; here that name is taken by
-        scikit-learn's figure of merit.
+        The rest of this package calls it the score. In scikit-learn that name means the figure of merit.
 
         Args:
             X: Array-like (M, D), data units.
@@ -122,31 +121,27 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
             Array (M, D).
 
         Raises:
-            ValueError: X is no matrix of finite numbers with the columns seen in ``fit``.
+            ValueError: X is not a matrix of finite numbers with the columns seen in ``fit``.
             NotFittedError: ``fit`` was not called.
         """
-        X = self._check(X)
+        X = queries(self, X)
         return self.estimate_.score(X)
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Floats:
-        """Draws new rows from the estimated density, by Langevin chains.
+        """Draw new rows from the estimated density, by Langevin chains.
 
-        As in ``KernelDensity``, an array comes back, without the labels that ``GaussianMixture`` gives.
+        As in ``KernelDensity``, the result is an array. ``GaussianMixture`` returns labels too.
 
         Args:
-            n_samples: How many rows.
-            random_state: Whole number for the same rows each time, ``RandomState``, or None.
+            n_samples: Number of rows.
+            random_state: Seed for reproducible rows, ``RandomState``, or None.
 
         Returns:
             Array (n_samples, D), data units, float64.
 
         Raises:
-            InputError: ``n_samples`` is no whole number of 1 or more.
+            InputError: ``n_samples`` is not a whole number of 1 or more.
             NotFittedError: ``fit`` was not called.
         """
         check_is_fitted(self)
         return self.estimate_.sample(n_samples, seed=int(check_random_state(random_state).randint(2**31 - 1)))
-
-    def _check(self, X: Any) -> Any:
-        check_is_fitted(self)
-        return validate_data(self, X, dtype=WIDTHS, reset=False)

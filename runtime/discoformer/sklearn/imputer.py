@@ -1,11 +1,11 @@
-"""Imputation with scikit-learn's interface; see ``discoformer.analysis.imputation``."""
+"""Imputation of missing entries with scikit-learn's interface; see ``discoformer.analysis.imputation``."""
 
 import os
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from discoformer.analysis.imputation import SAMPLES
 from discoformer.errors import InputError
@@ -13,13 +13,13 @@ from discoformer.estimates import Estimate
 from discoformer.io.inputs import AnyFloats
 from discoformer.model import DEFAULT_NAME
 from discoformer.onnx.sessions import Device
-from discoformer.sklearn.models import WIDTHS, load_once
+from discoformer.sklearn.models import WIDTHS, load_once, queries
 
 
 class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Fills in missing entries, NaN, by their mean or a draw given the other entries of their row.
+    """Imputer of missing entries (NaN): by their mean, or by a draw, given the other entries of their row.
 
-    ``fit`` reads the complete rows, and leaves the others aside.
+    ``fit`` uses the complete rows and ignores all others.
 
     >>> import numpy as np
     >>> from discoformer.sklearn import DensityImputer
@@ -29,16 +29,16 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
     array([[1., 2.]])
 
     Args:
-        sample: Whether to fill in draws, which keep the spread, and not means.
-        samples: Points that each row is imputed from; more are slower and more exact.
-        seed: Of these points.
-        model, device, threads: As in ``DensityEstimator``.
+        sample: Whether to fill in draws, which keep the spread of the data, instead of means.
+        samples: Number of points that each row is imputed from; more are slower and more accurate.
+        seed: Seed of these points and of the draws.
+        model, device, threads: See ``DensityEstimator``.
 
     Attributes:
         estimate_: The fitted ``discoformer.Estimate``.
-        n_complete_: How many rows it was read from.
+        n_complete_: Number of complete rows, from which the density is estimated.
         n_features_in_: Number of columns seen in ``fit``.
-        feature_names_in_: Their names (D,), where they had names that are all strings.
+        feature_names_in_: Names of the columns seen in ``fit`` (D,), if all names are strings.
     """
 
     def __init__(
@@ -58,18 +58,18 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
         self.threads = threads
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Reads the complete rows of a sample.
+        """Estimate the density of the complete rows of a sample.
 
         Args:
-            X: Array-like (N, D), data units, NaN where an entry is missing.
-            y: Ignored; scikit-learn passes it.
+            X: Array-like (N, D), data units, with NaN for missing entries.
+            y: Ignored; present for the interface of scikit-learn.
 
         Returns:
             The estimator itself.
 
         Raises:
-            ValueError: X is no matrix of numbers, or has fewer than 2 complete rows.
-            DegenerateDataError: A constant column, or collinear columns.
+            ValueError: X is not a matrix of numbers, or has fewer than 2 complete rows.
+            DegenerateDataError: A column is constant, or columns are collinear.
 
         Warns:
             RangeWarning: N or D is outside the ranges the model was trained on.
@@ -78,28 +78,27 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
         complete = X[~np.isnan(X).any(axis=1)]
         if len(complete) < 2:
             raise InputError(
-                f"X must have 2 complete rows or more, got {len(complete)} of {len(X)}: leave columns out "
-                "that miss many entries"
+                f"X must have 2 complete rows or more, got {len(complete)} of {len(X)}: leave out columns "
+                "with many missing entries"
             )
         self.n_complete_ = len(complete)
         self.estimate_: Estimate = load_once(self.model, self.device, self.threads).estimate(complete)
         return self
 
     def transform(self, X: Any) -> AnyFloats:
-        """Rows with their missing entries filled in, all others as they are.
+        """Fill in the missing entries of rows; all other entries stay as they are.
 
         Args:
-            X: Array-like (M, D), data units, NaN where an entry is missing.
+            X: Array-like (M, D), data units, with NaN for missing entries.
 
         Returns:
             Array (M, D).
 
         Raises:
-            ValueError: X is no matrix of numbers with the columns seen in ``fit``.
+            ValueError: X is not a matrix of numbers with the columns seen in ``fit``.
             NotFittedError: ``fit`` was not called.
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=WIDTHS, reset=False, ensure_all_finite="allow-nan")
+        X = queries(self, X, ensure_all_finite="allow-nan")
         if self.sample:
             return self.estimate_.impute(X, 1, self.samples, self.seed)[0]
         return self.estimate_.impute(X, None, self.samples, self.seed)

@@ -1,19 +1,37 @@
-"""Models for the estimators, each loaded once."""
+"""What the estimators share: models that are loaded once, and validated queries."""
 
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from discoformer.model import Model, find_folder, load
 from discoformer.onnx.sessions import Device
 
-WIDTHS = (np.float64, np.float32)  # answers have the width of what comes in
+WIDTHS = (np.float64, np.float32)  # accepted dtypes; the estimates have the dtype of the input
+
+
+def queries(estimator: Any, X: Any, **options: Any) -> Any:
+    """Validate rows (M, D) for a fitted estimator.
+
+    Args:
+        estimator: The estimator.
+        X: Array-like (M, D) with the columns seen in ``fit``.
+        options: Further options of ``sklearn.utils.validation.validate_data``.
+
+    Raises:
+        ValueError: X is not a matrix of finite numbers with the columns seen in ``fit``.
+        NotFittedError: ``fit`` was not called.
+    """
+    check_is_fitted(estimator)
+    return validate_data(estimator, X, dtype=WIDTHS, reset=False, **options)
 
 
 def load_once(model: str | os.PathLike[str], device: Device, threads: int | None) -> Model:
-    """Loads a model once for all fits, and again when its files have changed."""
+    """Load a model once for all fits, and again if its files have changed."""
     folder = find_folder(model)
     return _load_cached(folder, device, threads, tuple(path.stat().st_mtime_ns for path in _graphs(folder)))
 

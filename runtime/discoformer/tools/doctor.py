@@ -1,4 +1,4 @@
-"""What is installed, what works, and what to do about what does not: ``discoformer doctor``."""
+"""Check the installation, and advise what to do about each problem: ``discoformer doctor``."""
 
 import os
 import platform
@@ -14,26 +14,26 @@ from discoformer.errors import EXTRA_OF, DiscoformerError, require
 from discoformer.model import Model, load
 from discoformer.onnx.sessions import Device, installed_builds, two_builds
 
-_CLOSE = 0.5  # nats: how near a sample of a Gaussian must be answered for the model to be in order
+_CLOSE = 0.5  # largest median error (nats) on a Gaussian sample of a model that works
 
 
 class Finding(NamedTuple):
-    """One thing found out."""
+    """The result of one check."""
 
     name: str
     value: str
-    advice: str = ""  # what to do; empty when all is well
+    advice: str = ""  # what to do; empty if there is no problem
 
 
 def examine(path_or_name: str, device: Device) -> Iterator[Finding]:
-    """Looks at the installation, loads a model, and tries it on a sample of a Gaussian.
+    """Check the installation, load a model, and try it on a Gaussian sample.
 
     Args:
         path_or_name: The model, as in ``load``.
-        device: Where to run it, as in ``load``.
+        device: The device to run it on, as in ``load``.
 
-    Returns:
-        What was found, as it is found.
+    Yields:
+        The result of each check, as soon as it is known.
     """
     yield Finding("discoformer", version("discoformer"))
     yield Finding("python", f"{platform.python_version()} ({sys.executable})")
@@ -62,7 +62,7 @@ def _onnxruntime() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[str]:
-    """Which optional packages are there."""
+    """Yield each optional package: its version, or that it is not installed."""
     for package, extra in EXTRA_OF.items():
         name = {"sklearn": "scikit-learn"}.get(package, package)
         if name == "onnxruntime":
@@ -90,7 +90,7 @@ def _model(model: Model) -> Iterator[Finding]:
 
 
 def _trial(model: Model) -> Finding:
-    """An estimate from 400 points of a Gaussian, beside the truth."""
+    """Compare an estimate from 400 points of a Gaussian with the true log-density."""
     x = np.random.default_rng(0).normal(size=(400, 2))
     start = time.perf_counter()
     got = model.estimate(x).log_density(x[:50])
@@ -99,7 +99,7 @@ def _trial(model: Model) -> Finding:
     typical = float(np.median(error))
     return Finding(
         "trial",
-        f"400 points of a Gaussian read, 50 answered, in {seconds:.2f} s; off by {typical:.2f} nats",
+        f"400 points of a Gaussian read, 50 queried, in {seconds:.2f} s; median error {typical:.2f} nats",
         ""
         if typical < _CLOSE
         else "the model gives wrong answers here: reinstall discoformer and onnxruntime",

@@ -1,5 +1,9 @@
-"""Training of DiScoFormer networks, in PyTorch: what the runtime serves and the export writes is made here.
+"""Training of DiScoFormer networks in PyTorch.
 
-mixtures -> stream (in the frame) -> network (attention) -> loss -> trainer -> train -> checkpoint
-benchmark (baselines, metrics, report): how good a checkpoint or a released model is
+data: random densities, and the stream of training tasks
+nn: the network
+run: loss, optimizers, training loop, checkpoints
+evaluation: the benchmark of checkpoints and released models
+
+Each package imports only those above it.
 """

@@ -1,6 +1,6 @@
 """Random Gaussian mixtures with their exact log-density and score.
 
-A mixture is diagonal in its own coordinates y and reaches the data by one linear map G per mixture:
+A mixture has diagonal covariances in its own coordinates y. One linear map G per mixture gives the data:
 
     y ~ sum_k pi_k N(mu_k, diag(v_k)),    x = y G    (rows)
     log f(x) = log sum_k pi_k N(x G^-1; mu_k, v_k) - log|det G|
@@ -31,8 +31,8 @@ class Mixtures:
 
     log_weights: Tensor  # (B, K) log pi_k in nats, -inf where a mixture has fewer modes than K
     means: Tensor  # (B, K, D) mu_k, in the mixture's own coordinates
-    variances: Tensor  # (B, K, D) v_k, likewise
-    linear: Tensor  # (B, D, D) G: a row y of own coordinates is the data point y G
+    variances: Tensor  # (B, K, D) v_k, in the same coordinates
+    linear: Tensor  # (B, D, D) G: a row y of own coordinates gives the data point y G
 
     def sample(self, n: int, *, generator: torch.Generator) -> Tensor:
         """Draw n points from each mixture, (B, n, D) in data units."""
@@ -45,7 +45,7 @@ class Mixtures:
     def log_density_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-density (B, n) in nats and score (B, n, D) in 1 / data units at points (B, n, D)."""
         own = torch.linalg.solve(self.linear, points, left=False)
-        # (y - mu)^2 / v expanded into products: no (B, n, K, D) array.
+        # (y - mu)^2 / v, expanded into products: this needs no (B, n, K, D) array.
         precision = 1 / self.variances
         square = (
             own.square() @ precision.mT
@@ -70,15 +70,15 @@ def draw_mixtures(
     affine_condition: float = 1.0,
     generator: torch.Generator,
 ) -> Mixtures:
-    """Draw mixtures by the published protocol, on the generator's device.
+    """Draw mixtures by the published protocol.
 
     Args:
         batch: number of mixtures B.
         dim: dimension D.
-        modes: least and greatest number of modes, inclusive; uniform between them.
-        affine_condition: 1 for a random rotation; above 1, half of the mixtures get a random invertible map
-            whose singular values span this ratio at most (log-uniform).
-        generator: source of randomness; its device is where the mixtures live.
+        modes: least and greatest number of modes, inclusive. The number is uniform between them.
+        affine_condition: 1 for random rotations. Above 1, half of the mixtures get a random invertible map
+            instead. Its singular values are log-uniform, and their ratio is at most this.
+        generator: source of randomness. The mixtures are on its device.
     """
     most = modes[1]
     count = torch.randint(modes[0], most + 1, (batch, 1), generator=generator, device=generator.device)
@@ -94,7 +94,7 @@ def draw_mixtures(
 
 
 def draw_linear(batch: int, dim: int, affine_condition: float, generator: torch.Generator) -> Tensor:
-    """Invertible maps (B, D, D): rotations, half of them stretched as `draw_mixtures` says."""
+    """Draw invertible maps (B, D, D): rotations, half of them stretched (see `draw_mixtures`)."""
     linear = draw_rotations(batch, dim, generator)
     if affine_condition > 1:
         half_log = 0.5 * math.log(affine_condition) * (uniform(0, 1, batch, 1, generator=generator) < 0.5)
@@ -104,7 +104,7 @@ def draw_linear(batch: int, dim: int, affine_condition: float, generator: torch.
 
 
 def draw_rotations(batch: int, dim: int, generator: torch.Generator) -> Tensor:
-    """Orthogonal matrices (B, D, D) drawn from the Haar measure on O(D)."""
+    """Draw orthogonal matrices (B, D, D) from the Haar measure on O(D)."""
     normal = torch.randn(batch, dim, dim, generator=generator, device=generator.device, dtype=torch.float64)
     q, r = torch.linalg.qr(normal)
     return q * r.diagonal(dim1=-2, dim2=-1).sign()[:, None, :]

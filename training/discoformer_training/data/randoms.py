@@ -1,35 +1,35 @@
-"""Random numbers of one generator, float64, on its device."""
+"""Random numbers from a generator, in float64, on its device."""
 
 import torch
 from torch import Tensor
 
 
 def uniform(low: float, high: float, *shape: int, generator: torch.Generator) -> Tensor:
-    """Uniform on [low, high)."""
+    """Draw uniformly from [low, high)."""
     draw = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64)
     return low + (high - low) * draw
 
 
 def log_uniform(low: float, high: float, *shape: int, generator: torch.Generator) -> Tensor:
-    """Positive, its logarithm uniform."""
+    """Draw positive numbers from [low, high) with a uniform logarithm."""
     return low * (high / low) ** uniform(0, 1, *shape, generator=generator)
 
 
 def normal(*shape: int, generator: torch.Generator) -> Tensor:
-    """Standard normal."""
+    """Draw standard normal numbers."""
     return torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float64)
 
 
 def exponential(*shape: int, generator: torch.Generator) -> Tensor:
-    """Exponential of mean 1, never 0."""
+    """Draw exponential numbers of mean 1, never 0."""
     return -torch.log1p(-uniform(2**-54, 1, *shape, generator=generator))
 
 
 def gamma(shape_parameter: Tensor, generator: torch.Generator) -> Tensor:
-    """Gamma of scale 1 and any shape parameter from 1 on, a number for each entry.
+    """Draw gamma numbers of scale 1, one for each shape parameter, which must be at least 1.
 
-    By rejection from cubes of normals (Marsaglia and Tsang, *ACM Transactions on Mathematical Software* 26,
-    2000): at least 95 % of the proposals are taken.
+    The method is rejection from cubes of normal numbers (Marsaglia and Tsang, *ACM Transactions on
+    Mathematical Software* 26, 2000). It accepts at least 95 % of the proposals.
     """
     d = shape_parameter - 1 / 3
     found = torch.zeros_like(d)
@@ -43,5 +43,5 @@ def gamma(shape_parameter: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def choice(count: int, generator: torch.Generator) -> int:
-    """One of 0 .. count - 1."""
+    """Draw an integer from 0 to count - 1."""
     return int(torch.randint(count, (), generator=generator, device=generator.device))

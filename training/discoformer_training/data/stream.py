@@ -1,11 +1,13 @@
-"""The endless stream of training tasks: contexts, queries, and the exact answers, in the frame.
+"""The stream of training tasks: contexts, queries, and the exact answers, in the frame.
 
-A task is drawn from (seed, its number, rank) alone: the run can be stopped and continued anywhere. All data
-sets of a task share their family, D (log-uniform), N (log-uniform) and M; their number keeps the cost about
-constant.
-Queries are mostly fresh draws; some are context points, some noised or broadened draws, off the support, and
-some imagined, drawn from the components of the context: where these put mass that the density may not have.
-Of a long context the network reads landmarks; frame and base have all of it.
+A task depends on (seed, number, rank) alone, so a run can stop and continue at any step. All data sets of a
+task have the same family, D (log-uniform), N (log-uniform) and M. Their number is chosen such that all tasks
+cost about the same.
+
+Most queries are fresh draws from the density. Some are context points. Some are draws moved off the support,
+by noise or by broadening. Some are "imagined": drawn from the components of the context, which may put mass
+where the density has none. From a long context the network reads landmarks only. The frame and the base use
+all points.
 
 Shapes: B data sets, N context points, M queries, D dimensions.
 """
@@ -20,48 +22,49 @@ import torch
 from torch import Tensor
 
 from discoformer.base.mixture import ABSENT, Components, draw, evaluate
+from discoformer.errors import InputError
 from discoformer_training.data.context import LANDMARKS, Context, context_in_frame
 from discoformer_training.data.families import FAMILIES, LAWS, Affine, draw_density
 from discoformer_training.data.mixtures import Mixtures, draw_mixtures
 from discoformer_training.frame import fit_frame
 
-FULL_BATCH_DIM = 50  # D at which a task has half the tokens, since its cost grows with D
-DEEPEST = 1e4  # nats: queries are not moved off the support to where the density is below exp(-DEEPEST)
-FLOOR = 3.0  # nats / sqrt(D) below the components at which an imagined query counts as empty
-PUBLISHED = "gmm"  # the family of the published mixtures, beside FAMILIES
+FULL_BATCH_DIM = 50  # D at which a task has half as many tokens, since the cost grows with D
+DEEPEST = 1e4  # nats: no query is moved to where the density is below exp(-DEEPEST)
+FLOOR = 3.0  # nats / sqrt(D): depth of the floor of imagined queries below the density of the components
+PUBLISHED = "gmm"  # the family of the published mixtures, which is not in FAMILIES
 
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """What the stream draws."""
+    """Settings of the stream."""
 
     dims: tuple[int, int] = (1, 100)  # least and greatest D
-    plane: float = 0.0  # so many of the tasks are in the plane, whatever dims says,
-    large: float = 0.0  # and so many have both D and N from the upper quarters of their ranges
+    plane: float = 0.0  # share of the tasks with D = 2
+    large: float = 0.0  # share of the tasks with both D and N from the upper quarters of their ranges
     context_sizes: tuple[int, int] = (8, 4096)  # least and greatest N
-    landmarks: int = LANDMARKS  # context points that the network reads at most
-    modes: tuple[int, int] = (1, 10)
-    affine_condition: float = 30.0  # of the invertible map that half of the mixtures get
-    tokens: int = 3072  # context points and queries of a task, about
-    queries: float = 0.5  # of a data set, to each context point,
-    query_range: tuple[int, int] = (64, 1024)  # but no less and no more
-    fresh: float = 0.65  # shares of the kinds of queries; what is left is broadened
-    seen: float = 0.15
-    noised: float = 0.12
-    imagined: float = 0.0  # so many more, drawn from the components of the context
-    # Shares of the tasks. A law that is left out is not in mixtures of several laws either, unless all are.
+    landmarks: int = LANDMARKS  # greatest number of context points that the network reads
+    modes: tuple[int, int] = (1, 10)  # least and greatest number of modes of a mixture
+    affine_condition: float = 30.0  # greatest condition number of the map that half of the mixtures get
+    tokens: int = 3072  # approximate number of context points and queries of a task
+    queries: float = 0.5  # queries per context point
+    query_range: tuple[int, int] = (64, 1024)  # least and greatest number of queries of a data set
+    fresh: float = 0.65  # share of fresh queries. Those that are neither fresh, seen nor noised are broadened
+    seen: float = 0.15  # share of queries that are context points
+    noised: float = 0.12  # share of queries with noise
+    imagined: float = 0.0  # number of imagined queries, relative to all others
+    # Shares of the tasks. Densities made of several laws use only the laws listed here, or all if none is.
     families: dict[str, float] = field(default_factory=lambda: {PUBLISHED: 1.0})
 
     def __post_init__(self) -> None:
         known = {PUBLISHED, *FAMILIES}
-        if unknown := dict(self.families).keys() - known:  # an error, where it is a list
-            raise ValueError(f"families has {sorted(unknown)}, needed some of {sorted(known)}")
+        if unknown := dict(self.families).keys() - known:  # TypeError for a list
+            raise InputError(f"families contains {sorted(unknown)}, needed names among {sorted(known)}")
         if any(not share >= 0 for share in self.families.values()):
-            raise ValueError(f"families is {self.families}, needed shares of 0 or more")
+            raise InputError(f"families is {self.families}, needed shares of 0 or more")
         if not any(_shares(self, self.dims[0]).values()):
-            raise ValueError(
-                f"families is {self.families}, needed one with a positive share that has densities in "
-                f"{self.dims[0]} dimensions: add one, or raise the least of dims"
+            raise InputError(
+                f"families is {self.families}, needed a positive share for a family defined in "
+                f"{self.dims[0]} dimensions: add such a family, or raise the least of dims"
             )
 
 
@@ -70,16 +73,16 @@ class Task:
     """B data sets in their frames, float32."""
 
     context: Context
-    queries: Tensor  # (B, M, D), fresh draws first
-    log_density: Tensor  # (B, M) nats, not below the floor
+    queries: Tensor  # (B, M, D): fresh draws, context points, points off the support, imagined points
+    log_density: Tensor  # (B, M) nats, at least the floor
     score: Tensor  # (B, M, D)
-    floor: Tensor  # (B, M) nats: a log-density below this counts as this; -inf but for imagined queries
+    floor: Tensor  # (B, M) nats: lower log-densities are replaced by it; -inf except at imagined queries
     directions: Tensor  # (B, M, D) unit vectors, for directional derivatives
-    n_fresh: int  # of the queries, the first are fresh draws,
-    n_on_support: int  # then come context points, then points off the support, imagined ones last
+    n_fresh: int  # number of fresh queries, which come first
+    n_on_support: int  # number of fresh queries and context points
 
     def each(self, change: Callable[[Any], Any]) -> "Task":
-        """The same with every tensor changed."""
+        """Apply a function to every tensor."""
         return replace(
             self,
             context=self.context.each(change),
@@ -92,7 +95,14 @@ class Task:
 
 
 def draw_task(config: StreamConfig, seed: int, number: int, *, rank: int = 0) -> Task:
-    """Draw a task by its number; ranks get tasks of the same sizes."""
+    """Draw a task.
+
+    Args:
+        config: settings of the stream.
+        seed: of the stream.
+        number: of the task.
+        rank: of the process. All ranks draw tasks of the same sizes.
+    """
     dim, n = _draw_sizes(config, seed, number)
     least, most = config.query_range
     m = min(max(least, int(config.queries * n)), most)
@@ -104,10 +114,10 @@ def draw_task(config: StreamConfig, seed: int, number: int, *, rank: int = 0) ->
     n_fresh, n_seen, n_noised = (round(share * m) for share in (config.fresh, config.seen, config.noised))
     n_seen = min(n, n_seen)
     draws = densities.sample(m - n_seen, generator=generator)
-    off_support = _moved_off(draws[:, n_fresh:], n_noised, densities, generator)
+    off_support = _move_off_support(draws[:, n_fresh:], n_noised, densities, generator)
     frame = fit_frame(context)
     framed = context_in_frame(context, frame, config.landmarks)
-    imagined, imagined_floor = _imagined(framed.base.components, round(config.imagined * m), generator)
+    imagined, imagined_floor = _draw_imagined(framed.base.components, round(config.imagined * m), generator)
     queries = torch.cat([draws[:, :n_fresh], context[:, :n_seen], off_support, frame.from_frame(imagined)], 1)
     floor = torch.full_like(queries[..., 0], -math.inf)
     floor[:, m:] = imagined_floor
@@ -127,7 +137,7 @@ def draw_task(config: StreamConfig, seed: int, number: int, *, rank: int = 0) ->
 
 
 def _draw_sizes(config: StreamConfig, seed: int, number: int) -> tuple[int, int]:
-    """Draw D and N, log-uniform over their ranges but for the shares in the plane and of large tasks."""
+    """Draw D and N, log-uniform over their ranges except for the shares `plane` and `large`."""
     generator = _generator(seed, number, 0)
     draws = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
 
@@ -141,7 +151,7 @@ def _draw_sizes(config: StreamConfig, seed: int, number: int) -> tuple[int, int]
 
 
 def _shares(config: StreamConfig, dim: int) -> dict[str, float]:
-    """The shares of the families that have densities in so many dimensions."""
+    """Return the shares of the families that are defined in `dim` dimensions."""
     return {
         name: share
         for name, share in config.families.items()
@@ -167,12 +177,12 @@ def _draw_densities(
     return draw_density(family, batch, dim, affine_condition=condition, parts=parts, generator=generator)
 
 
-def _moved_off(
+def _move_off_support(
     draws: Tensor, n_noised: int, densities: Mixtures | Affine, generator: torch.Generator
 ) -> Tensor:
     """Move draws (B, n, D) off the support: the first by noise, the rest away from their mean.
 
-    Where the density is zero, or next to it, a draw stays where it is.
+    A draw stays in place if the density at its new place is zero, or almost zero.
     """
 
     def per_point(low: float, high: float) -> Tensor:
@@ -188,8 +198,8 @@ def _moved_off(
     return torch.where((log_density > -DEEPEST)[..., None], moved, draws)
 
 
-def _imagined(components: Components, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw points (B, count, D) from the components of each context, and their floor (B, count)."""
+def _draw_imagined(components: Components, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw points (B, count, D) from the components of each context, with their floor (B, count)."""
     batch, _, dim = components.means.shape
     points = np.empty((batch, count, dim))
     floor = np.empty((batch, count))
@@ -204,7 +214,7 @@ def _imagined(components: Components, count: int, generator: torch.Generator) ->
 
 
 def _one_of(components: Components, index: int) -> Components:
-    """The components of one data set, as NumPy arrays in float64, without absent ones."""
+    """Return the components of one data set, as NumPy arrays in float64, without absent ones."""
     own = Components(*(field[index : index + 1].double().cpu().numpy() for field in components))
     present = np.flatnonzero(own.log_scale[0] > 0.5 * ABSENT)
     return Components(*(field[:, present] for field in own))

@@ -1,4 +1,4 @@
-"""A model as an estimator of raw data, for the benchmark: from PyTorch, or from the ONNX runtime."""
+"""Models as estimators for the benchmark: a network in PyTorch, or a released model in ONNX Runtime."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from discoformer_training.nn.network import DiScoFormer
 
 
 def network_estimator(network: DiScoFormer) -> Estimator:
-    """Return frame, float32 network and the way back to data units as one function."""
+    """Return an estimator in data units: frame, float32 network, and the map back."""
 
     @torch.no_grad()
     def estimate(context: FloatArray, queries: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -31,7 +31,7 @@ def network_estimator(network: DiScoFormer) -> Estimator:
 
 
 def runtime_estimator(folder: Path) -> Estimator:
-    """Return the released model in a folder, run by ONNX, as a function."""
+    """Return an estimator in data units: the released model in a folder, in ONNX Runtime."""
     model = discoformer.load(folder)
 
     def estimate(context: FloatArray, queries: FloatArray) -> tuple[FloatArray, FloatArray]:

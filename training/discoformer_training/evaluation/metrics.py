@@ -1,19 +1,19 @@
 """Error measures of the benchmark, pooled over draws, with jackknife standard errors.
 
 On draw r let s be the true score and log f the true log-density at the M queries, S and T the estimates.
-Kept per draw are three sums, from which everything else follows:
+Three sums per draw determine everything else:
 
     A_r = sum_i |S_i - s_i|^2,    P_r = sum_i |s_i|^2,    E_r = sum_i (T_i - log f_i)^2
 
-Reported, with each sum running over the R draws:
+The reports contain, with sums over the R draws:
 
-    relative score error   100 sum A / sum P       percent; the zero predictor is at 100
+    relative score error   100 sum A / sum P       percent; 100 for the zero predictor
     score MSE              sum A / (R M D)         per coordinate, 1 / data units^2
     log-density MSE        sum E / (R M)           nats^2
-    ratio to a baseline    sum A / sum A_baseline  and likewise for E, on the same draws
+    ratio to a baseline    sum A / sum A_baseline  and the same for E, on the same draws
 
-Each is a ratio of sums g = sum a / sum b, and its standard error is the jackknife over draws (Efron and
-Tibshirani, *An Introduction to the Bootstrap*, chapter 11), where g_(r) leaves out draw r:
+Each is a ratio of sums g = sum a / sum b. Its standard error is the jackknife over draws (Efron and
+Tibshirani, *An Introduction to the Bootstrap*, chapter 11). With g_(r) the ratio without draw r,
 
     se^2 = (R - 1) / R * sum_r (g_(r) - mean g_(.))^2
 """
@@ -24,6 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from discoformer.errors import InputError
 
 __all__ = [
     "ErrorSums",
@@ -47,7 +49,7 @@ class Values(NamedTuple):
 
 
 class ErrorSums(NamedTuple):
-    """The three sums over the queries of one draw: A, P and E of the module's head."""
+    """The sums A, P and E over the queries of one draw."""
 
     score_error: float
     score_power: float
@@ -55,41 +57,41 @@ class ErrorSums(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """A pooled figure and its jackknife standard error (NaN for a single draw)."""
+    """A pooled figure and its jackknife standard error, which is NaN for a single draw."""
 
     value: float
     error: float
 
 
 def score_error(estimate: Values, truth: Values) -> float:
-    """Sum over the queries of the squared score error, ``sum_i |S_i - s_i|^2``."""
+    """Return the squared score error, summed over the queries: ``sum_i |S_i - s_i|^2``."""
     return float(np.square(estimate.score - truth.score).sum())
 
 
 def log_density_error(estimate: Values, truth: Values) -> float:
-    """Sum over the queries of the squared log-density error, ``sum_i (T_i - log f_i)^2``, in nats^2."""
+    """Return the squared log-density error, summed over the queries: ``sum_i (T_i - log f_i)^2``, nats^2."""
     return float(np.square(estimate.log_density - truth.log_density).sum())
 
 
 def sum_errors(estimate: Values, truth: Values) -> ErrorSums:
-    """The sums of one draw.
+    """Return the sums of one draw.
 
     Args:
-        estimate: what an estimator returned: log-density (M,), score (M, D).
+        estimate: output of an estimator, log-density (M,) and score (M, D).
         truth: the true values, of the same shapes.
 
     Raises:
-        ValueError: a shape of the estimate differs from the truth's (broadcasting would hide it).
+        InputError: a shape of the estimate differs from that of the truth. Broadcasting would hide this.
     """
     for name, got, needed in zip(Values._fields, estimate, truth, strict=True):
         if got.shape != needed.shape:
-            raise ValueError(f"{name} has shape {got.shape}, needed {needed.shape}: one row per query")
+            raise InputError(f"{name} has shape {got.shape}, needed {needed.shape}: one row per query")
     power = float(np.square(truth.score).sum())
     return ErrorSums(score_error(estimate, truth), power, log_density_error(estimate, truth))
 
 
 def pooled_ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Measurement:
-    """Ratio of two sums over draws with its jackknife standard error.
+    """Return the ratio of two sums over draws, with its jackknife standard error.
 
     Args:
         numerator: one term per draw, shape (R,).

@@ -1,9 +1,8 @@
 """Reports of the benchmark as text, Markdown and JSON.
 
-The full table has a line per cell and estimator, with ratios to two baselines, and at its end the geometric
-means of the ratios over the cells; the summary, for README and model cards, has a line per cell, with the
-score error and the log-density error of the main estimators side by side. The floor is missing where a cell
-has none.
+The full table has one line per cell and estimator, with ratios to two baselines. Its last lines are the
+geometric means of the ratios over all cells. The summary, for README and model cards, has one line per cell,
+with the score error and the log-density error of the main estimators. A cell may have no floor.
 """
 
 import io
@@ -40,19 +39,19 @@ TITLES = {
     "gmm_bic": "EM, BIC",
     "floor": "floor",
 }
-"""The columns of the summary, for the estimators that are there."""
+"""The columns of the summary by estimator; estimators without a row are left out."""
 
 
 def render_markdown(report: Report) -> str:
-    """The report as a Markdown table; a column ``/ name`` has the ratios to the errors of that baseline."""
+    """Return the report as a Markdown table. A column ``/ name`` holds ratios to the errors of a baseline."""
     lines = [HEADER, ("---",) * len(HEADER), *map(_line, report.rows), *_means(report)]
     return "\n".join([_caption(report), "", *("| " + " | ".join(line) + " |" for line in lines), ""])
 
 
 def render_summary(report: Report) -> str:
-    """The report as a Markdown table of one line per cell: score error in % / log-density MSE in nats²."""
-    there = {row.name for row in report.rows}
-    names = [name for name in TITLES if name in there]
+    """Return the summary as a Markdown table: score error in % / log-density MSE in nats², per cell."""
+    measured = {row.name for row in report.rows}
+    names = [name for name in TITLES if name in measured]
     lines = [("D, N", *(TITLES[name] for name in names)), ("---",) * (1 + len(names))]
     for cell, rows in groupby(report.rows, key=lambda row: row.cell):
         found = {row.name: row for row in rows}
@@ -61,7 +60,7 @@ def render_summary(report: Report) -> str:
 
 
 def render_text(report: Report) -> str:
-    """The report as a table for the terminal."""
+    """Return the report as a table for the terminal."""
     table = Table(*HEADER, title=_caption(report))
     for _, rows in groupby(report.rows, key=lambda row: row.cell):
         for row in rows:
@@ -76,7 +75,7 @@ def render_text(report: Report) -> str:
 
 
 def render_json(report: Report) -> str:
-    """The report as JSON: every figure as ``{"value": .., "error": ..}``, null where it is not finite."""
+    """Return the report as JSON: each figure is ``{"value": .., "error": ..}``, null if it is not finite."""
     return json.dumps(_plain(report), indent=1, allow_nan=False) + "\n"
 
 
@@ -90,7 +89,7 @@ def _caption(report: Report) -> str:
 
 
 def _line(row: Row) -> list[str]:
-    """The strings of one row, in the order of HEADER."""
+    """Return the strings of one row, in the order of HEADER."""
     score, log_density = (
         [_figures(ratios[name]) if name in ratios else "" for name in REFERENCES]
         for ratios in (row.score_ratios, row.log_density_ratios)
@@ -106,7 +105,7 @@ def _line(row: Row) -> list[str]:
 
 
 def _means(report: Report) -> list[list[str]]:
-    """A line for each estimator that is in every cell: the geometric means of its ratios over the cells."""
+    """Return a line per estimator that all cells have: the geometric means of its ratios over the cells."""
     n_cells = len({row.cell for row in report.rows})
     lines = []
     for name in dict.fromkeys(row.name for row in report.rows):
@@ -119,7 +118,7 @@ def _means(report: Report) -> list[list[str]]:
 
 
 def _geometric_means(ratios: list[dict[str, Measurement]]) -> list[str]:
-    """The geometric mean of the ratios to each of REFERENCES, empty where some cell lacks one."""
+    """Return the geometric mean of the ratios to each of REFERENCES, or "" if a cell has no ratio."""
     return [
         f"{geometric_mean([cell[name].value for cell in ratios]):.3g}"
         if all(name in cell for cell in ratios)
@@ -129,7 +128,7 @@ def _geometric_means(ratios: list[dict[str, Measurement]]) -> list[str]:
 
 
 def _size(cell: Cell) -> str:
-    """D and N of a cell, with its family and its modes where they are not the usual ones."""
+    """Return D and N of a cell, with the family and the modes if they are not the defaults."""
     least, most = cell.modes
     modes = f" ({least})" if least == most else f" ({least}-{most})"
     family = "" if cell.family == "gmm" else f"{cell.family} "
@@ -144,13 +143,13 @@ def _pair(row: Row) -> str:
 
 
 def _figures(measurement: Measurement) -> str:
-    """Three significant digits, one for the error, no exponent in the usual range: ``1230 ± 40``."""
-    value, error = measurement.value, round(measurement.error, 12)  # no rounding errors beside a ratio of 1
+    """Format a figure with three significant digits, and its error with one: ``1230 ± 40``."""
+    value, error = measurement.value, round(measurement.error, 12)  # drops rounding errors of a ratio of 1
     return f"{float(f'{value:.3g}'):g} ± {float(f'{error:.1g}'):g}"
 
 
 def _plain(value: Any) -> Any:
-    """The same in dicts and lists, with None for NaN and infinities, which JSON lacks."""
+    """Convert to dicts and lists, with None for NaN and infinities, which JSON lacks."""
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Measurement):

@@ -1,4 +1,4 @@
-"""Families of random densities beyond the published mixtures, each with exact log-density and score.
+"""Families of random densities other than the published mixtures, with exact log-density and score.
 
 densities = draw_density("laplace", 8, 5, affine_condition=30.0, generator=generator)
 points = densities.sample(1000, generator=generator)

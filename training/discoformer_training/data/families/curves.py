@@ -3,12 +3,13 @@
     Rings:    x = R (cos a, sin a) + d z,  a uniform, z standard normal:
               f(x) = exp(-(r^2 + R^2) / (2 d^2)) I_0(r R / d^2) / (2 pi d^2),    r = |x|
               s(x) = (R I_1 / I_0 - r) x / (r d^2)
-    Spirals:  Gaussians of one width close together along r = R sqrt(u), angle = A sqrt(u) + phase of the arm,
-              0 < u < 1: evenly spaced, but for the innermost turn
-    Curves:   spirals, or Gaussians evenly spaced along closed curves, of uneven weights
-              exp(sum_k c_k cos(2 pi (k u + p_k))), u from 0 to 1 along all of them
+    Spirals:  Gaussians of one width, close together along r = R sqrt(u), angle = A sqrt(u) + phase of the
+              arm, 0 < u < 1. They are evenly spaced except on the innermost turn.
+    Curves:   spirals, or Gaussians evenly spaced along closed curves, with uneven weights
+              exp(sum_k c_k cos(2 pi (k u + p_k))), where u runs from 0 to 1 along all Gaussians
 
-Along rings and spirals the mass is even, and a network that sees no others takes that for granted.
+The mass of rings and spirals is even along the curve. A network trained on these alone would learn to assume
+that, hence the uneven curves.
 
 Shapes: B densities, n points, K Gaussians. Everything is float64.
 """
@@ -22,8 +23,8 @@ from torch import Tensor
 from discoformer_training.data.mixtures import Mixtures
 from discoformer_training.data.randoms import choice, log_uniform, normal, uniform
 
-STEPS = 128  # Gaussians along an arm of a spiral; along a closed curve twice as many
-HARMONICS = 4  # of a closed curve, and of the weights along any
+STEPS = 128  # number of Gaussians along an arm of a spiral; a closed curve has twice as many
+HARMONICS = 4  # number of harmonics of a closed curve, and of the weights along a curve
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,13 @@ class Rings:
 
 
 def draw_rings(batch: int, generator: torch.Generator) -> Rings:
-    """Draw rings whose noise is a twentieth to a third of the radius."""
+    """Draw rings with noise between 1/20 and 1/3 of the radius."""
     radius = uniform(1.5, 3, batch, 1, generator=generator)
     return Rings(radius, radius * log_uniform(1 / 20, 1 / 3, batch, 1, generator=generator))
 
 
 def draw_spirals(batch: int, generator: torch.Generator) -> Mixtures:
-    """Draw spirals of one to three arms, one to two turns each."""
+    """Draw spirals with one to three arms of one to two turns."""
     arms = 1 + choice(3, generator)
     along = ((torch.arange(STEPS, device=generator.device, dtype=torch.float64) + 0.5) / STEPS).sqrt()
     phase = 2 * math.pi / arms * torch.arange(arms, device=generator.device, dtype=torch.float64)
@@ -75,7 +76,7 @@ def draw_spirals(batch: int, generator: torch.Generator) -> Mixtures:
 
 
 def draw_curves(batch: int, generator: torch.Generator) -> Mixtures:
-    """Draw spirals, or closed curves, along which the mass is uneven."""
+    """Draw spirals or closed curves with uneven mass along them."""
     curves = (draw_spirals if choice(2, generator) else draw_closed)(batch, generator)
     count = curves.log_weights.shape[1]
     along = torch.arange(count, device=generator.device, dtype=torch.float64) / count
@@ -87,14 +88,14 @@ def draw_curves(batch: int, generator: torch.Generator) -> Mixtures:
 
 
 def draw_closed(batch: int, generator: torch.Generator) -> Mixtures:
-    """Draw closed curves of a few harmonics, evenly spaced Gaussians along each."""
+    """Draw closed curves of a few harmonics, each with evenly spaced Gaussians."""
     fine = torch.linspace(0, 2 * math.pi, 64 * STEPS + 1, device=generator.device, dtype=torch.float64)
     k = torch.arange(1, HARMONICS + 1, device=generator.device)
     waves = torch.cat([(k[:, None] * fine).cos(), (k[:, None] * fine).sin()])  # (2 harmonics, n)
     sizes = normal(batch, 2, 2 * HARMONICS, generator=generator) / torch.cat([k, k]) ** 1.5
     curve = (sizes @ waves).mT  # (B, n, 2)
     curve = 2 * curve / curve.square().sum(-1).mean(-1).sqrt()[:, None, None]
-    length = curve.diff(dim=1).norm(dim=-1).cumsum(-1)  # (B, n - 1), at the end of each piece
+    length = curve.diff(dim=1).norm(dim=-1).cumsum(-1)  # (B, n - 1), up to the end of each piece
     steps = (torch.arange(2 * STEPS, device=generator.device, dtype=torch.float64) + 0.5) / (2 * STEPS)
     pieces = torch.searchsorted(length, steps * length[:, -1:])
     width = log_uniform(0.1, 0.35, batch, 1, 1, generator=generator)

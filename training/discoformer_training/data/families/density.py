@@ -1,11 +1,11 @@
-"""A batch of densities with exact log-density and score, and what is built of others.
+"""Batches of densities with exact log-density and score, and densities composed of others.
 
     Affine:  x = y G + c              log f(x) = log g(y) - log|det G|,      s(x) = s_g(y) G^-T    (rows)
     Joint:   x = (x_1, x_2, ..)       log f(x) = sum_p log f_p(x_p),         independent groups of coordinates
     Mixed:   x ~ f_p with chance w_p  log f(x) = log sum_p w_p f_p(x),       s = sum_p r_p s_p
 
-with r_p the posterior membership. Where a density is zero, its log-density is -inf and its score
-finite, without a meaning.
+with r_p the posterior membership. Where a density is zero, its log-density is -inf, and its score is finite
+but has no meaning.
 
 Shapes: B densities, n points, D dimensions, P parts. Everything is float64.
 """
@@ -29,7 +29,7 @@ class Density(Protocol):
 
 @dataclass(frozen=True)
 class Affine:
-    """A density moved by an invertible affine map."""
+    """A density after an invertible affine map."""
 
     own: Density  # of y
     linear: Tensor  # (B, D, D) G
@@ -50,7 +50,7 @@ class Affine:
 
 @dataclass(frozen=True)
 class Joint:
-    """Independent densities side by side."""
+    """The joint density of independent groups of coordinates."""
 
     parts: tuple[Density, ...]
     dims: tuple[int, ...]  # of each part
@@ -69,7 +69,7 @@ class Joint:
 
 @dataclass(frozen=True)
 class Mixed:
-    """A mixture of any densities."""
+    """A mixture of arbitrary densities."""
 
     log_weights: Tensor  # (B, P) log w_p in nats
     parts: tuple[Density, ...]
@@ -86,6 +86,6 @@ class Mixed:
         joint = torch.stack(log_densities) + self.log_weights.mT[..., None]  # (P, B, n)
         log_density = joint.logsumexp(0)
         membership = (joint - log_density).exp()[..., None]
-        # A part of no membership says nothing, and so does every part where the density is zero.
+        # A part of membership 0 does not count. Where the density is zero, no part does.
         score = torch.where(membership > 0, membership * torch.stack(scores), 0.0).sum(0)
         return log_density, score

@@ -1,4 +1,4 @@
-"""Mixtures of elliptical Student-t distributions, one of them included, with exact log-density and score.
+"""Mixtures of one or more elliptical Student-t distributions, with exact log-density and score.
 
     f(y) = sum_k pi_k t(y; v_k, m_k, diag(c_k)),    q_k = sum_d (y_d - m_kd)^2 / c_kd
     log t = lgamma((v + D) / 2) - lgamma(v / 2) - (D / 2) log(v pi) - sum_d log(c_d) / 2
@@ -23,7 +23,7 @@ class StudentMixtures:
 
     log_weights: Tensor  # (B, K) log pi_k in nats
     means: Tensor  # (B, K, D) m_k
-    scales: Tensor  # (B, K, D) c_k: variances but for the factor v / (v - 2)
+    scales: Tensor  # (B, K, D) c_k: the variances are c_k v / (v - 2)
     freedom: Tensor  # (B, K) v_k
 
     def sample(self, n: int, *, generator: torch.Generator) -> Tensor:

@@ -1,7 +1,7 @@
-"""Laws of one coordinate, and densities with independent coordinates.
+"""Univariate distributions ("laws"), and densities with independent coordinates.
 
-Each class states its density p(y); parameters have shape (B, 1, D), one for each coordinate. Points outside
-of a bounded support have log-density -inf and slope 0.
+The docstring of each class states its density p(y). Parameters have shape (B, 1, D), one for each coordinate.
+Points outside a bounded support have log-density -inf and slope 0.
 
 Shapes: B densities, n points, D dimensions. Everything is float64.
 """
@@ -20,7 +20,7 @@ LOG_ROOT_TAU = 0.5 * math.log(2 * math.pi)
 
 
 class Law(Protocol):
-    """A law of one coordinate, or of many with parameters of their own."""
+    """A univariate law, for D coordinates with parameters of their own."""
 
     def sample(self, *shape: int, generator: torch.Generator) -> Tensor:
         """Draw numbers of shape (B, n, D)."""
@@ -31,7 +31,7 @@ class Law(Protocol):
 
 @dataclass(frozen=True)
 class Product:
-    """B densities in D dimensions whose coordinates are independent, all of one law."""
+    """B densities in D dimensions with independent coordinates, all of one law."""
 
     law: Law
     batch: int
@@ -65,7 +65,7 @@ class Laplace:
     """p(y) = exp(-|y|) / 2."""
 
     def sample(self, *shape: int, generator: torch.Generator) -> Tensor:
-        """Draw numbers of a shape: differences of exponentials."""
+        """Draw numbers of a shape, as differences of exponential numbers."""
         return exponential(*shape, generator=generator) - exponential(*shape, generator=generator)
 
     def log_density_and_slope(self, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,7 +78,7 @@ class Logistic:
     """p(y) = 1 / (4 cosh(y / 2)^2)."""
 
     def sample(self, *shape: int, generator: torch.Generator) -> Tensor:
-        """Draw numbers of a shape: log ratios of exponentials."""
+        """Draw numbers of a shape, as log ratios of exponential numbers."""
         above, below = (exponential(*shape, generator=generator) for _ in range(2))
         return (above / below).log()
 
@@ -89,7 +89,7 @@ class Logistic:
 
 @dataclass(frozen=True)
 class Gumbel:
-    """p(y) = exp(-y - exp(-y)): a steep side, which overflows beyond y = -709, and an exponential one."""
+    """p(y) = exp(-y - exp(-y)): a steep left side (overflows below -709), an exponential right tail."""
 
     def sample(self, *shape: int, generator: torch.Generator) -> Tensor:
         """Draw numbers of a shape."""
@@ -127,7 +127,7 @@ class SkewNormal:
     slant: Tensor  # (B, 1, D) a
 
     def sample(self, *shape: int, generator: torch.Generator) -> Tensor:
-        """Draw numbers of a shape: a normal, and another one folded."""
+        """Draw numbers of a shape, from one normal number and the absolute value of another."""
         one, other = (normal(*shape, generator=generator) for _ in range(2))
         return (one + self.slant * other.abs()) / (1 + self.slant.square()).sqrt()
 
@@ -162,7 +162,7 @@ class SinhArcsinh:
 class Gamma:
     """p(y) = y^(a - 1) exp(-y) / Gamma(a) for y > 0."""
 
-    shape: Tensor  # (B, 1, D) a, above 2: the mean squared slope is finite
+    shape: Tensor  # (B, 1, D) a > 2, so that the mean squared slope is finite
 
     def sample(self, *shape: int, generator: torch.Generator) -> Tensor:
         """Draw numbers of a shape."""
@@ -196,7 +196,7 @@ class LogNormal:
 
 @dataclass(frozen=True)
 class SoftplusNormal:
-    """y = log(1 + exp(z)) with z normal of mean m and standard deviation d: y > 0, a normal tail."""
+    """y = log(1 + exp(z)) with z normal of mean m and standard deviation d: y > 0, with a normal tail."""
 
     mean: Tensor  # (B, 1, D) m
     deviation: Tensor  # (B, 1, D) d
@@ -219,8 +219,8 @@ class SoftplusNormal:
 class Beta:
     """p(y) proportional to y^(a - 1) (1 - y)^(b - 1) for 0 < y < 1."""
 
-    left: Tensor  # (B, 1, D) a, above 2: the mean squared slope is finite
-    right: Tensor  # (B, 1, D) b, likewise
+    left: Tensor  # (B, 1, D) a > 2, so that the mean squared slope is finite
+    right: Tensor  # (B, 1, D) b > 2, for the same reason
 
     def sample(self, *shape: int, generator: torch.Generator) -> Tensor:
         """Draw numbers of a shape."""
@@ -259,17 +259,17 @@ class LogitNormal:
 
 @dataclass(frozen=True)
 class Plateau:
-    """p(y) = [S((y + 1) / h) - S((y - 1) / h)] / 2, S the logistic function: uniform on [-1, 1], blurred."""
+    """p(y) = [S((y + 1) / h) - S((y - 1) / h)] / 2, S logistic: uniform on [-1, 1] plus logistic noise."""
 
     edge: Tensor  # (B, 1, D) h
 
     def sample(self, *shape: int, generator: torch.Generator) -> Tensor:
-        """Draw numbers of a shape: a uniform and a logistic one."""
+        """Draw numbers of a shape, as sums of a uniform and a logistic number."""
         blur = Logistic().sample(*shape, generator=generator)
         return uniform(-1, 1, *shape, generator=generator) + self.edge * blur
 
     def log_density_and_slope(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log p and its derivative, by S(u) - S(v) = S(u) S(-v) (1 - exp(v - u))."""
+        """Return log p and its derivative, using S(u) - S(v) = S(u) S(-v) (1 - exp(v - u))."""
         high, low = (y + 1) / self.edge, (y - 1) / self.edge
         log_density = logsigmoid(high) + logsigmoid(-low) + (-(-2 / self.edge).exp()).log1p() - math.log(2)
         return log_density, ((-high).sigmoid() - low.sigmoid()) / self.edge
@@ -282,7 +282,7 @@ class GeneralisedNormal:
     power: Tensor  # (B, 1, D) b
 
     def sample(self, *shape: int, generator: torch.Generator) -> Tensor:
-        """Draw numbers of a shape: |y|^b is Gamma(1 / b), that is Gamma(1 / b + 1) U^b, U uniform."""
+        """Draw numbers of a shape: |y|^b ~ Gamma(1 / b), which is Gamma(1 / b + 1) U^b, U uniform."""
         size = gamma((1 + 1 / self.power).expand(shape), generator) ** (1 / self.power)
         return size * uniform(-1, 1, *shape, generator=generator)
 
@@ -294,10 +294,10 @@ class GeneralisedNormal:
 
 
 def log_cosh(w: Tensor) -> Tensor:
-    """The logarithm of cosh(w), for any w."""
+    """Return log cosh(w), without overflow."""
     return w.abs() + (-2 * w.abs()).exp().log1p() - math.log(2)
 
 
 def _within(inside: Tensor, log_density: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-    """No density outside of the support."""
+    """Set log-density -inf and slope 0 outside the support."""
     return torch.where(inside, log_density, -math.inf), torch.where(inside, slope, 0.0)

@@ -1,8 +1,8 @@
-"""Densities moved by smooth invertible maps, their score by the chain rule.
+"""Densities after smooth invertible maps, with the score by the chain rule.
 
     x = g(z):    log f(x) = log h(z) + log|det dz/dx|,    s(x) = (dz/dx)^T s_h(z) + grad log|det dz/dx|
 
-Each map has its inverse and log-determinant in closed form, and autograd gives products with dz/dx.
+Each map has its inverse and log-determinant in closed form. Autograd computes products with dz/dx.
 
 Shapes: B densities, n points, D dimensions. Everything is float64.
 """
@@ -20,7 +20,7 @@ from discoformer_training.data.families.laws import log_cosh
 from discoformer_training.data.mixtures import draw_rotations
 from discoformer_training.data.randoms import normal, uniform
 
-WIDTH = 4  # bends of each coupling
+WIDTH = 4  # hidden width of the functions of a coupling
 
 
 class Map(Protocol):
@@ -35,7 +35,7 @@ class Map(Protocol):
 
 @dataclass(frozen=True)
 class Mapped:
-    """A density after some maps, the first of them applied first."""
+    """A density after a chain of maps, in the order of the tuple."""
 
     own: Density
     maps: tuple[Map, ...]
@@ -49,7 +49,7 @@ class Mapped:
 
     def log_density_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-density (B, n) in nats and score (B, n, D) at points (B, n, D)."""
-        kept = points.requires_grad  # the log-density can be differentiated in its turn
+        kept = points.requires_grad  # then the result is differentiable, too
         with torch.enable_grad():
             x = points if kept else points.detach().requires_grad_()
             z, log_det = x, torch.zeros_like(x[..., 0])
@@ -83,8 +83,10 @@ class Coupling:
     """x_a = z_a and x_b = z_b exp(k(z_a)) + t(z_a), a the first coordinates and b the others."""
 
     passive: int  # number of coordinates in a
-    log_scale: Callable[[Tensor], Tensor]  # k, from (B, n, passive) to what broadcasts to (B, n, D - passive)
-    shift: Callable[[Tensor], Tensor]  # t, likewise
+    log_scale: Callable[
+        [Tensor], Tensor
+    ]  # k, from (B, n, passive) to a shape that broadcasts to (B, n, D - passive)
+    shift: Callable[[Tensor], Tensor]  # t, with the same shapes
 
     def forward(self, z: Tensor) -> Tensor:
         """Return x (B, n, D)."""
@@ -100,7 +102,7 @@ class Coupling:
 
 @dataclass(frozen=True)
 class Bent:
-    """Each coordinate by itself: sinh^-1(z) = t sinh^-1(x) - e, heavier tails where t < 1, skew by e."""
+    """On each coordinate: sinh^-1(z) = t sinh^-1(x) - e, with skew e; tails are heavier where t < 1."""
 
     skew: Tensor  # (B, 1, D) e
     tail: Tensor  # (B, 1, D) t
@@ -117,9 +119,9 @@ class Bent:
 
 @dataclass(frozen=True)
 class Radial:
-    """Along each ray, with r = |.| / sqrt(D): sinh^-1(r_z) = t sinh^-1(r_x)."""
+    """On the radius r = |.| / sqrt(D): sinh^-1(r_z) = t sinh^-1(r_x)."""
 
-    tail: Tensor  # (B, 1) t: heavier tails below 1
+    tail: Tensor  # (B, 1) t: tails are heavier below 1
 
     def forward(self, z: Tensor) -> Tensor:
         """Return x (B, n, D)."""
@@ -136,11 +138,11 @@ class Radial:
 
 
 def _radius(points: Tensor) -> Tensor:
-    return (points.square().mean(-1) + 1e-60).sqrt()  # differentiable at the centre
+    return (points.square().mean(-1) + 1e-60).sqrt()  # differentiable at 0
 
 
 def draw_maps(batch: int, dim: int, generator: torch.Generator) -> tuple[Map, ...]:
-    """Draw a chain of maps: each coordinate bent, couplings either way, the radius, rotations in between."""
+    """Draw a chain of maps: `Bent`, two rotations each with a coupling, and `Radial`."""
 
     def rotation() -> Map:
         return Rotation(draw_rotations(batch, dim, generator))
@@ -155,7 +157,7 @@ def draw_maps(batch: int, dim: int, generator: torch.Generator) -> tuple[Map, ..
 
 
 def _draw_coupling(batch: int, dim: int, generator: torch.Generator) -> Coupling | None:
-    """A coupling of half the coordinates to the others, through a few bends; none in one dimension."""
+    """Draw a coupling of the second half of the coordinates to the first; None in one dimension."""
     if dim == 1:
         return None
     passive = dim // 2
@@ -171,10 +173,10 @@ def _draw_coupling(batch: int, dim: int, generator: torch.Generator) -> Coupling
 
 
 def bananas(bend: Tensor) -> Coupling:
-    """x_1 = z_1 and x_d = z_d + b_d (z_1^2 - 1), with bend b (B, 1, D - 1), D at least 2."""
+    """Return x_1 = z_1, x_d = z_d + b_d (z_1^2 - 1), with bend b (B, 1, D - 1) and D >= 2."""
     return Coupling(1, torch.zeros_like, lambda a: bend * (a.square() - 1))
 
 
 def funnels(slope: Tensor) -> Coupling:
-    """x_1 = z_1 and x_d = z_d exp(k z_1), with slope k (B, 1, 1); overflows where k x_1 < -350."""
+    """Return x_1 = z_1, x_d = z_d exp(k z_1), with slope k (B, 1, 1); overflows where k x_1 < -350."""
     return Coupling(1, lambda a: slope * a, torch.zeros_like)

@@ -1,8 +1,8 @@
-"""The families by name, and how their densities are drawn.
+"""The families by name, and functions that draw their densities.
 
-A family draws B densities of D dimensions in coordinates of its own, of size about 1; a random affine map
-brings them to the data. Some families have parts, each of a law drawn from those allowed: a law that is held
-out must not come in as a part either.
+A family draws B densities in D dimensions, in coordinates of its own and at a scale of about 1. A random
+affine map gives the data. Some families have parts, each of a law drawn from a given list: so a law that is
+held out from training does not return as a part.
 """
 
 import math
@@ -29,17 +29,17 @@ from discoformer_training.data.mixtures import (
 )
 from discoformer_training.data.randoms import choice, log_uniform, normal, uniform
 
-FREEDOM_RANGE = (2.0, 30.0)  # degrees of freedom of Student-t distributions
+FREEDOM_RANGE = (2.0, 30.0)  # least and greatest degrees of freedom of Student-t distributions
 LOCATION = 3.0  # standard deviation of the centre of a density
-WIDTH = 6.0  # of supports that are intervals
-CLUSTER_WEIGHTS = (0.02, 1.0)  # log-uniform, before they sum to 1: some clusters are rare
+WIDTH = 6.0  # width of supports that are intervals
+CLUSTER_WEIGHTS = (0.02, 1.0)  # log-uniform, then normalised to sum 1: some clusters are rare
 
-Range = Callable[[float, float], Tensor]  # draws a parameter of each coordinate, uniform, (B, 1, D)
+Range = Callable[[float, float], Tensor]  # draws one parameter per coordinate, uniform, (B, 1, D)
 
 LAWS: dict[str, Callable[[Range], laws.Law]] = {
     "laplace": lambda _: laws.Laplace(),
     "logistic": lambda _: laws.Logistic(),
-    "gumbel": lambda _: laws.Gumbel(),  # mirrored as often as not, by the map to the data
+    "gumbel": lambda _: laws.Gumbel(),  # the map to the data mirrors half of them
     "student_product": lambda among: laws.Student(among(*map(math.log, FREEDOM_RANGE)).exp()),
     "skew_normal": lambda among: laws.SkewNormal(among(1, 8)),
     "sinh_arcsinh": lambda among: laws.SinhArcsinh(among(-0.8, 0.8), among(0.6, 1.4)),
@@ -52,12 +52,15 @@ LAWS: dict[str, Callable[[Range], laws.Law]] = {
     "generalised_normal": lambda among: laws.GeneralisedNormal(among(4, 8)),
 }
 ANY = tuple(LAWS)
-"""The laws that parts of a density may have."""
+"""The laws of parts, by default."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """How the densities of a family are drawn: from B, D, the source of randomness, and the laws of parts."""
+    """A family of densities.
+
+    `draw` takes B, D, the generator, and the laws of parts if `has_parts`.
+    """
 
     draw: Callable[..., Density]
     has_parts: bool = False
@@ -73,24 +76,23 @@ def draw_density(
     parts: Sequence[str] = ANY,
     generator: torch.Generator,
 ) -> Affine:
-    """Draw densities of a family, on the generator's device.
+    """Draw densities of a family.
 
     Args:
-        name: of the family, in FAMILIES.
+        name: of the family, a key of FAMILIES.
         batch: number of densities B.
-        dim: dimension D, not below the family's least.
+        dim: dimension D, at least `least_dim` of the family.
         affine_condition: as in `draw_mixtures`.
-        parts: names in LAWS of which parts of the densities are drawn.
-        generator: source of randomness.
+        parts: laws of the parts, keys of LAWS.
+        generator: source of randomness. The densities are on its device.
     """
     family = FAMILIES[name]
-    asked = (batch, dim, generator, parts) if family.has_parts else (batch, dim, generator)
-    own = family.draw(*asked)
+    own = family.draw(batch, dim, generator, *([parts] if family.has_parts else []))
     return placed(own, batch, dim, affine_condition, generator)
 
 
 def placed(own: Density, batch: int, dim: int, affine_condition: float, generator: torch.Generator) -> Affine:
-    """Bring B densities in D dimensions to the data by random affine maps."""
+    """Apply random affine maps to B densities in D dimensions."""
     linear = draw_linear(batch, dim, affine_condition, generator)
     return Affine(own, linear, LOCATION * normal(batch, dim, generator=generator))
 
@@ -116,13 +118,13 @@ def _draw_any_product(
 
 
 def _draw_groups(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY) -> Density:
-    """Groups of coordinates, two or three, each of a law of its own."""
+    """Draw densities of two or three groups of coordinates, each group of one law."""
     count = min(dim, 2 + choice(2, generator))
     dims = tuple(dim // count + (group < dim % count) for group in range(count))
     return Joint(tuple(_draw_any_product(batch, size, generator, parts) for size in dims), dims)
 
 
-# Elliptical, and mixtures of anything
+# Elliptical densities, and mixtures
 
 
 def draw_students(
@@ -133,14 +135,14 @@ def draw_students(
     modes: tuple[int, int] = (1, 1),
     freedom: tuple[float, float] = FREEDOM_RANGE,
 ) -> StudentMixtures:
-    """Draw mixtures of Student-t distributions, means and scales by the ranges of the published mixtures.
+    """Draw mixtures of Student-t distributions, with means and scales in the published ranges.
 
     Args:
         batch: number of densities B.
         dim: dimension D.
         generator: source of randomness.
-        modes: least and greatest number of modes, all densities having the same.
-        freedom: least and most degrees of freedom, log-uniform between them.
+        modes: least and greatest number of modes. All densities of a batch have the same number.
+        freedom: least and greatest degrees of freedom. They are log-uniform between these.
     """
     count = modes[0] + choice(modes[1] - modes[0] + 1, generator)
     return StudentMixtures(
@@ -152,7 +154,7 @@ def draw_students(
 
 
 def _draw_clusters(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY) -> Density:
-    """Two to five clusters, each of a law of its own."""
+    """Draw densities of two to five clusters, each of one law."""
     count = 2 + choice(4, generator)
 
     def cluster() -> Density:
@@ -166,7 +168,7 @@ def _draw_clusters(batch: int, dim: int, generator: torch.Generator, parts: Sequ
 
 
 def _draw_outliers(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY) -> Density:
-    """A mixture, or independent coordinates, and 1 to 10 % of the points from a broad Gaussian."""
+    """Draw Gaussian mixtures, or independent coordinates, with 1 to 10 % outliers from a broad Gaussian."""
     share = log_uniform(0.01, 0.1, batch, 1, generator=generator)
     clean: Density = (
         draw_mixtures(batch, dim, modes=(1, 5), generator=generator)
@@ -180,7 +182,7 @@ def _draw_outliers(batch: int, dim: int, generator: torch.Generator, parts: Sequ
 
 
 def _draw_thin(batch: int, dim: int, generator: torch.Generator) -> Density:
-    """One to four Gaussians of low rank, each in a subspace of its own, with a little noise around it."""
+    """Draw mixtures of one to four Gaussians, each near a random subspace."""
     count = 1 + choice(4, generator)
     rank = 1 + choice(max(1, dim // 2), generator)
     noise = log_uniform(1e-4, 0.05, batch, 1, 1, generator=generator)
@@ -197,13 +199,13 @@ def _draw_thin(batch: int, dim: int, generator: torch.Generator) -> Density:
     return Mixed(_log_weights(batch, count, generator), tuple(sheet() for _ in range(count)))
 
 
-# Curved
+# Curved densities
 
 
 def _with_others(
     plane: Density, batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY
 ) -> Density:
-    """A density in the plane, the other coordinates independent, Gaussian or of another law."""
+    """Extend a density in the plane by independent coordinates, Gaussian or of another law."""
     if dim == 2:
         return plane
     others = (
@@ -236,12 +238,12 @@ def _draw_funnels(batch: int, dim: int, generator: torch.Generator) -> Density:
 
 
 def _draw_warped(batch: int, dim: int, generator: torch.Generator) -> Density:
-    """A mixture of one to four Gaussians after random smooth maps."""
+    """Draw mixtures of one to four Gaussians after random smooth maps."""
     own = draw_mixtures(batch, dim, modes=(1, 4), generator=generator)
     return Mapped(own, draw_maps(batch, dim, generator))
 
 
-# Parts
+# Building blocks
 
 
 def _gaussian(batch: int, dim: int) -> Density:
@@ -249,7 +251,7 @@ def _gaussian(batch: int, dim: int) -> Density:
 
 
 def _scaled(own: Density, size: Tensor) -> Affine:
-    """A density stretched by size (B, 1, D)."""
+    """Scale the coordinates of a density by size (B, 1, D)."""
     return Affine(own, size[:, 0].diag_embed(), torch.zeros_like(size[:, 0]))
 
 

@@ -34,7 +34,7 @@ def run(what: str, x: np.ndarray, model: discoformer.Model) -> float:
         sample(model.estimate(x), len(x))
         return time.process_time() - stamps[0]
     if what == LEVEL:
-        sample(model.estimate(x), len(x), "diffusion", steps=1 + STEPS, callback=stamp)
+        sample(model.estimate(x), len(x), "diffusion", steps=1 + STEPS, on_progress=stamp)
     elif what == FLOW:
         flow(x, heat(), 0.1, STEPS, own_density(model), stamp)
     else:

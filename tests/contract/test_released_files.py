@@ -1,17 +1,18 @@
-"""From raw data, the released files in ONNX Runtime and their weights in PyTorch give one answer."""
+"""The released files are those that are recorded, and give the answers of their weights in PyTorch."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
+from discoformer.model import DEFAULT_NAME
 from discoformer_training.data.mixtures import draw_mixtures
 from discoformer_training.evaluation.estimators import network_estimator, runtime_estimator
-from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.network import DiScoFormer
+from discoformer_training.run.checkpoint import load_network
 
 FOLDERS = [path.parent for path in sorted(Path(__file__).parents[2].glob("models/*/config.json"))]
 
@@ -23,10 +24,17 @@ def folder(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="module")
 def network(folder: Path) -> DiScoFormer:
-    config = json.loads((folder / "config.json").read_text())["training"]["network"]
-    network = DiScoFormer(NetworkConfig(**config))
-    network.load_state_dict(load_file(folder / "weights.safetensors"))
-    return network.eval()
+    return load_network(folder)
+
+
+def test_the_record_lists_the_files_that_are_there(folder: Path) -> None:
+    paths = [path for path in folder.iterdir() if path.suffix in (".onnx", ".safetensors")]
+    files = {path.name: path.read_bytes() for path in paths}
+    recorded = json.loads((folder / "config.json").read_text())["files"]
+    assert recorded == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    everywhere = {"encode.onnx", "query.onnx", "weights.safetensors", "adaptation.safetensors"}
+    raw = {"frame.onnx", "discoformer.onnx"} if folder.name == DEFAULT_NAME else set()
+    assert recorded.keys() == everywhere | raw
 
 
 @pytest.mark.parametrize(("dim", "n"), [(1, 32), (2, 500), (12, 40), (10, 300), (45, 200), (100, 64)])

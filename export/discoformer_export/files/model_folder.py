@@ -28,6 +28,9 @@ from discoformer_training.run.basis import TENSOR
 from discoformer_training.run.checkpoint import Progress, load_checkpoint, load_network
 from discoformer_training.run.config import TrainConfig
 
+REPORT = "parity.json"
+FILES = (*(f"{name}.onnx" for name in (*GRAPHS, "frame", "discoformer")), FILE, BASIS, REPORT)
+
 
 def release(
     checkpoint: Path,
@@ -61,6 +64,8 @@ def release(
         ExportError: an axis is not dynamic, a graph differs from the network, or `only` names a file that an
             export does not make. Nothing is written.
     """
+    if unknown := set(only) - set(FILES):
+        raise ExportError(f"only={sorted(unknown)} are no files of a model: choose from {', '.join(FILES)}")
     config, progress, tensors = load_checkpoint(checkpoint)
     network = load_network(checkpoint)
     weights, network_json = _weights(checkpoint, network)
@@ -73,8 +78,9 @@ def release(
     files[FILE] = weights
     if TENSOR in tensors:
         files[BASIS] = save({"basis": tensors[TENSOR].float().contiguous()})
-    files["parity.json"] = _as_json(to_json(report))
-    _write(_chosen(files, only), out, _description(config, metadata, progress), keep_others=bool(only))
+    files[REPORT] = _as_json(to_json(report))
+    chosen = {file: content for file, content in files.items() if not only or file in only}
+    _write(chosen, out, _description(config, metadata, progress), keep_others=bool(only))
     return report
 
 
@@ -141,13 +147,6 @@ def _graphs(
             f"{len(failed)} of {len(report)} cases differ from PyTorch, nothing written; first: {failed[0]}"
         )
     return models, report
-
-
-def _chosen(files: Mapping[str, bytes], only: Sequence[str]) -> dict[str, bytes]:
-    unknown = [name for name in only if name not in files]
-    if unknown:
-        raise ExportError(f"an export makes no {', '.join(unknown)}: choose from {', '.join(files)}")
-    return {name: content for name, content in files.items() if not only or name in only}
 
 
 def _description(config: TrainConfig, metadata: Mapping[str, str], progress: Progress) -> dict[str, object]:

@@ -1,7 +1,7 @@
-"""One file for everything: raw data and queries in, answers in data units out.
+"""discoformer.onnx, one file for everything: raw data and queries in, answers in data units out.
 
-It is made of two files that exist: the frame's, and the network's `core`; around them stand the maps of the
-queries into the frame and of the answers out of it,
+It joins two graphs, that of frame.onnx and that of core.onnx. Between and after them it maps the queries into
+the frame and the answers out of it:
 
     z = (y - center) linear,    log f(y) = log f_z(z) + log|det linear|,    s(y) = s_z(z) linear^T.
 """
@@ -13,24 +13,24 @@ import onnx
 from onnx import helper
 from onnx.numpy_helper import from_array
 
+from discoformer.onnx.names import ANSWERS, CONTEXT
 from discoformer_export.files.onnx_files import finished
-from discoformer_export.graphs.network import AXES, CONTEXT
+from discoformer_export.graphs.network import AXES, GRAPHS
 
 FRAME, CORE = "frame/", "core/"  # prefixes of names
-INPUTS = {"context": "data", "queries": "queries", "log_weights": "data_log_weights"}  # and their axes
-OUTPUTS = ("log_density", "score")
+INPUTS = {"context": "data", "queries": "queries", "log_weights": "data_log_weights"}  # names in frame.onnx
 
 
 def raw_file(frame: onnx.ModelProto, core: onnx.ModelProto, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """Join the graphs of the frame and the network; the network's initialisers keep their names."""
+    """Join the graphs of the frame and the network. The initialisers of the network keep their names."""
     frame_graph = _renamed(frame.graph, FRAME, kept=set())
     core_graph = _renamed(core.graph, CORE, kept={initializer.name for initializer in core.graph.initializer})
     handed_over = [helper.make_node("Identity", [FRAME + name], [CORE + name]) for name in CONTEXT]
     graph = helper.make_graph(
         nodes=[*_raw_inputs(), *frame_graph.node, *handed_over, *_queries(), *core_graph.node, *_answers()],
         name="discoformer",
-        inputs=[_double(name, AXES[axes]) for name, axes in INPUTS.items()],
-        outputs=[_double(name, AXES[name]) for name in OUTPUTS],
+        inputs=[_tensor(name, AXES[axes]) for name, axes in INPUTS.items()],
+        outputs=[_tensor(name, AXES[name]) for name in ANSWERS],
         initializer=[*frame_graph.initializer, *core_graph.initializer, *_AXES],
         value_info=[*frame_graph.value_info, *core_graph.value_info],
     )
@@ -43,8 +43,26 @@ def raw_file(frame: onnx.ModelProto, core: onnx.ModelProto, metadata: Mapping[st
     return finished(model, metadata, AXES | {name: AXES[axes] for name, axes in INPUTS.items()})
 
 
+def core_of(raw: onnx.ModelProto) -> onnx.ModelProto:
+    """Take the graph of core.onnx out of a joined file, without metadata."""
+    nodes = [node for node in raw.graph.node if node.name.startswith(CORE)]
+    for node in nodes:
+        for names in (node.input, node.output):
+            names[:] = [name.removeprefix(CORE) for name in names]
+        node.name = node.name.removeprefix(CORE)
+    used = {name for node in nodes for name in node.input}
+    graph = helper.make_graph(
+        nodes=nodes,
+        name="core",
+        inputs=[_tensor(name, AXES[name], onnx.TensorProto.FLOAT) for name in GRAPHS["core"].inputs],
+        outputs=[_tensor(name, AXES[name], onnx.TensorProto.FLOAT) for name in ANSWERS],
+        initializer=[item for item in raw.graph.initializer if item.name in used],
+    )
+    return helper.make_model(graph, opset_imports=raw.opset_import, ir_version=raw.ir_version)
+
+
 def _renamed(graph: onnx.GraphProto, prefix: str, kept: set[str]) -> onnx.GraphProto:
-    """Put a prefix before the names of values, nodes and axes, but for those kept; in bodies of loops too."""
+    """Put a prefix before the names of values, nodes and axes, in loop bodies too, except those in `kept`."""
     renamed = onnx.GraphProto()
     renamed.CopyFrom(graph)
 
@@ -55,7 +73,7 @@ def _renamed(graph: onnx.GraphProto, prefix: str, kept: set[str]) -> onnx.GraphP
         value.name = rename(value.name)
     for value in (*renamed.input, *renamed.output, *renamed.value_info):
         for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_param:  # N is one thing to the frame, and another to the network
+            if dim.dim_param:  # N of the network is not N of the frame
                 dim.dim_param = prefix + dim.dim_param
     for node in renamed.node:
         node.name = rename(node.name)
@@ -83,13 +101,15 @@ def _queries() -> Iterator[onnx.NodeProto]:
 
 
 def _answers() -> Iterator[onnx.NodeProto]:
-    for name in OUTPUTS:
+    for name in ANSWERS:
         yield helper.make_node("Cast", [CORE + name], [f"{name} in the frame"], to=onnx.TensorProto.DOUBLE)
     yield helper.make_node("Unsqueeze", [FRAME + "log_abs_det", "axis 1"], ["log_abs_det of rows"])
     yield helper.make_node("Add", ["log_density in the frame", "log_abs_det of rows"], ["log_density"])
-    back = [f"{OUTPUTS[1]} in the frame", FRAME + "linear"]  # no Transpose: see matrices.transpose
+    back = ["score in the frame", FRAME + "linear"]  # no Transpose: see matrices.transpose
     yield helper.make_node("Einsum", back, ["score"], equation="bme,bde->bmd")
 
 
-def _double(name: str, axes: tuple[str | None, ...]) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, axes)
+def _tensor(
+    name: str, axes: tuple[str | None, ...], kind: onnx.TensorProto.DataType = onnx.TensorProto.DOUBLE
+) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, axes)

@@ -1,9 +1,9 @@
-"""The exported graphs: the network's own methods, as modules that take tensors by name.
+"""The exported graphs: methods of the network, as modules that take tensors by name.
 
-`core` is the whole network; `encode` and `query` are the same computation split at the encoded context. Each
-graph is a subclass of the network, so that its initialisers carry the parameters' names. Every axis but the
-widths of the network is dynamic: B data sets, N context points, M queries, D dimensions, K components,
-J components of a coordinate of the product.
+`core` is the whole network. `encode` and `query` split the same computation at the encoded context. Each
+graph is a subclass of the network, so its initialisers have the names of the parameters. All axes are dynamic
+except the widths of the network: B data sets, N context points, M queries, D dimensions, K components,
+J components of each coordinate of the product.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from discoformer.base.base import BASE, Base
+from discoformer.onnx.names import ANSWERS, CONTEXT, STATES
 from discoformer_export.graphs.attention import attend_scanned
 from discoformer_training.data.context import Context
 from discoformer_training.nn.attention import Attend, attend_plain
@@ -21,10 +22,10 @@ from discoformer_training.nn.network import DiScoFormer, Encoded
 
 
 class Core(DiScoFormer):
-    """Context and queries in the frame to log-density and score."""
+    """The whole network: context and queries in the frame to log-density and score."""
 
     def forward(self, given: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """See `DiScoFormer.forward`; as encode then query, whose shapes are quicker to prove dynamic."""
+        """Encode, then query. Shapes are proved dynamic faster than in `DiScoFormer.forward`."""
         context = Context.from_inputs(given)
         encoded = self.encode(context)
         return self.query(
@@ -33,7 +34,7 @@ class Core(DiScoFormer):
 
 
 class Encode(DiScoFormer):
-    """Context in the frame to what the queries need of it."""
+    """The first part: a context in the frame to its encoding."""
 
     def forward(self, given: Mapping[str, Tensor]) -> Encoded:  # type: ignore[override]
         """See `DiScoFormer.encode`."""
@@ -41,7 +42,7 @@ class Encode(DiScoFormer):
 
 
 class Query(DiScoFormer):
-    """Queries in the frame and an encoded context to log-density and score."""
+    """The second part: queries in the frame and an encoded context to log-density and score."""
 
     def forward(self, given: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """See `DiScoFormer.query`."""
@@ -52,16 +53,16 @@ class Query(DiScoFormer):
 
 @dataclass(frozen=True)
 class Graph:
-    """One exported file: its module, and the axes of its inputs and outputs by name (None: a fixed width)."""
+    """One exported file: its module, and the names of its inputs and outputs, whose axes are in AXES."""
 
     module: type[DiScoFormer]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attend: Attend = attend_plain
-    with_shapes: bool = True  # of all values: quicker to open, but tract cannot read the names of their axes
+    with_shapes: bool = True  # keep the shapes of all values: opens faster, but tract cannot read axis names
 
 
-AXES: dict[str, tuple[str | None, ...]] = {
+AXES: dict[str, tuple[str | None, ...]] = {  # None: a width of the network
     "data": ("B", "N", "D"),
     "data_log_weights": ("B", "N"),
     "context": ("B", "N", "D"),
@@ -89,14 +90,11 @@ AXES: dict[str, tuple[str | None, ...]] = {
     "log_density": ("B", "M"),
     "score": ("B", "M", "D"),
 }
-CONTEXT = ("context", "log_weights", "precision_root", "log_det_precision", "effective_size", *BASE)
-STATES = Encoded._fields
-_ANSWERS = ("log_density", "score")
 GRAPHS = {
-    "core": Graph(Core, ("context", "queries", *CONTEXT[1:]), _ANSWERS, with_shapes=False),
+    "core": Graph(Core, ("context", "queries", *CONTEXT[1:]), ANSWERS, with_shapes=False),
     "encode": Graph(Encode, CONTEXT, STATES, attend_scanned),
     "query": Graph(
-        Query, ("queries", *STATES, "log_weights", "precision_root", *BASE), _ANSWERS, attend_scanned
+        Query, ("queries", *STATES, "log_weights", "precision_root", *BASE), ANSWERS, attend_scanned
     ),
 }
 
@@ -112,7 +110,7 @@ def example_inputs(
     *,
     seed: int = 0,
 ) -> dict[str, Tensor]:
-    """Draw a value for every input of the graphs, shaped as AXES says, float32, as a frame gives them."""
+    """Draw a value (float32) for every input of the graphs, with the shape that AXES gives."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:

@@ -85,15 +85,16 @@ def answers(runtime: str, folder: Path, chains: list[str]) -> dict[str, Any]:
         files = chain.split("+")
         versions, runs = zip(*(RUNTIMES[runtime](folder / name) for name in files), strict=True)
         kind = "raw" if chain.startswith(("frame.onnx", "discoformer.onnx")) else "core"
-        with np.load(folder / "golden" / f"{kind}.npz") as golden:
-            names = dict.fromkeys(key.split("/")[0] for key in golden)
-            found[chain] = {name: answer(runs, inputs(golden, name)) for name in names}
+        cases = json.loads((folder / "golden" / f"{kind}.json").read_text(encoding="utf-8"))
+        found[chain] = {name: answer(runs, inputs(case)) for name, case in cases.items()}
     return {"version": versions[0], "answers": found}
 
 
-def inputs(golden: Arrays, name: str) -> dict[str, np.ndarray]:
-    start = f"{name}/inputs/"
-    given = {key.removeprefix(start): golden[key] for key in golden if key.startswith(start)}
+def inputs(case: dict[str, Any]) -> dict[str, np.ndarray]:
+    given = {
+        name: np.array(array["values"], array["type"]).reshape(array["shape"])
+        for name, array in case["inputs"].items()
+    }
     return given | {"data": given["context"], "data_log_weights": given["log_weights"]}  # for frame.onnx
 
 

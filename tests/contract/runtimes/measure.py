@@ -4,9 +4,10 @@
     python tests/contract/runtimes/measure.py node web  # some of them, printed as JSON
     python tests/contract/runtimes/measure.py --table   # the table of docs/runtimes.json, printed
 
-An error is max |got - reference| / (1 + max |reference|), over log-densities and scores of all cases. What is
-needed and not there is said, and the exit code is 3. Kept between runs, beside this file: `npm ci`'s
-node_modules, and the releases of onnxruntime that are not the installed one.
+An error is max |got - reference| / (1 + max |reference|), over log-densities and scores of all cases.
+The repository does not keep core.onnx: it is taken out of discoformer.onnx, which contains it. If a runtime
+is not installed, a message says what to install, and the exit code is 3. Two folders beside this file are
+kept between runs: node_modules, and .releases with releases of onnxruntime other than the installed one.
 """
 
 import fcntl
@@ -29,6 +30,9 @@ from typing import Any
 
 import click
 import numpy as np
+import onnx
+
+from discoformer_export.files.raw_file import core_of
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -52,7 +56,7 @@ CHROMIUM = [
 
 
 class MissingError(Exception):
-    """A runtime, or what it needs, is not installed."""
+    """A runtime, or something it needs, is not installed."""
 
 
 @dataclass(frozen=True)
@@ -60,20 +64,30 @@ class Runtime:
     """A runtime, and which chains of files it can run."""
 
     title: str
-    answer: Callable[[list[str]], dict[str, Any]]  # chains to a version and answers; see answer.py
+    answer: Callable[[Path, list[str]], dict[str, Any]]  # model folder and chains to answers; see answer.py
     chains: tuple[str, ...] = CHAINS
 
 
-def by_python(runtime: str, chains: list[str], path: Path | None = None) -> dict[str, Any]:
+@contextmanager
+def complete_model() -> Iterator[Path]:
+    """A copy of the folder of the released model, with core.onnx."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made) / MODEL.name
+        shutil.copytree(MODEL, folder)
+        onnx.save(core_of(onnx.load(MODEL / "discoformer.onnx")), folder / "core.onnx")
+        yield folder
+
+
+def by_python(runtime: str, folder: Path, chains: list[str], path: Path | None = None) -> dict[str, Any]:
     """Answer in a runtime of Python, which may be installed in a folder of its own."""
     module = {"reference": "onnx"}.get(runtime, runtime)
     if path is None and find_spec(module) is None:
         raise MissingError(f"{module} is not installed: pip install 'discoformer[export,runtimes]'")
     environment = os.environ | ({} if path is None else {"PYTHONPATH": str(path)})
-    return _output([sys.executable, HERE / "answer.py", runtime, MODEL, *chains], environment)
+    return _output([sys.executable, HERE / "answer.py", runtime, folder, *chains], environment)
 
 
-def by_release(version: str, chains: list[str]) -> dict[str, Any]:
+def by_release(version: str, folder: Path, chains: list[str]) -> dict[str, Any]:
     """Answer in a release of onnxruntime, installed by itself."""
     place = HERE / ".releases" / version
     if not place.is_dir():
@@ -83,21 +97,23 @@ def by_release(version: str, chains: list[str]) -> dict[str, Any]:
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target]
             _install([*pip, f"onnxruntime=={version}"])
             target.rename(place)
-    return by_python("onnxruntime", chains, place)
+    return by_python("onnxruntime", folder, chains, place)
 
 
-def by_node(chains: list[str]) -> dict[str, Any]:
+def by_node(folder: Path, chains: list[str]) -> dict[str, Any]:
     """Answer in onnxruntime-node."""
     npm_ci()
-    return _output(["node", HERE / "answer.mjs", MODEL, *chains])
+    return _output(["node", HERE / "answer.mjs", folder, *chains])
 
 
-def by_web(chains: list[str]) -> dict[str, Any]:
+def by_web(folder: Path, chains: list[str]) -> dict[str, Any]:
     """Answer in onnxruntime-web, WebAssembly in one thread of headless Chromium."""
     npm_ci()
-    with browser_page(ROOT, f"{HERE.relative_to(ROOT)}/web.html") as page:
-        arguments = [f"/{MODEL.relative_to(ROOT)}", chains]
-        return page.evaluate("([folder, chains]) => window.answer(folder, chains)", arguments)
+    with tempfile.TemporaryDirectory() as site:
+        Path(site, "runtimes").symlink_to(HERE)
+        Path(site, "model").symlink_to(folder)
+        with browser_page(Path(site), "runtimes/web.html") as page:
+            return page.evaluate("chains => window.answer('/model', chains)", chains)
 
 
 @contextmanager
@@ -137,16 +153,15 @@ RUNTIMES = {
 }
 
 
-def measure(runtime: Runtime) -> dict[str, Any]:
-    """Measure the largest error of each chain of files that is there."""
-    chains = [chain for chain in runtime.chains if all((MODEL / name).is_file() for name in chain.split("+"))]
-    found = runtime.answer(chains)
-    errors = {chain: max(map(_error, *_pairs(chain, found["answers"][chain]))) for chain in chains}
+def measure(runtime: Runtime, folder: Path) -> dict[str, Any]:
+    """Measure the largest error of each chain of files, in a complete model folder."""
+    found = runtime.answer(folder, list(runtime.chains))
+    errors = {chain: max(map(_error, *_pairs(chain, found["answers"][chain]))) for chain in runtime.chains}
     return {"title": runtime.title, "version": found["version"], "errors": errors}
 
 
 def _pairs(chain: str, answers: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-    """What was answered, and what is right, output by output."""
+    """The answers and the golden outputs, output by output."""
     kind = "raw" if chain.startswith(("frame.onnx", "discoformer.onnx")) else "core"
     cases = json.loads((MODEL / "golden" / f"{kind}.json").read_text(encoding="utf-8"))
     outputs = [(name, key) for name in cases for key in ("log_density", "score")]
@@ -163,7 +178,7 @@ def _error(got: list[float], reference: list[float]) -> float:
 
 
 def hashes() -> dict[str, str]:
-    """SHA-256 of each file that is measured, by its name."""
+    """SHA-256 of each file that is measured and kept in the repository, by its name."""
     names = sorted({name for chain in CHAINS for name in chain.split("+") if (MODEL / name).is_file()})
     return {name: hashlib.sha256((MODEL / name).read_bytes()).hexdigest() for name in names}
 
@@ -222,7 +237,8 @@ def main(runtimes: tuple[str, ...], only_table: bool) -> None:
         click.echo(table(json.loads(RECORD.read_text(encoding="utf-8"))), nl=False)
         return
     try:
-        measured = {name: measure(RUNTIMES[name]) for name in runtimes or RUNTIMES}
+        with complete_model() as folder:
+            measured = {name: measure(RUNTIMES[name], folder) for name in runtimes or RUNTIMES}
     except MissingError as error:
         click.echo(str(error), err=True)
         sys.exit(3)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +14,14 @@ QUICK = [name for name in RUNTIMES if name != "newest"]  # whose like is install
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_golden_answers(name: str, available: Callable[[Callable[[], Any]], Any]) -> None:
+def test_golden_answers(
+    name: str, complete_folder: Path, available: Callable[[Callable[[], Any]], Any]
+) -> None:
     """The frame alone is tried in the installed runtime: discoformer.onnx has it inside."""
     runtime = RUNTIMES[name]
     if name != "onnxruntime":
         runtime = replace(runtime, chains=tuple(x for x in runtime.chains if not x.startswith("frame")))
-    errors = available(lambda: measure(runtime))["errors"]
+    errors = available(lambda: measure(runtime, complete_folder))["errors"]
     assert CHAINS[0] in errors
     assert max(errors.values()) < TOLERANCE
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -17,15 +18,17 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 import discoformer
+from discoformer.onnx.names import STATES
 from discoformer_export.checks import parity
 from discoformer_export.checks.parity import GRID, RAW_CASES, TOLERANCE
 from discoformer_export.cli import export
 from discoformer_export.errors import ExportError
 from discoformer_export.files.model_folder import release
 from discoformer_export.files.onnx_files import TRANSPOSED, to_onnx, transposed
+from discoformer_export.files.raw_file import core_of
 from discoformer_export.graphs.network import AXES, GRAPHS, Graph, Query, example_inputs
 from discoformer_training.nn.config import NetworkConfig
-from discoformer_training.nn.network import DiScoFormer
+from discoformer_training.nn.network import DiScoFormer, Encoded
 from discoformer_training.run.basis import TENSOR
 from discoformer_training.run.checkpoint import Progress, save_checkpoint
 from discoformer_training.run.config import TrainConfig
@@ -97,6 +100,10 @@ def test_only_standard_operators_and_no_external_data(models: dict[str, onnx.Mod
     onnx.checker.check_model(model, full_check=True)
 
 
+def test_the_encoding_has_the_fields_that_the_graphs_name() -> None:
+    assert Encoded._fields == STATES
+
+
 def test_readme_names_every_input() -> None:
     readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
     for graph in GRAPHS.values():
@@ -163,6 +170,40 @@ def test_encode_then_query_is_core(models: dict[str, onnx.ModelProto]) -> None:
     split, whole = run("query"), run("core")
     for key in ("log_density", "score"):
         np.testing.assert_allclose(split[key], whole[key], rtol=1e-5, atol=1e-5)
+
+
+def test_the_joined_file_contains_core(models: dict[str, onnx.ModelProto], folder: Path) -> None:
+    found = core_of(onnx.load(folder / "discoformer.onnx")).graph
+    for field in ("node", "initializer", "input", "output"):
+        assert getattr(found, field) == getattr(models["core"].graph, field)
+
+
+def test_a_released_folder_is_exported_again_to_the_bit_but_only_what_is_asked_for(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "GRID", GRID[:2])
+    monkeypatch.setattr(parity, "RAW_CASES", RAW_CASES[:1])
+    again = tmp_path / "again"
+    shutil.copytree(folder, again)
+    chosen = ("encode.onnx", "discoformer.onnx", "weights.safetensors", "adaptation.safetensors")
+    for path in again.iterdir():
+        if path.name != "config.json":
+            path.write_bytes(b"")
+    release(folder, again, only=chosen)
+    written = {path.name for path in again.iterdir() if path.stat().st_size > 0}
+    assert written == {*chosen, "config.json"}
+    for name in written:
+        assert (again / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_a_file_that_no_export_makes_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"\['other\.onnx'\] are no files .*: choose from core\.onnx"):
+        release(checkpoint, tmp_path, only=["encode.onnx", "other.onnx"])
+
+
+def test_export_errors_have_the_base_of_the_package_and_a_builtin() -> None:
+    assert issubclass(ExportError, discoformer.errors.DiscoformerError)
+    assert issubclass(ExportError, RuntimeError)
 
 
 def test_the_runtime_loads_the_folder(folder: Path) -> None:

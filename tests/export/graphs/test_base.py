@@ -9,8 +9,8 @@ import pytest
 
 from discoformer.base.base import Base, EvaluatedBase, evaluate_base
 from discoformer.base.mixture import ABSENT
-from discoformer.fit import Sample, base_of_samples, read_sample
-from discoformer_export.files.frame_file import FILE
+from discoformer.fit import Sample, fit_bases, read_sample
+from discoformer_export.files.frame_file import released_frame
 
 NONE = -1e30  # log-weight of a row that counts for nothing
 
@@ -26,7 +26,7 @@ class Draw(NamedTuple):
 @pytest.fixture(scope="module")
 def frame() -> onnxruntime.InferenceSession:
     """The graph of the file, its outputs not rounded to float32."""
-    model = onnx.load(FILE)
+    model = onnx.load(released_frame())
     names = {value.name for value in model.graph.output}
     for node in model.graph.node:
         if node.op_type == "Cast" and node.output[0] in names:
@@ -71,7 +71,7 @@ def found_by_graph(frame: onnxruntime.InferenceSession, draws: list[Draw]) -> li
 
 def found_by_runtime(draw: Draw) -> tuple[Base, np.ndarray]:
     sample: Sample = read_sample(draw.context, draw.weights)
-    return base_of_samples([sample]), sample.frame.to_frame(draw.queries)
+    return fit_bases([sample]), sample.frame.to_frame(draw.queries)
 
 
 def assert_same(got: tuple[Base, np.ndarray], wanted: tuple[Base, np.ndarray]) -> None:

@@ -9,16 +9,16 @@ import onnxruntime
 import pytest
 
 import discoformer
-from discoformer_export.files.frame_file import FILE, frame_file, sources_sha256
+from discoformer_export.files.frame_file import frame_file, released_frame, sources_sha256
 
 pytestmark = pytest.mark.filterwarnings("ignore::discoformer.errors.RangeWarning")
 
-GMM = Path(__file__).parents[3] / "models" / "gmm"
+BASE = Path(__file__).parents[3] / "models" / "base"
 
 
 @pytest.fixture(scope="module")
 def answer() -> Callable[..., list[np.ndarray]]:
-    session = onnxruntime.InferenceSession(GMM / "discoformer.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(BASE / "discoformer.onnx", providers=["CPUExecutionProvider"])
 
     def run(
         context: np.ndarray, queries: np.ndarray, log_weights: np.ndarray | None = None
@@ -32,7 +32,7 @@ def answer() -> Callable[..., list[np.ndarray]]:
 
 @pytest.fixture(scope="module")
 def model() -> discoformer.Model:
-    return discoformer.load(GMM, device="cpu")
+    return discoformer.load(BASE, device="cpu")
 
 
 def clusters(n: int, dim: int, seed: int = 0, condition: float = 10.0) -> np.ndarray:
@@ -52,7 +52,9 @@ def assert_same(got: list[np.ndarray], want: tuple[np.ndarray, np.ndarray], unit
 
 
 def test_the_frame_was_traced_from_these_sources() -> None:
-    traced_from = {entry.key: entry.value for entry in onnx.load(FILE).metadata_props}["sources_sha256"]
+    traced_from = {entry.key: entry.value for entry in onnx.load(released_frame()).metadata_props}[
+        "sources_sha256"
+    ]
     assert traced_from == sources_sha256(), "run python -m discoformer_export.files.frame_file"
 
 
@@ -102,7 +104,7 @@ def test_points_that_are_repeated(model, answer):
 
 
 def test_padding_and_batches_change_nothing(model):
-    session = onnxruntime.InferenceSession(GMM / "discoformer.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(BASE / "discoformer.onnx", providers=["CPUExecutionProvider"])
     contexts, queries = [clusters(n, 2, seed=n) for n in (30, 200, 117)], clusters(5, 2, seed=1)
     padded, log_weights = np.zeros((3, 200, 2)), np.full((3, 200), -1e30)
     for row, context in enumerate(contexts):
@@ -125,6 +127,6 @@ def test_data_without_density_give_no_number(answer, context):
 def test_landmarks_are_those_of_the_model():
     stored = {i.name: onnx.numpy_helper.to_array(i) for i in frame_file(77, {}).graph.initializer}
     assert stored["landmarks"] == 77
-    metadata = {entry.key: entry.value for entry in onnx.load(GMM / "frame.onnx").metadata_props}
-    stored = {i.name: onnx.numpy_helper.to_array(i) for i in onnx.load(GMM / "frame.onnx").graph.initializer}
+    metadata = {entry.key: entry.value for entry in onnx.load(BASE / "frame.onnx").metadata_props}
+    stored = {i.name: onnx.numpy_helper.to_array(i) for i in onnx.load(BASE / "frame.onnx").graph.initializer}
     assert stored["landmarks"] == int(metadata["landmarks"])

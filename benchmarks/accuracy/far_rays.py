@@ -3,7 +3,7 @@
 For D from 1 to 100 and N = 32, 128, 512, four mixtures (seeds 0 to 3) and 16 rays each, r = |z| / sqrt(D)
 from 10 to 1e6 in the frame: the largest r at which the log-density rises outward, or the score points out.
 
-    python -m benchmarks.accuracy.far_rays checkpoints/gmm.safetensors
+    python -m benchmarks.accuracy.far_rays models/gmm
 """
 
 import sys

@@ -4,7 +4,7 @@
 
 over draws of the benchmark (seed 0), in percent, data units; the gradient is autograd's, in float64.
 
-    python -m benchmarks.analysis.consistency checkpoints/gmm.safetensors
+    python -m benchmarks.analysis.consistency models/gmm
 """
 
 import sys
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from discoformer_training.data.context import context_in_frame
-from discoformer_training.evaluation.benchmark import Cell, draw
+from discoformer_training.evaluation.cells import Cell, draw
 from discoformer_training.frame import fit_frame
 from discoformer_training.nn.network import DiScoFormer
 from discoformer_training.run.checkpoint import load_network

@@ -17,9 +17,9 @@ from torch._higher_order_ops import while_loop
 from discoformer.base import frame
 from discoformer.base.arrays import cholesky, inverse_root, log_diagonal, trace
 from discoformer.base.base import Base, log_odds_of
+from discoformer.onnx.names import CONTEXT
 from discoformer_export.graphs.independent import fit_product
 from discoformer_export.graphs.mixture import fit_components
-from discoformer_export.graphs.network import CONTEXT
 from discoformer_export.graphs.tracing import (
     evenly_spaced,
     known_later,

@@ -25,7 +25,7 @@ from benchmarks.common.data_sets import Floats, write
 from discoformer.analysis.adaptation import course_of
 from discoformer.analysis.torch_network import network_of
 from discoformer_training.evaluation.baselines import kde_best
-from discoformer_training.evaluation.benchmark import Cell, Draw, draw
+from discoformer_training.evaluation.cells import Cell, Draw, draw
 from discoformer_training.evaluation.metrics import ErrorSums, Values, pooled_ratio, sum_errors
 from discoformer_training.nn.readout import read
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from statistics import geometric_mean
 
-from discoformer_training.evaluation.benchmark import Cell
+from discoformer_training.evaluation.cells import Cell
 
 FILES = ("benchmark.json", "wide/benchmark.json")
 MEASURES = ("score_percent", "log_density_mse")

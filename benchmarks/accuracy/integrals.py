@@ -15,7 +15,7 @@ from statistics import median
 
 import discoformer
 from discoformer_training.data.families import FAMILIES as STREAMED
-from discoformer_training.evaluation.benchmark import FAMILIES, Cell, draw
+from discoformer_training.evaluation.cells import FAMILIES, Cell, draw
 
 DRAWS, SIZE = 4, 512
 DIMS = (1, 2, 5, 10)

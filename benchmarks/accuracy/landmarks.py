@@ -16,7 +16,7 @@ import numpy as np
 
 import discoformer
 from discoformer_training.evaluation.baselines import base_alone
-from discoformer_training.evaluation.benchmark import Cell, Draw, draw
+from discoformer_training.evaluation.cells import Cell, Draw, draw
 from discoformer_training.evaluation.metrics import Values, sum_errors
 
 DRAWS = 8

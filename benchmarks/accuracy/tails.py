@@ -14,7 +14,7 @@ import numpy as np
 
 import discoformer
 from discoformer_training.evaluation.baselines import BASELINES
-from discoformer_training.evaluation.benchmark import Cell, draw
+from discoformer_training.evaluation.cells import Cell, draw
 
 DRAWS, QUERIES = 16, 4096
 CELLS = [Cell("student3", dim, 1024, queries=QUERIES) for dim in (2, 5, 20)]

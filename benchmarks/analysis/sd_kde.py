@@ -23,7 +23,7 @@ import discoformer
 from benchmarks.common.data_sets import Floats, write
 from discoformer.analysis.sd_kde import normal_bandwidth, sd_kde
 from discoformer_training.evaluation.baselines import KernelDensity, kde_best, kde_scott, whitened_axes
-from discoformer_training.evaluation.benchmark import Cell, Draw, draw
+from discoformer_training.evaluation.cells import Cell, Draw, draw
 
 Method = Callable[[discoformer.Estimate, Draw], Floats]
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import discoformer
-from discoformer_training.evaluation.benchmark import Cell, draw
+from discoformer_training.evaluation.cells import Cell, draw
 
 DRAWS = 8
 QUERIES = 128

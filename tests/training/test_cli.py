@@ -11,8 +11,8 @@ import torch
 from click.testing import CliRunner, Result
 
 from discoformer_training.cli import commands
-from discoformer_training.evaluation import benchmark
-from discoformer_training.evaluation.benchmark import Cell
+from discoformer_training.evaluation import cells
+from discoformer_training.evaluation.cells import Cell
 from discoformer_training.run.checkpoint import load_checkpoint
 
 TINY = ("--accelerator", "cpu", "--dims", "1", "3", "--context-sizes", "32", "40", "--tokens", "200")
@@ -134,7 +134,7 @@ def test_the_wide_table_is_measured_where_no_cell_is_given(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     one = Cell("laplace", 2, 64, queries=16)
-    monkeypatch.setitem(benchmark.TABLES, "wide", lambda: [one])
+    monkeypatch.setitem(cells.TABLES, "wide", lambda: [one])
     options = ("--cells", "wide", "--draws", 1, "--cache", tmp_path / "cache.json", "--out", tmp_path)
     result = invoke("benchmark", *options)
     assert result.exit_code == 0, result.output

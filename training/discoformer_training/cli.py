@@ -1,6 +1,6 @@
 """The command line of training: `discoformer-train run` and `discoformer-train benchmark`.
 
-Everything heavy is imported inside the commands, so that `--help` needs click alone.
+Large packages are imported inside the commands, so that `--help` needs click only.
 """
 
 import re
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from discoformer_training.evaluation.benchmark import Cell, Report
+    from discoformer_training.evaluation.benchmark import Report
+    from discoformer_training.evaluation.cells import Cell
     from discoformer_training.run.config import TrainConfig
 
 PATH = click.Path(path_type=Path)
@@ -22,11 +23,11 @@ PATH = click.Path(path_type=Path)
 @click.group()
 @click.version_option(package_name="discoformer")
 def commands() -> None:
-    """Train DiScoFormer networks, and measure them beside what one would use instead."""
+    """Train DiScoFormer networks, and compare them with classical density estimators."""
 
 
 def main() -> None:
-    """Run the command line, saying what to install when an extra is missing."""
+    """Run the command line. If a package is missing, say which extra to install."""
     try:
         commands()
     except ModuleNotFoundError as error:
@@ -35,35 +36,45 @@ def main() -> None:
 
 
 @commands.command()
-@click.option("--out", type=PATH, required=True, help="Folder of the run: checkpoint and logs.")
+@click.option("--out", type=PATH, required=True, help="Folder of the run, for checkpoint and logs.")
 @click.option(
     "--config",
     "files",
     type=PATH,
     multiple=True,
-    help="JSON file of settings; those absent keep their defaults. Repeatable: the last one counts.",
+    help="JSON file of settings. Missing settings keep their defaults. Repeatable: later files override.",
 )
-@click.option("--resume", type=PATH, help="Checkpoint to continue from, with its settings.")
-@click.option("--weights-from", type=PATH, help="Checkpoint or released model whose weights begin a new run.")
-@click.option("--seed", type=int, help="Of the weights and of the stream [default: 0].")
-@click.option("--steps", type=int, help="Length of the run [default: 20000].")
-@click.option("--learning-rate", type=float, help="Its peak [default: 0.0015].")
-@click.option("--dims", nargs=2, type=int, help="Least and greatest dimension [default: 1 100].")
-@click.option("--context-sizes", nargs=2, type=int, help="Least and greatest N [default: 8 4096].")
-@click.option("--tokens", type=int, help="Context points and queries of a step, about [default: 3072].")
+@click.option("--resume", type=PATH, help="Checkpoint to continue from. Its settings are used.")
 @click.option(
-    "--hold-out", "held_out", multiple=True, metavar="FAMILY", help="Never draw this family; repeatable."
+    "--weights-from",
+    type=PATH,
+    help="Checkpoint or released model whose weights start a new run. It must have the same network.",
 )
-@click.option("--time-budget", type=float, help="Minutes until the run ends, its learning rate decayed.")
+@click.option("--seed", type=int, help="Seed of the weights and of the stream [default: 0].")
+@click.option("--steps", type=int, help="Number of steps [default: 20000].")
+@click.option("--learning-rate", type=float, help="Peak learning rate [default: 0.0015].")
+@click.option("--dims", nargs=2, type=int, help="Least and greatest dimension D [default: 1 100].")
+@click.option(
+    "--context-sizes", nargs=2, type=int, help="Least and greatest context size N [default: 8 4096]."
+)
+@click.option(
+    "--tokens", type=int, help="Approximate number of context points and queries per step [default: 3072]."
+)
+@click.option(
+    "--hold-out", "held_out", multiple=True, metavar="FAMILY", help="Family that is never drawn. Repeatable."
+)
+@click.option(
+    "--time-budget", type=float, help="Minutes until the run ends. The learning rate decays by then."
+)
 @click.option("--accelerator", default="auto", show_default=True, help="cpu, cuda or auto.")
-@click.option("--devices", default=1, show_default=True, help="Number of devices, a process each.")
-@click.option("--threads", type=int, help="CPU threads of each process.")
+@click.option("--devices", default=1, show_default=True, help="Number of devices, with one process each.")
+@click.option("--threads", type=int, help="CPU threads per process.")
 @click.option(
     "--workers",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Further processes that draw tasks, one thread each: as many as feed a GPU.",
+    help="Processes that draw tasks, one thread each. Use enough to keep a GPU busy.",
 )
 def run(
     out: Path,
@@ -87,7 +98,7 @@ def run(
 
     given = {name: value for name, value in settings.items() if value not in (None, ())}
     if resume and (given or files or weights_from):
-        raise click.UsageError("--resume continues with the settings of the checkpoint: give no others")
+        raise click.UsageError("--resume uses the settings of the checkpoint: remove the other settings")
     if threads:
         torch.set_num_threads(threads)
     try:
@@ -107,7 +118,7 @@ def run(
 
 
 def _config(files: tuple[Path, ...], given: dict[str, Any]) -> "TrainConfig":
-    """Read the settings of files, and replace those given on the command line."""
+    """Read the settings of files, then apply those of the command line."""
     from discoformer_training.run.config import TrainConfig
 
     config = TrainConfig()
@@ -127,9 +138,13 @@ def _config(files: tuple[Path, ...], given: dict[str, Any]) -> "TrainConfig":
 @commands.command()
 @click.argument("checkpoint", type=PATH)
 @click.option(
-    "--tasks", type=click.IntRange(min=1), default=1920, show_default=True, help="Data sets to learn from."
+    "--tasks",
+    type=click.IntRange(min=1),
+    default=1920,
+    show_default=True,
+    help="Number of data sets to learn from.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the data sets.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the data sets.")
 @click.option("--out", type=PATH, help="File to write [default: CHECKPOINT itself].")
 def basis(checkpoint: Path, tasks: int, seed: int, out: Path | None) -> None:
     """Learn the directions in which CHECKPOINT adapts, and write it with them.
@@ -164,7 +179,10 @@ def basis(checkpoint: Path, tasks: int, seed: int, out: Path | None) -> None:
 @commands.command()
 @click.argument("model", type=PATH, required=False)
 @click.option(
-    "--cell", "cells", multiple=True, help="FAMILY:D:N or FAMILY:D:N:MODES, repeatable [default: a table]."
+    "--cell",
+    "cells",
+    multiple=True,
+    help="FAMILY:D:N or FAMILY:D:N:MODES. Repeatable [default: those of --cells].",
 )
 @click.option(
     "--cells",
@@ -172,18 +190,18 @@ def basis(checkpoint: Path, tasks: int, seed: int, out: Path | None) -> None:
     type=click.Choice(["default", "wide", "small"]),
     default="default",
     show_default=True,
-    help="The table, where no --cell is given: mixtures, other densities, or samples of some dozen points.",
+    help="Cells to measure without --cell: mixtures, other densities, or samples of 8 to 24 points.",
 )
-@click.option("--draws", default=32, show_default=True, help="Draws of each cell; a quarter if it is long.")
-@click.option("--seed", default=0, show_default=True, help="Of the draws.")
+@click.option("--draws", default=32, show_default=True, help="Draws per cell; a quarter for N >= 16384.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the draws.")
 @click.option(
     "--cache",
     type=PATH,
     default=Path("benchmarks/baselines.json"),
     show_default=True,
-    help="Where the baselines' results are kept.",
+    help="File of the results of baselines, read and updated.",
 )
-@click.option("--out", type=PATH, help="Folder for benchmark.json and benchmark.md as well.")
+@click.option("--out", type=PATH, help="Folder for benchmark.json and benchmark.md.")
 def benchmark(
     model: Path | None,
     cells: tuple[str, ...],
@@ -193,12 +211,13 @@ def benchmark(
     cache: Path,
     out: Path | None,
 ) -> None:
-    """Measure MODEL, a checkpoint or the folder of a released model, beside the baselines.
+    """Compare MODEL, a checkpoint or the folder of a released model, with the baselines.
 
-    A checkpoint is run by PyTorch, a folder by the ONNX runtime. Without MODEL, the baselines alone.
+    A checkpoint runs in PyTorch, a released model in ONNX Runtime. Without MODEL, only the baselines run.
     """
-    from discoformer_training.evaluation import benchmark as bench
     from discoformer_training.evaluation import report as reports
+    from discoformer_training.evaluation.benchmark import run_benchmark
+    from discoformer_training.evaluation.cells import TABLES, BenchmarkError
     from discoformer_training.evaluation.estimators import network_estimator, runtime_estimator
     from discoformer_training.nn.attention import attend_blocked
     from discoformer_training.run.checkpoint import CheckpointError, load_network
@@ -211,17 +230,17 @@ def benchmark(
                 if model.is_dir()
                 else network_estimator(load_network(model, attend_blocked))
             )
-        chosen = [_parse_cell(cell) for cell in cells] or bench.TABLES[table]()
-        report = bench.run_benchmark(
+        chosen = [_parse_cell(cell) for cell in cells] or TABLES[table]()
+        report = run_benchmark(
             estimators, chosen, draws=draws, seed=seed, cache=cache, keep=partial(_write_report, out)
         )
-    except (bench.BenchmarkError, CheckpointError) as error:
+    except (BenchmarkError, CheckpointError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(reports.render_text(report))
 
 
 def _write_report(out: Path | None, report: "Report") -> None:
-    """Write what has been measured so far, if there is a folder for it."""
+    """Write the report so far, if a folder is given."""
     from discoformer_training.evaluation import report as reports
 
     if out is None:
@@ -233,13 +252,13 @@ def _write_report(out: Path | None, report: "Report") -> None:
 
 
 def _parse_cell(text: str) -> "Cell":
-    """Read FAMILY:D:N or FAMILY:D:N:MODES, with MODES a number or LEAST-MOST."""
-    from discoformer_training.evaluation.benchmark import Cell
+    """Parse FAMILY:D:N or FAMILY:D:N:MODES, where MODES is a number or LEAST-MOST."""
+    from discoformer_training.evaluation.cells import Cell
 
     match = re.fullmatch(r"(\w+):(\d+):(\d+)(?::(\d+)(?:-(\d+))?)?", text)
     if match is None:
         raise click.BadParameter(
-            f"{text!r} is not FAMILY:D:N or FAMILY:D:N:MODES, such as gmm:10:1024 or gmm:100:2048:2"
+            f"{text!r} is not FAMILY:D:N or FAMILY:D:N:MODES; give for example gmm:10:1024 or gmm:100:2048:2"
         )
     family, dim, n, least, most = match.groups()
     if least is None:

@@ -8,9 +8,7 @@ from discoformer_training.evaluation.baselines import (
     BANDWIDTH_FACTORS,
     BASELINES,
     Baseline,
-    Components,
     KernelDensity,
-    floor,
     gaussian,
     gmm_bic,
     isotropic_axes,
@@ -19,7 +17,8 @@ from discoformer_training.evaluation.baselines import (
     scott_bandwidth,
     whitened_axes,
 )
-from discoformer_training.evaluation.benchmark import Cell, Draw, draw
+from discoformer_training.evaluation.cells import Cell, Draw, draw
+from discoformer_training.evaluation.floor import Components, floor
 from discoformer_training.evaluation.metrics import (
     FloatArray,
     Measurement,

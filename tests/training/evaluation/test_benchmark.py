@@ -11,18 +11,18 @@ from scipy.stats import multivariate_normal
 
 from discoformer_training.data.mixtures import draw_mixtures
 from discoformer_training.evaluation import benchmark
-from discoformer_training.evaluation.baselines import BASELINES, FLOORS, Baseline, Components, Floor
-from discoformer_training.evaluation.benchmark import (
+from discoformer_training.evaluation.baselines import BASELINES, Baseline
+from discoformer_training.evaluation.benchmark import Report, Row, run_benchmark
+from discoformer_training.evaluation.cells import (
+    FAMILIES,
     BenchmarkError,
     Cell,
-    Report,
-    Row,
     default_cells,
     draw,
-    run_benchmark,
     small_cells,
     wide_cells,
 )
+from discoformer_training.evaluation.floor import FLOORS, Components, Floor
 from discoformer_training.evaluation.metrics import FloatArray, Values
 from discoformer_training.evaluation.report import render_json, render_markdown, render_summary, render_text
 
@@ -116,7 +116,7 @@ def test_floor_sees_the_components_and_not_the_truth() -> None:
 
 
 def test_family_without_components_has_no_floor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(benchmark.FAMILIES, "bare", Bare)
+    monkeypatch.setitem(FAMILIES, "bare", Bare)
     cells, cache = [CELLS[0], Cell("bare", 2, 64, queries=16)], tmp_path / "cache.json"
     report = run_benchmark({}, cells, draws=2, baselines={"truth": perfect}, cache=cache)
     assert [(row.cell, row.name) for row in report.rows] == [
@@ -262,7 +262,7 @@ def test_laplace_scores_have_the_size_of_the_dimension() -> None:
 def test_student3_has_three_degrees_of_freedom() -> None:
     """By the slope of log f in log |x| far out, -(3 + D), after the affine map is undone."""
     generator = torch.Generator().manual_seed(0)
-    density = benchmark.FAMILIES["student3"](Cell("student3", 2, 64), generator)
+    density = FAMILIES["student3"](Cell("student3", 2, 64), generator)
     far = 1e6 * torch.randn(1, 20, 2, generator=generator, dtype=torch.float64)
     _, score = density.log_density_and_score(far)
     np.testing.assert_allclose((score * far).sum(-1), -5, atol=1e-3)

@@ -18,25 +18,12 @@ Tibshirani, *An Introduction to the Bootstrap*, chapter 11). With g_(r) the rati
     se^2 = (R - 1) / R * sum_r (g_(r) - mean g_(.))^2
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from discoformer.errors import InputError
-
-__all__ = [
-    "ErrorSums",
-    "FloatArray",
-    "Measurement",
-    "Values",
-    "log_density_error",
-    "pooled_ratio",
-    "score_error",
-    "sum_errors",
-]
 
 FloatArray = npt.NDArray[np.float64]
 

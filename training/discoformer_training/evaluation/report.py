@@ -16,8 +16,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from discoformer_training.evaluation.baselines import FLOORS
-from discoformer_training.evaluation.benchmark import LONG, REFERENCES, Cell, Report, Row
+from discoformer_training.evaluation.benchmark import REFERENCES, Report, Row
+from discoformer_training.evaluation.cells import LONG, Cell
+from discoformer_training.evaluation.floor import FLOORS
 from discoformer_training.evaluation.metrics import Measurement
 
 HEADER = (
@@ -76,7 +77,7 @@ def render_text(report: Report) -> str:
 
 def render_json(report: Report) -> str:
     """Return the report as JSON: each figure is ``{"value": .., "error": ..}``, null if it is not finite."""
-    return json.dumps(_plain(report), indent=1, allow_nan=False) + "\n"
+    return json.dumps(_plain(report), allow_nan=False) + "\n"
 
 
 def _caption(report: Report) -> str:

@@ -306,7 +306,7 @@ def test_a_csv_is_opened_and_its_columns_chosen(playground: Playground, tmp_path
     path.write_text("\n".join(rows), encoding="utf-8")
     playground.page.set_input_files("#file", path)
     playground.until("playground.points().length === 118")
-    assert "1 row without a number in both columns left out" in playground.words("#notice")
+    assert "1 row was left out because a cell is not a number" in playground.words("#notice")
     np.testing.assert_allclose(np.sort(playground.points()[:, 0]), np.sort(np.delete(x, 4)))
     playground.page.select_option("#column-y", label="z")
     playground.until("playground.points().length === 120")
@@ -449,7 +449,7 @@ def test_a_phone_in_the_dark_without_motion(phone: Playground) -> None:
     assert width == PHONE["width"]
     assert sum(map(int, ground.removeprefix("rgb(").removesuffix(")").split(","))) < 100
     phone.page.click("#play")
-    phone.until("document.querySelector('#play').textContent === 'Go on'")
+    phone.until("document.querySelector('#play').textContent === 'Continue'")
     assert phone.page.evaluate("playground.particles('discoformer').steps") > 10
 
 
@@ -459,7 +459,7 @@ def test_a_site_without_its_model_says_so(browser: Any, site: str) -> None:
         page.route("**/query.onnx", lambda route: route.fulfill(status=404))
         page.goto(site)
         page.evaluate("playground.idle()")
-        assert "query.onnx cannot be had (404)" in page.inner_text("#notice")
+        assert "query.onnx cannot be downloaded (status 404)" in page.inner_text("#notice")
         assert "nothing can be estimated" in page.inner_text("#status")
         page.click("#examples [data-name=ring]")
         assert page.inner_text("#used") == "512 of 2,048"

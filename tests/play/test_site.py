@@ -22,7 +22,7 @@ from discoformer.errors import InputError, ModelNotFoundError
 from discoformer.model import DEFAULT_NAME, find_folder
 from discoformer.play import onnxruntime_web
 from discoformer.play.server import TYPES
-from discoformer.play.site import MODEL_FILES, PAGE, checked_model
+from discoformer.play.site import MODEL_FILES, PAGE, checked_model, site_files
 
 CONTENT = {"ort.wasm.bundle.min.mjs": b"export {};", "ort-wasm-simd-threaded.wasm": b"\0asm\1\0\0\0"}
 
@@ -83,7 +83,7 @@ def test_fetching_from_many_threads_at_once(tmp_path: Path, cache: Path) -> None
 
 def test_an_archive_with_another_hash_is_refused(tmp_path: Path, cache: Path) -> None:
     url, _ = packed(tmp_path, list(CONTENT))
-    with pytest.raises(InputError, match=r"has the hash sha512-.*needed is sha512-.*--onnxruntime-web"):
+    with pytest.raises(InputError, match=r"has the hash sha512-.*needed sha512-.*--onnxruntime-web"):
         onnxruntime_web.cached(url, onnxruntime_web.INTEGRITY)
     assert not any((cache / "discoformer").iterdir())
 
@@ -100,7 +100,7 @@ def test_without_network_the_message_says_what_to_do() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/package.tgz"
-    with pytest.raises(ConnectionError, match=r"cannot be fetched .*--onnxruntime-web"):
+    with pytest.raises(ConnectionError, match=r"cannot be downloaded .*--onnxruntime-web"):
         onnxruntime_web.cached(url)
 
 
@@ -130,10 +130,17 @@ def test_the_page_names_only_files_that_are_there_and_no_other_host() -> None:
 
 
 def test_a_model_without_a_file_is_refused(tmp_path: Path) -> None:
-    for name in ("encode.onnx", "query.onnx", "config.json"):
+    for name in ("encode.onnx", "config.json"):
         (tmp_path / name).touch()
-    with pytest.raises(ModelNotFoundError, match=r"has no frame\.onnx: export the model again"):
+    with pytest.raises(ModelNotFoundError, match=r"has no query\.onnx: export the model again"):
         checked_model(tmp_path)
+
+
+def test_a_model_without_a_frame_takes_that_of_the_default_model(tmp_path: Path) -> None:
+    model = find_folder("gmm")
+    files = site_files(checked_model(model), tmp_path)
+    assert files["model/frame.onnx"] == find_folder(DEFAULT_NAME) / "frame.onnx"
+    assert files["model/query.onnx"] == model / "query.onnx"
 
 
 def test_a_folder_without_the_files_is_refused(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""The playground: a page in which the model runs in the browser, served or written to be hosted."""
+"""The playground: a web page in which the model runs in the browser. It is served, or written to a folder."""

@@ -1,4 +1,4 @@
-"""Serves the site on this machine, until it is stopped."""
+"""Web server for the site, on this machine."""
 
 import os
 import shutil
@@ -22,19 +22,19 @@ TYPES = {
 
 
 class Server(ThreadingHTTPServer):
-    """Serves the files of a site, and nothing else.
+    """Server of the files of a site, and of no other files.
 
     Args:
         host: Address to listen at.
-        port: Port, or 0 for any free one.
-        files: Paths on the web and the files that stand there.
+        port: Port to listen at, or 0 for any free one.
+        files: The file for each URL path, without the leading slash.
 
     Raises:
-        InputError: The address cannot be had.
+        InputError: The address is in use or invalid.
     """
 
     daemon_threads = True
-    allow_reuse_address = os.name == "posix"  # elsewhere that would take the port of another process
+    allow_reuse_address = os.name == "posix"  # on Windows this would take over the port of another process
 
     def __init__(self, host: str, port: int, files: dict[str, Path]) -> None:
         self.files = files | {"": files["index.html"]}
@@ -42,13 +42,13 @@ class Server(ThreadingHTTPServer):
             super().__init__((host, port), _Handler)
         except (OSError, OverflowError) as error:
             raise InputError(
-                f"cannot listen at --host {host} --port {port} ({error}): "
-                "choose another port (0 for any free one)"
+                f"cannot listen at --host {host} --port {port} ({error}): choose another port, or 0 for any "
+                "free one"
             ) from error
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """Return the URL of the page."""
         host, port = self.server_address[:2]
         return f"http://{host!s}:{port}/"
 
@@ -66,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> Path | None:
-        """Sends the head of the answer; gives the file that follows."""
+        """Send the status and the headers of the answer; return the file to send, or None."""
         path = self.server.files.get(unquote(urlsplit(self.path).path).removeprefix("/"))
         if path is None:
             self.send_error(HTTPStatus.NOT_FOUND)
@@ -80,4 +80,4 @@ class _Handler(BaseHTTPRequestHandler):
         return path
 
     def log_message(self, format: str, *args: object) -> None:
-        """Requests are not logged."""
+        """Do not log requests."""

@@ -1,10 +1,11 @@
-"""The site: the page, the model and onnxruntime-web, as files by their paths on the web."""
+"""The files of the site: the page, the model and onnxruntime-web."""
 
 import shutil
 from pathlib import Path
 
 from discoformer.errors import ModelNotFoundError
 from discoformer.io.files import atomic
+from discoformer.model import DEFAULT_NAME, find_folder
 from discoformer.play.onnxruntime_web import FILES as RUNTIME_FILES
 
 MODEL_FILES = ("frame.onnx", "encode.onnx", "query.onnx", "config.json")
@@ -12,36 +13,46 @@ PAGE = Path(__file__).parent / "page"
 
 
 def checked_model(model: Path) -> Path:
-    """The folder of a model itself, if the files that the page needs are in it.
+    """Check that a model folder has the files that the page needs, and return it.
 
     Raises:
-        ModelNotFoundError: One of them is not.
+        ModelNotFoundError: A file is missing.
     """
-    missing = [name for name in MODEL_FILES if not (model / name).is_file()]
+    missing = [name for name in MODEL_FILES if not _file(model, name).is_file()]
     if missing:
         raise ModelNotFoundError(
             f"the playground needs {', '.join(MODEL_FILES)}, but {model} has no {' and no '.join(missing)}: "
-            "export the model again with discoformer-export, or pass the folder of a newer one by --model"
+            "export the model again with discoformer-export, or pass the folder of a newer model by --model"
         )
     return model
 
 
 def site_files(model: Path, onnxruntime_web: Path) -> dict[str, Path]:
-    """Every file of the site: paths on the web, relative to it, and the files that stand there.
+    """Return the files of the site by their URL paths, relative to the page.
 
     Args:
-        model: Folder of a model.
-        onnxruntime_web: Folder of onnxruntime-web's files.
+        model: Folder of the model.
+        onnxruntime_web: Folder with the files of onnxruntime-web.
     """
     return (
         {path.name: path for path in sorted(PAGE.iterdir())}
-        | {f"model/{name}": model / name for name in MODEL_FILES}
+        | {f"model/{name}": _file(model, name) for name in MODEL_FILES}
         | {f"ort/{name}": onnxruntime_web / name for name in RUNTIME_FILES}
     )
 
 
+def _file(model: Path, name: str) -> Path:
+    """Return the path of a file. Models without ``frame.onnx``, which has no weights, use the default model's."""
+    path = model / name
+    return path if name != "frame.onnx" or path.is_file() else find_folder(DEFAULT_NAME) / name
+
+
 def write_site(files: dict[str, Path], folder: Path) -> None:
-    """Writes the site into a folder, to be hosted anywhere; other files there are left as they are.
+    """Write the site to a folder, for any web server. Other files in the folder are kept.
+
+    Args:
+        files: The files by their URL paths, as returned by ``site_files``.
+        folder: The folder. It is created if it does not exist.
 
     Raises:
         OSError: The folder cannot be written.

@@ -14,12 +14,12 @@ import { START, chosen, element, state } from "./state.js";
 import { View } from "./view.js";
 import { announce, enable, notify, tellBandwidth, tellBrush, tellParticles, tellStatus } from "./words.js";
 
-const SIZES = [32, 48, 64, 96, 128]; // nodes along each side of the grid
+const SIZES = [32, 48, 64, 96, 128]; // numbers of nodes along each side of the grid
 const FIRST_SIZE = 64;
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-state.engine = new Engine((file) => (element("status").textContent = `Opening the model: ${file}…`));
+state.engine = new Engine((file) => (element("status").textContent = `Loading the model: ${file}…`));
 state.computation = new Computation(state.engine, {
   read: (times) => {
     state.times = times;
@@ -145,7 +145,7 @@ async function play() {
     await state.follow.play(state.view, () => chosen("how"), calm.matches);
   } catch (error) {
     state.follow.remove();
-    notify(`The particles had to stop: ${error.message}`);
+    notify(`The particles were stopped by an error: ${error.message}`);
   }
 }
 
@@ -165,12 +165,12 @@ async function start() {
   if (EXAMPLES.includes(asked)) showExample(asked, 1);
   try {
     state.about = await state.engine.open(new URL("model/", location.href));
-    element("about").textContent = `model ${state.about.name} ${state.about.version}, in this browser`;
+    element("about").textContent = `model ${state.about.name} ${state.about.version}`;
     refresh();
     if (!state.points.length) await state.engine.warm();
   } catch (error) {
-    element("status").textContent = "No model: nothing can be estimated.";
-    notify(`The model cannot be opened. ${error.message}`);
+    element("status").textContent = "Without the model nothing can be estimated.";
+    notify(`The model cannot be loaded. ${error.message}`);
   }
 }
 
@@ -178,9 +178,9 @@ const opened = start();
 
 const plain = ({ logDensity, score }) => ({ logDensity: Array.from(logDensity), score: Array.from(score) });
 
-/** For tests, and for those who look behind the scenes. */
+/** An interface for tests and for the console of the browser. */
 window.playground = {
-  /** Resolves when all is computed, answered and drawn. */
+  /** Resolves when everything is computed, answered and drawn. */
   idle: async () => {
     await opened;
     await state.computation.idle();

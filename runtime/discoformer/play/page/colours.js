@@ -1,6 +1,6 @@
-// Colour maps whose steps look equally large: curves in OKLab (Ottosson, 2020), walked at constant speed.
+// Perceptually uniform colour maps: curves in OKLab (Ottosson, 2020) at constant speed.
 //
-// Low values have the colour of the paper, in light and in dark.
+// The lowest value has the background colour, in the light and in the dark theme.
 
 const LIGHT = [
   [0.985, 0.006, 95],
@@ -21,7 +21,7 @@ const DARK = [
 const STEPS = 256;
 const FINE = 2048;
 
-/** 256 colours (r, g, b), 0 to 255, from low to high. */
+/** 256 colours (r, g, b), each component 0 to 255, from low to high values. */
 export function colourMap(dark) {
   const anchors = (dark ? DARK : LIGHT).map(([lightness, chroma, hue]) => {
     const angle = (hue * Math.PI) / 180;
@@ -40,7 +40,7 @@ export function colourMap(dark) {
   return map;
 }
 
-/** A point of the smooth curve through anchors, t from 0 to 1. */
+/** The point at t, from 0 to 1, of a smooth curve through anchors. */
 function along(anchors, t) {
   const at = t * (anchors.length - 1);
   const k = Math.min(Math.floor(at), anchors.length - 2);

@@ -1,18 +1,19 @@
-// What the panels show: sample read, grids answered. The newest wish counts; older ones are dropped half-way.
+// Computes what the panels show: the sample is read, then both estimators are evaluated on grids. Only the newest
+// request counts: an older one is stopped between two parts of its grid.
 
 import { SHARES } from "./picture.js";
 import { levelsEnclosing } from "./field.js";
 
 export const ESTIMATORS = ["discoformer", "kde"];
-const COARSE = 24; // nodes along each side of a first look
-const CHUNK = 512; // nodes asked for at a time, so that other questions come in between
+const COARSE = 24; // nodes along each side of a first, coarse grid
+const CHUNK = 512; // nodes evaluated at a time, so that other requests need not wait long
 
 export class Computation {
   #engine;
   #told;
   #wish = null;
   #busy = false;
-  #era = 0; // of the sample: what was begun before it was cleared does not count
+  #era = 0; // increases when the sample is cleared: results of an earlier era are ignored
   #idle = [];
   #read = {};
   answers = { discoformer: null, kde: null };
@@ -24,13 +25,13 @@ export class Computation {
     this.#told = told;
   }
 
-  /** Wishes for { points, factor, view, size, quick }: `quick` for a first look alone. */
+  /** Requests a computation: { points, factor, view, size, quick }. `quick` asks for the coarse grid alone. */
   want(wish) {
     this.#wish = wish;
     if (!this.#busy) this.#run();
   }
 
-  /** Nothing can be estimated. */
+  /** Clears everything, because nothing can be estimated. */
   clear() {
     this.#era += 1;
     this.#wish = null;
@@ -39,12 +40,12 @@ export class Computation {
     this.times = null;
   }
 
-  /** Whether the estimators have read a sample, and can be asked. */
+  /** Whether the estimators have read a sample. */
   get isReady() {
     return this.#read.points !== undefined;
   }
 
-  /** Resolves when every wish has been met. */
+  /** Resolves when no computation is left. */
   idle() {
     return this.#busy ? new Promise((resolve) => this.#idle.push(resolve)) : Promise.resolve();
   }
@@ -71,7 +72,7 @@ export class Computation {
       const times = await this.#engine.read(points, factor);
       if (this.#era !== era) return;
       if (!times.finite)
-        throw new Error("The frame of these points is lost in rounding: move some of them apart.");
+        throw new Error("Rounding errors are too large for these points: move some of them apart.");
       this.#read = { points, factor };
       this.times = { ...times, discoformer: 0, kde: 0 };
       this.#told.read(this.times);
@@ -93,7 +94,7 @@ export class Computation {
     }
   }
 
-  /** Whether an answer for this wish, as fine as this or finer, is there. */
+  /** Whether there is an answer to this request on a grid of this size or finer. */
   #isMet(name, wish, size) {
     const answer = this.answers[name];
     return (
@@ -105,7 +106,7 @@ export class Computation {
     );
   }
 
-  /** Log-density and score on a grid, or null where there is a newer wish. */
+  /** Log-density and score on a grid, or null if there is a newer request. */
   async #grid(name, view, size) {
     const nodes = view.nodes(size);
     const logDensity = new Float64Array(size * size);
@@ -122,7 +123,7 @@ export class Computation {
   }
 }
 
-/** What both panels share: the greatest log-density, and a typical slope, in unit coordinates of the view. */
+/** The scale that both panels share: the largest log-density, and a typical slope in unit coordinates of the view. */
 export function sharedScale(answers) {
   const found = Object.values(answers).filter(Boolean);
   let top = -Infinity;

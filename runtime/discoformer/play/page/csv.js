@@ -1,9 +1,10 @@
-// CSV files: any of , ; tab or blanks between the cells, a header or none, quotes, comments after #.
+// CSV files: cells separated by commas, semicolons, tabs or blanks, with or without a header. Cells may be quoted.
+// Lines that start with # are comments.
 
-const GREATEST = 64 * 2 ** 20; // bytes read of a file
+const GREATEST = 64 * 2 ** 20; // largest number of bytes read from a file
 const SEPARATORS = [",", ";", "\t"];
 
-/** The numeric columns of a file: names, values (NaN where a cell is no number), and what was left unread. */
+/** The numeric columns of a file: their names, their values (NaN if a cell is not a number), and whether it was cut. */
 export async function readCsv(file) {
   const cut = file.size > GREATEST;
   const text = await (cut ? file.slice(0, GREATEST) : file).text();
@@ -49,14 +50,14 @@ export function parseCsv(text) {
   };
 }
 
-/** The two columns to begin with: the first that are neither constant nor a running number. */
+/** The two columns to show at first: the first ones that are neither constant nor a running number. */
 export function likelyPair(columns) {
   const telling = columns.map((_, j) => j).filter((j) => !isConstant(columns[j]) && !isIndex(columns[j]));
   const others = columns.map((_, j) => j).filter((j) => !telling.includes(j));
   return [...telling, ...others].slice(0, 2);
 }
 
-/** Points (2 n) of the rows in which both columns have a number, and how many rows have not. */
+/** The points (2 n) of the rows with a number in both columns, and the number of other rows. */
 export function pointsOf(columns, [x, y]) {
   const points = [];
   for (let i = 0; i < columns[x].length; i++) {

@@ -1,11 +1,11 @@
-// The page's end of the worker: each task is a promise.
+// Interface of the page to the worker: each task returns a promise.
 
 export class Engine {
   #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
   #waiting = new Map();
   #id = 0;
 
-  /** `opening` is told the file of the model that is being opened. */
+  /** Calls `opening` with the name of each file of the model before it is loaded. */
   constructor(opening) {
     this.#worker.onmessage = ({ data }) => {
       if (data.opening) return opening(data.opening);
@@ -16,7 +16,7 @@ export class Engine {
     this.#worker.onerror = (event) => {
       event.preventDefault();
       this.#fail(
-        event.message || "worker.js and the modules it needs cannot be loaded: write the site again",
+        event.message || "worker.js or a module that it imports cannot be loaded: create the site again",
       );
     };
   }
@@ -34,27 +34,27 @@ export class Engine {
     });
   }
 
-  /** Opens the model in a folder; gives what it says about itself. */
+  /** Loads the model in a folder; returns its metadata. */
   open(folder) {
     return this.#do("open", { folder: folder.href });
   }
 
-  /** Makes the first sample quicker. */
+  /** Runs the model once, so that the first sample takes less time. */
   warm() {
     return this.#do("warm", {});
   }
 
-  /** Reads a sample (x0, y0, x1, y1, ...), the KDE with `factor` times the bandwidth of Scott's rule. */
+  /** Reads a sample (x0, y0, x1, y1, ...). The bandwidth of the KDE is `factor` times Scott's rule. */
   read(sample, factor) {
     return this.#do("read", { sample, factor });
   }
 
-  /** Gives the KDE another bandwidth. */
+  /** Changes the bandwidth of the KDE. */
   smooth(factor) {
     return this.#do("smooth", { factor });
   }
 
-  /** By name of estimator: log-density (M), score (2 M) at points (2 M), and the milliseconds it took. */
+  /** For each estimator: log-density (M) and score (2 M) at points (2 M), and the milliseconds it took. */
   ask(points, of = ["discoformer", "kde"]) {
     return this.#do("ask", { points, of });
   }

@@ -1,8 +1,8 @@
-// Built-in examples: each draws points from a density, by a seeded generator.
+// Built-in examples. Each draws points from a density with a seeded random generator.
 
 import { Random } from "./random.js";
 
-/** Points (2 n) by calling `one` for each. */
+/** Points (2 n), each returned by a call of `one`. */
 const draw = (n, one) => Float64Array.from(Array.from({ length: n }, one).flat());
 
 function mixture(random, n) {

@@ -1,6 +1,6 @@
-// Fields on a square grid: smooth interpolation, contour lines, and the levels that enclose a share of the mass.
+// Fields on a square grid: smooth interpolation, contour lines, and levels that enclose shares of the probability.
 
-/** A grid (size^2, row by row) resampled to side^2 nodes over the same square, by Catmull-Rom splines. */
+/** Resamples a grid (size^2, row by row) to side^2 nodes over the same square, by Catmull-Rom splines. */
 export function resample(grid, size, side) {
   const weights = Array.from({ length: side }, (_, i) => splineWeights((i * (size - 1)) / (side - 1), size));
   const wide = new Float64Array(size * side);
@@ -32,7 +32,7 @@ function splineWeights(at, size) {
   return weights.map(([node, weight]) => [Math.max(0, Math.min(size - 1, node)), weight]);
 }
 
-/** Levels of the log-density above which the given shares of the mass in the grid are found. */
+/** The levels of the log-density that enclose the given shares of the probability in the grid. */
 export function levelsEnclosing(shares, logDensity) {
   const sorted = Float64Array.from(logDensity).sort().reverse();
   const densities = sorted.map((value) => Math.exp(value - sorted[0]));
@@ -44,7 +44,7 @@ export function levelsEnclosing(shares, logDensity) {
   });
 }
 
-/** Line segments (u0, v0, u1, v1) in unit coordinates where a grid (size^2) crosses a level: marching squares. */
+/** Line segments (u0, v0, u1, v1) of a contour of a grid (size^2), in unit coordinates, by marching squares. */
 export function contour(grid, size, level) {
   const segments = [];
   for (let j = 0; j < size - 1; j++) {
@@ -64,7 +64,7 @@ export function contour(grid, size, level) {
   return segments;
 }
 
-/** Where the four sides of a cell cross a level. */
+/** The points at which the four sides of a cell cross a level. */
 function crossingsOf(grid, size, i, j, level) {
   const corners = [
     [i, j],

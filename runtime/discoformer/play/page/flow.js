@@ -1,4 +1,4 @@
-// From a change to what it entails: sample and settings to estimates, crosshair to answers.
+// Reactions to changes: a new sample or setting updates the estimates, a moved crosshair the values beside it.
 
 import { drawStill } from "./panels.js";
 import { showAnswers, spoken } from "./readout.js";
@@ -6,9 +6,9 @@ import { troubleOf } from "./sample.js";
 import { bandwidth, element, place, state } from "./state.js";
 import { announce, enable, tellSample, tellStatus } from "./words.js";
 
-const invitation = [...element("hint").childNodes]; // of the empty page
+const invitation = [...element("hint").childNodes]; // the hint on the empty page
 
-/** The sample, the view or a setting has changed. */
+/** Updates everything after the sample, the view or a setting has changed. */
 export function refresh() {
   const { points, sample, computation, follow, view, about, drawing } = state;
   const trouble = points.length ? troubleOf(points, sample.names) : null;
@@ -35,7 +35,7 @@ export function refresh() {
   drawStill();
 }
 
-/** The sample has other points. */
+/** Updates everything after the points of the sample have changed. */
 export function changePoints() {
   state.points = state.sample.used;
   refresh();
@@ -53,10 +53,10 @@ let asking = false;
 let askAgain = false;
 let answered = Promise.resolve();
 
-/** Resolves when what the crosshair stands on has been answered. */
+/** Resolves when the estimates at the crosshair are known. */
 export const whenAnswered = () => answered;
 
-/** Asks both estimators at the crosshair; while an answer is on its way, the newest place waits. */
+/** Asks both estimators at the crosshair. If it moves before they answer, they are asked again. */
 export function askAtCursor(byKey = false) {
   askAgain = true;
   if (!asking) answered = askOnAndOn(byKey);

@@ -1,4 +1,5 @@
-// Particles in both panels: released from the same places, stepped by the worker, moved smoothly between steps.
+// Particles in both panels: they start at the same places, the worker computes the steps, and the page moves them
+// smoothly between steps.
 
 import { ESTIMATORS } from "./compute.js";
 import { short } from "./numbers.js";
@@ -7,12 +8,13 @@ import { Random } from "./random.js";
 
 const COUNT = 80; // in each panel
 const SEED = 7;
-const SHORTEST = 40; // milliseconds between steps
-const LEAPS = 40; // steps at once, where motion is not wanted
+const SHORTEST = 40; // smallest number of milliseconds between steps
+const LEAPS = 40; // number of steps without animation, for users who prefer reduced motion
 
 export const WORDS = {
-  ascent: "Each particle climbs the log-density along the score, until it rests at a mode.",
-  langevin: "Score and noise: the particles become draws from the estimate (Metropolis-adjusted).",
+  ascent: "Each particle moves along the score, towards higher density, until it rests at a mode (a local maximum).",
+  langevin:
+    "Each particle moves along the score, with random noise. After many steps the particles are a sample from the estimated density (Metropolis-adjusted Langevin).",
 };
 
 export class Follow {
@@ -20,21 +22,21 @@ export class Follow {
   #told;
   #clock = { start: 0, length: 1 };
   #run = 0;
-  particles = null; // by estimator
+  particles = null; // by name of the estimator
   playing = false;
 
-  /** `told` has moved(), on every frame, and changed(), when play begins or ends. */
+  /** `told` has moved(), called on every frame, and changed(), called when play begins, advances or ends. */
   constructor(engine, told) {
     this.#engine = engine;
     this.#told = told;
   }
 
-  /** How far the frame at hand is between the last two steps, 0 to 1. */
+  /** The position of the current frame between the last two steps, 0 to 1. */
   get part() {
     return this.playing ? Math.min(1, (performance.now() - this.#clock.start) / this.#clock.length) : 1;
   }
 
-  /** Puts particles where there are none. */
+  /** Creates the particles if there are none. */
   release(view) {
     this.particles ??= Object.fromEntries(
       ESTIMATORS.map((name) => {
@@ -54,12 +56,12 @@ export class Follow {
     this.playing = false;
   }
 
-  /** The estimates have changed. */
+  /** Forgets what is known at the particles, because the estimates have changed. */
   forget() {
     for (const name of ESTIMATORS) this.particles?.[name].forget();
   }
 
-  /** Moves the particles, `how()` being "ascent" or "langevin", until they rest or are paused. */
+  /** Moves the particles until they rest or are paused. `how()` returns "ascent" or "langevin". */
   async play(view, how, still) {
     this.release(view);
     this.playing = true;
@@ -94,7 +96,7 @@ export class Follow {
     requestAnimationFrame(() => this.#animate());
   }
 
-  /** Where the particles of an estimator stand, in words. */
+  /** A short text about the particles of an estimator. */
   words(name, how) {
     const particles = this.particles?.[name];
     if (!particles?.logDensities) return "";

@@ -1,6 +1,6 @@
 // Gaussian kernel density estimate in two dimensions:
 //
-//   f(y) = 1/n sum_j N(y; x_j, h^2 C),    h = factor n^(-1/6)   (Scott's rule where the factor is 1)
+//   f(y) = 1/n sum_j N(y; x_j, h^2 C),    h = factor n^(-1/6)   (Scott's rule if the factor is 1)
 //
 // with C the covariance of the sample (divided by n - 1), as in scipy.stats.gaussian_kde.
 

@@ -1,19 +1,19 @@
 // The model in the browser: three graphs, run by onnxruntime-web on one thread.
 //
-//   frame.onnx   a sample (N, 2), data units      -> frame, base, what encode.onnx asks for
+//   frame.onnx   a sample (N, 2), data units      -> the frame, the base, and the inputs of encode.onnx
 //   encode.onnx  the sample in its frame          -> its encoding
-//   query.onnx   points z in the frame            -> log-density, score, in the frame
+//   query.onnx   points z in the frame            -> log-density and score in the frame
 //
-// Points y are mapped to the frame and answers back by  z = (y - center) A,  log f(y) = log f(z) + log |det A|,
-// score(y) = score(z) A^T  (rows), in float64.
+// Points y (rows) are mapped to the frame by  z = (y - center) A.  Answers are mapped back, in float64, by
+// log f(y) = log f(z) + log |det A|  and  score(y) = score(z) A^T.
 
 import * as ort from "./ort/ort.wasm.bundle.min.mjs";
 
-ort.env.wasm.numThreads = 1; // no cross-origin isolation needed, so any host will do
+ort.env.wasm.numThreads = 1; // more threads need cross-origin isolation, which many web servers do not offer
 ort.env.wasm.wasmPaths = { wasm: new URL("./ort/ort-wasm-simd-threaded.wasm", import.meta.url).href };
 ort.env.logLevel = "error";
 
-/** Milliseconds since a moment of `performance.now()`. */
+/** The milliseconds since a time given by `performance.now()`. */
 const since = (start) => performance.now() - start;
 
 export class Model {
@@ -21,7 +21,7 @@ export class Model {
   #encode;
   #query;
 
-  /** Opens the three files in the folder at a URL; `say` is told the name of each. */
+  /** Loads the three files in the folder at a URL; calls `say` with the name of each. */
   static async open(folder, say) {
     const model = new Model();
     const about = await (await fetched(new URL("config.json", folder))).json();
@@ -34,7 +34,7 @@ export class Model {
     return Object.assign(model, { about: about.model });
   }
 
-  /** Reads a sample (x0, y0, x1, y1, ...); gives an estimate, to be asked and in the end released. */
+  /** Reads a sample (x0, y0, x1, y1, ...) and returns an estimate. */
   async read(sample) {
     const n = sample.length / 2;
     let start = performance.now();
@@ -97,7 +97,7 @@ class Estimate {
   }
 }
 
-/** Those of the tensors that a session asks for. */
+/** The tensors that are inputs of a session. */
 function asked(session, tensors) {
   return Object.fromEntries(
     session.inputNames.filter((name) => name in tensors).map((name) => [name, tensors[name]]),
@@ -111,6 +111,6 @@ async function opened(url) {
 
 async function fetched(url) {
   const answer = await fetch(url);
-  if (!answer.ok) throw new Error(`${url.pathname} cannot be had (${answer.status}): write the site again`);
+  if (!answer.ok) throw new Error(`${url.pathname} cannot be downloaded (status ${answer.status}): create the site again`);
   return answer;
 }

@@ -1,11 +1,11 @@
-// Numbers as people read them.
+// Numbers as text.
 
 const grouped = new Intl.NumberFormat("en-US");
 
 /** A count, with commas. */
 export const count = (n) => grouped.format(n);
 
-/** About four digits, with a true minus sign; powers of ten where they are shorter. */
+/** A number with about `digits` digits and a true minus sign; with a power of ten if it is very large or small. */
 export function short(value, digits = 4) {
   if (!Number.isFinite(value)) return value > 0 ? "∞" : value < 0 ? "−∞" : "–";
   const size = Math.abs(value);
@@ -20,7 +20,7 @@ export function short(value, digits = 4) {
   return text.replace("-", "−");
 }
 
-/** A tick of an axis: as few digits as tell it from its neighbours. */
+/** The label of a tick of an axis, with as few digits as distinguish it from its neighbours. */
 export function tickLabel(value, step) {
   if (Math.abs(value) < step / 1e6) return "0";
   const size = Math.max(Math.abs(value), step);
@@ -31,7 +31,7 @@ export function tickLabel(value, step) {
   return text.replaceAll("-", "−").replace("e+", "e");
 }
 
-/** Milliseconds, in words. */
+/** A duration given in milliseconds. */
 export const duration = (ms) =>
   ms < 1000 ? `${Math.max(1, Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`;
 

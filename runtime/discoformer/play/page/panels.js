@@ -1,4 +1,4 @@
-// Both panels, drawn from the state.
+// Draws both panels from the state.
 
 import { colourMap } from "./colours.js";
 import { ESTIMATORS, sharedScale } from "./compute.js";
@@ -20,11 +20,11 @@ const COLOURS = [
   "particle",
   "particle-rim",
   "crosshair",
-]; // of the style sheet, that pictures need
+]; // the colours of the style sheet that the pictures use
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
-/** By name of estimator: its panel's upper canvas and picture. */
+/** For each estimator by name: the upper canvas and the picture of its panel. */
 export const panels = new Map(
   ESTIMATORS.map((name) => {
     const panel = document.querySelector(`.panel[data-estimator=${name}]`);
@@ -43,10 +43,10 @@ dark.addEventListener("change", () => {
 let willDraw = false;
 let drawn = Promise.resolve();
 
-/** Resolves when what was to be drawn is drawn. */
+/** Resolves when nothing is left to draw. */
 export const whenDrawn = () => drawn;
 
-/** Draws both panels anew, with the next frame, once however often it is called. */
+/** Redraws both panels in the next frame; several calls before it draw once. */
 export function drawStill() {
   if (willDraw) return;
   willDraw = true;
@@ -59,7 +59,7 @@ export function drawStill() {
   );
 }
 
-/** Draws what moves: particles and crosshair. */
+/** Draws the particles and the crosshair. */
 export function drawMoving() {
   const { cursor, focused, follow } = state;
   for (const [name, { picture }] of panels) {
@@ -87,7 +87,7 @@ function paint() {
   drawMoving();
 }
 
-/** Colours and font of the style sheet. */
+/** The colours and the font of the style sheet. */
 function themed() {
   const style = getComputedStyle(document.documentElement);
   const named = COLOURS.map((name) => [

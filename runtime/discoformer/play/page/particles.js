@@ -1,23 +1,23 @@
 // Particles that follow the score s = grad log f of one estimate, in unit coordinates of the view.
 //
-//   ascent    u <- u + h s, each particle with its own h, halved where log f would fall: it climbs to a mode
-//   langevin  u <- u + h s + sqrt(2 h) noise, accepted as Metropolis and Hastings say: it becomes a draw from f
+//   ascent    u <- u + h s. Each particle has its own h, which shrinks if log f would fall. It ends at a mode.
+//   langevin  u <- u + h s + sqrt(2 h) noise, accepted by the Metropolis-Hastings rule. It becomes a draw from f.
 
-const LONGEST = 0.02; // step of an ascent, of the width of the view
-const REST = 2e-4; // a shorter step is rest
-const APART = 0.015; // modes are told apart from this distance on
-const TRAIL = 14; // positions remembered
-const ACCEPTED = 0.6; // share of Langevin steps that the step size is steered to
+const LONGEST = 0.02; // longest step of an ascent
+const REST = 2e-4; // a particle with a shorter step is at rest
+const APART = 0.015; // smallest distance between two modes
+const TRAIL = 14; // number of past positions that are kept
+const ACCEPTED = 0.6; // share of accepted Langevin steps that the step size is adapted to
 
 export class Particles {
   #ask;
   #view;
   #random;
-  #found = null; // at the positions: log-density and score, in unit coordinates
-  #steps;
-  #step = 4e-4; // of Langevin
+  #found = null; // log-density and score at the positions, in unit coordinates
+  #steps; // h of each particle, for ascent
+  #step = 4e-4; // h for Langevin
 
-  /** `ask` gives log-density and score at points (2 n) in data units. They start evenly, at random. */
+  /** `ask` returns log-density and score at points (2 n) in data units. The first positions are uniformly random. */
   constructor(ask, view, random, count) {
     this.#ask = ask;
     this.#view = view;
@@ -33,7 +33,7 @@ export class Particles {
     return this.positions.length / 2;
   }
 
-  /** The estimate has changed: what was found no longer holds. */
+  /** Forgets what is known at the positions, because the estimate has changed. */
   forget() {
     this.#found = null;
     this.lengths.fill(1);
@@ -44,12 +44,12 @@ export class Particles {
     return this.#found?.logDensity ?? null;
   }
 
-  /** Whether every one of an ascent has come to rest. */
+  /** Whether all particles of an ascent are at rest. */
   get atRest() {
     return this.lengths.every((length) => length < REST);
   }
 
-  /** How many modes those at rest stand on. */
+  /** The number of modes at which particles rest. */
   get modes() {
     const found = [];
     for (let i = 0; i < this.count; i++) {
@@ -60,7 +60,7 @@ export class Particles {
     return found.length;
   }
 
-  /** One step of "ascent" or "langevin". */
+  /** Makes one step of "ascent" or "langevin". */
   async advance(how) {
     this.#found ??= await this.#look(this.positions);
     await (how === "ascent" ? this.#climb() : this.#wander());
@@ -108,7 +108,7 @@ export class Particles {
     this.#step = Math.min(0.02, this.#step * Math.exp(0.2 * (accepted / this.count - ACCEPTED)));
   }
 
-  /** Moves those that `accepts` says, with what was found where they go. */
+  /** Moves the particles for which `accepts` returns true; `there` is what is known at their new positions. */
   #take(moved, there, accepts) {
     const positions = this.positions.slice();
     const found = { logDensity: this.#found.logDensity.slice(), score: this.#found.score.slice() };

@@ -1,14 +1,15 @@
-// One panel: a still picture (axes, colour, contours, arrows, points) under a moving one (particles, crosshair).
+// The picture of one panel: a still layer (axes, colour, contours, arrows, points) below a moving layer (particles,
+// crosshair).
 
 import { contour, resample } from "./field.js";
 import { tickLabel } from "./numbers.js";
 import { ticks } from "./view.js";
 
 const MARGIN = { left: 46, right: 10, top: 10, bottom: 30 }; // CSS pixels around the plot
-const FINEST = 288; // pixels that colours are computed for, along each side
-const ARROWS = 15; // along each side
-export const SHARES = [0.25, 0.5, 0.75, 0.95]; // of the mass that contours enclose
-export const DEPTH = 12; // nats below the greatest that the colours of the log-density reach down
+const FINEST = 288; // largest number of coloured pixels along each side
+const ARROWS = 15; // number of arrows along each side
+export const SHARES = [0.25, 0.5, 0.75, 0.95]; // shares of the probability that contours enclose
+export const DEPTH = 12; // range of the colour scale for the log-density, in nats below its maximum
 
 export class Picture {
   #still;
@@ -22,7 +23,7 @@ export class Picture {
     this.#moving = moving;
   }
 
-  /** Fits the canvases to their box. */
+  /** Resizes the canvases to their box on the page. */
   fit() {
     this.#size = [this.#still.clientWidth, this.#still.clientHeight];
     this.#ratio = Math.min(2, window.devicePixelRatio || 1);
@@ -40,7 +41,7 @@ export class Picture {
     };
   }
 
-  /** Unit coordinates of a pointer event; clamped to the plot. */
+  /** The unit coordinates of a pointer event, clamped to the plot. */
   unitOf(event) {
     const box = this.#still.getBoundingClientRect();
     const { left, top, width, height } = this.#plot;
@@ -49,7 +50,7 @@ export class Picture {
     return [u, v].map((value) => Math.max(0, Math.min(1, value)));
   }
 
-  /** Whether a pointer event is in the plot, not on the axes. */
+  /** Whether a pointer event is inside the plot, not in the margins. */
   holds(event) {
     const box = this.#still.getBoundingClientRect();
     const { left, top, width, height } = this.#plot;
@@ -57,7 +58,7 @@ export class Picture {
     return x >= 0 && y >= 0 && x <= width && y <= height;
   }
 
-  /** Draws the still picture. `answer` holds the grid's `size`, logDensity and score, or is null. */
+  /** Draws the still layer. `answer` has the `size`, logDensity and score of the grid, or is null. */
   drawStill({ view, names, points, answer, shown, top, theme }) {
     const context = begun(this.#still, this.#ratio);
     const { left, top: up, width, height } = this.#plot;
@@ -84,7 +85,7 @@ export class Picture {
     for (let j = 0; j < side; j++) {
       for (let i = 0; i < side; i++) {
         const below = fine[j * side + i] - top;
-        const share = shown.logarithmic ? 1 + below / DEPTH : Math.exp(below / 2); // the root of the density
+        const share = shown.logarithmic ? 1 + below / DEPTH : Math.exp(below / 2); // square root of the density
         const colour = 3 * Math.round(255 * Math.max(0, Math.min(1, share)));
         const at = 4 * ((side - 1 - j) * side + i);
         image.data.set(colours.subarray(colour, colour + 3), at);
@@ -130,7 +131,7 @@ export class Picture {
     this.#drawNames(context, names, theme);
   }
 
-  /** The names of the axes, in the corners of the plot. */
+  /** Draws the names of the axes in the corners of the plot. */
   #drawNames(context, names, theme) {
     const { left, top, width, height } = this.#plot;
     context.fillStyle = theme.text;
@@ -151,7 +152,7 @@ export class Picture {
     context.restore();
   }
 
-  /** Draws the moving picture: particles between two steps (`part` from 0 to 1), and the crosshair. */
+  /** Draws the moving layer: the particles between two steps (`part` from 0 to 1), and the crosshair. */
   drawMoving({ particles, part, cursor, focused, theme }) {
     const context = begun(this.#moving, this.#ratio);
     const { left, top, width, height } = this.#plot;
@@ -164,10 +165,10 @@ export class Picture {
   }
 }
 
-/** A cleared canvas, in CSS pixels. */
+/** Clears a canvas; returns its context in CSS pixels. */
 function begun(canvas, ratio) {
   const context = canvas.getContext("2d");
-  context.restore(); // the clip of the picture before
+  context.restore(); // removes the clip of the previous picture
   context.resetTransform();
   context.clearRect(0, 0, canvas.width, canvas.height);
   context.save();
@@ -210,7 +211,7 @@ function drawPoints(context, points, view, place, theme) {
   context.fill();
 }
 
-/** Arrows along the score as the picture's axes see it; their length grows with it and levels off. */
+/** Draws arrows along the score in the coordinates of the plot. Their length saturates for large scores. */
 function drawArrows(context, { score, size, steep }, view, place, theme, width) {
   const longest = (0.85 * width) / ARROWS;
   for (const [colour, thick] of [

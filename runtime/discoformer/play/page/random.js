@@ -1,4 +1,4 @@
-// Random numbers from a seed: the same seed, the same numbers, in every browser.
+// Random numbers from a seed. The same seed gives the same numbers in every browser.
 
 export class Random {
   #state;
@@ -8,7 +8,7 @@ export class Random {
     for (let i = 0; i < 16; i++) this.uniform();
   }
 
-  /** Uniform in (0, 1): Marsaglia's xorshift with 32 bits of state, its output multiplied. */
+  /** Uniform in (0, 1): Marsaglia's xorshift with 32 bits of state and a multiplied output. */
   uniform() {
     let state = this.#state;
     state ^= state << 13;
@@ -28,7 +28,7 @@ export class Random {
     return Math.sqrt(-2 * Math.log(this.uniform())) * Math.cos(2 * Math.PI * this.uniform());
   }
 
-  /** Puts points (x0, y0, x1, y1, ...) in random order, in place. */
+  /** Shuffles points (x0, y0, x1, y1, ...) in place. */
   shuffle(points) {
     for (let i = points.length / 2 - 1; i > 0; i--) {
       const j = Math.floor(this.uniform() * (i + 1));

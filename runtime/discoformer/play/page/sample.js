@@ -1,10 +1,10 @@
-// What can be estimated, and in words what cannot.
+// The sample, and the reasons why a sample has no density.
 
-export const LEAST = 3; // points: fewer have a singular covariance
-export const FEWEST = 8; // points that the slider goes down to, where there are more
-export const MOST = 2048; // points: more take too long in a browser
+export const LEAST = 3; // smallest number of points: with fewer the covariance is singular
+export const FEWEST = 8; // smallest number of points on the slider
+export const MOST = 2048; // largest number of points: more take too long in a browser
 
-/** The sample: points drawn by hand, then those of an example or a file, of which the first n are used. */
+/** The sample: points drawn by hand, then the points of an example or a file. The first n are used. */
 export class Sample {
   #drawn = [];
   #rest = new Float64Array();
@@ -15,12 +15,12 @@ export class Sample {
     return Math.min(MOST, this.#drawn.length / 2 + this.#rest.length / 2);
   }
 
-  /** The points in use (2 n), in an array of their own. */
+  /** A copy of the points in use (2 n). */
   get used() {
     return Float64Array.from([...this.#drawn, ...this.#rest].slice(0, 2 * this.n));
   }
 
-  /** Starts anew from points (2 n) in random order, the first of which are used. */
+  /** Replaces the sample by points (2 n) in random order, and uses the first ones. */
   load(points, names, n) {
     this.#drawn = [];
     this.#rest = points;
@@ -35,7 +35,7 @@ export class Sample {
     return true;
   }
 
-  /** Removes the point drawn last; where none is left, the last one in use. */
+  /** Removes the last point drawn by hand; if there is none, the last point in use. */
   removeLast() {
     if (!this.n) return;
     if (this.#drawn.length) this.#drawn.length -= 2;
@@ -44,44 +44,43 @@ export class Sample {
   }
 }
 
-/** Where the slider stands (0 to 1000) for n of so many points: it is logarithmic, from FEWEST on. */
+/** The position of the slider (0 to 1000) for n of `total` points: logarithmic, starting at FEWEST. */
 export function sliderOf(n, total) {
   if (total <= FEWEST) return 1000;
   return (1000 * Math.log(Math.max(n, FEWEST) / FEWEST)) / Math.log(total / FEWEST);
 }
 
-/** How many of so many points a place of the slider means. */
+/** The number of points for a position of the slider, if there are `total` points. */
 export function numberAt(slider, total) {
   return Math.min(total, Math.round(FEWEST * (total / FEWEST) ** (slider / 1000)));
 }
 
-/** Why points (2 n) have no density, or null. The bounds are those of the Python package. */
+/** The reason why points (2 n) have no density, or null. The bounds are those of the Python package. */
 export function troubleOf(points, names) {
   const n = points.length / 2;
   if (n < LEAST) {
     const more = LEAST - n;
-    return `${n} point${n === 1 ? "" : "s"}: ${more} more ${more === 1 ? "is" : "are"} needed. An estimate starts from ${LEAST} points that are not on one line.`;
+    return `${n} point${n === 1 ? "" : "s"}: ${more} more ${more === 1 ? "is" : "are"} needed. An estimate needs at least ${LEAST} points that are not all on one line.`;
   }
   for (const axis of [0, 1]) {
     const [low, high] = range(points, axis);
     if (high - low <= 16 * Number.EPSILON * Math.max(Math.abs(low), Math.abs(high))) {
-      return `${names[axis]} is constant (${low}): such data have no density. Add points that differ in ${names[axis]}, or choose another column.`;
+      return `${names[axis]} is constant (${low}), so the points have no density in the plane. Add points with other values of ${names[axis]}, or choose another column.`;
     }
   }
   if (1 - Math.abs(correlation(points)) < 2e-14) {
-    return `${names[0]} and ${names[1]} are collinear: all points are on one line, so they have no density in the plane. Add a point off it, or choose another column.`;
+    return `${names[0]} and ${names[1]} are collinear: all points are on one line, so they have no density in the plane. Add a point off that line, or choose another column.`;
   }
   return null;
 }
 
-/** Causes of doubt about an estimate from n points, for a model that was trained on so many and more. */
+/** A warning if an estimate from n points is unreliable, or null. `least` is the smallest sample in training. */
 export function doubtOf(n, least) {
-  if (n < least)
-    return `Fewer than ${least} points are outside what the model was trained on: take it as a guess.`;
+  if (n < least) return `The model was trained on ${least} points or more: this estimate is unreliable.`;
   return null;
 }
 
-/** Smallest and largest value along an axis. */
+/** The smallest and the largest value along an axis. */
 export function range(points, axis) {
   let [low, high] = [Infinity, -Infinity];
   for (let i = axis; i < points.length; i += 2) {

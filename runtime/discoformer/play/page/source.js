@@ -1,4 +1,4 @@
-// Where a sample comes from: an example, a file, or a hand.
+// The source of the sample: an example, a file, or points drawn by hand.
 
 import { likelyPair, pointsOf } from "./csv.js";
 import { example } from "./examples.js";
@@ -10,13 +10,13 @@ import { START, element, state } from "./state.js";
 import { View } from "./view.js";
 import { notify } from "./words.js";
 
-const FIRST_N = 512; // points used of an example or a file
-const SEED = 1; // of the order of a file's rows
+const FIRST_N = 512; // number of points used at first from an example or a file
+const SEED = 1; // seed of the random order of the rows of a file
 
 const spray = new Random(1);
-let table = null; // of the file in use: its name, columns and their names
+let table = null; // the file in use: its name, its columns and their names
 
-/** Takes points (2 n) from somewhere. */
+/** Replaces the sample by points (2 n) from a source. */
 function load(origin, points, names, view) {
   state.origin = origin;
   element("columns").hidden = origin.kind !== "file";
@@ -36,7 +36,7 @@ export function clear() {
   load({ kind: "hand" }, new Float64Array(), ["x", "y"], START);
 }
 
-/** Reads a file, and takes the columns that are likely meant. */
+/** Reads a file, and uses the two columns that are most likely wanted. */
 export async function readFile(file) {
   try {
     const read = { ...(await state.engine.csv(file)), file: file.name };
@@ -51,7 +51,7 @@ export async function readFile(file) {
   }
 }
 
-/** Takes the columns that are chosen. */
+/** Uses the two columns chosen by the user. */
 export function chooseColumns() {
   takeColumns(
     table,
@@ -59,7 +59,7 @@ export function chooseColumns() {
   );
 }
 
-/** Takes two columns of a table; says whether they can be used. */
+/** Uses two columns of a table as the sample; returns whether that is possible. */
 function takeColumns({ columns, names, cut, file }, pair) {
   const { points, skipped } = pointsOf(columns, pair);
   const rows = points.length / 2;
@@ -70,11 +70,12 @@ function takeColumns({ columns, names, cut, file }, pair) {
   }
   const said = [];
   if (skipped) {
-    said.push(`${count(skipped)} row${skipped === 1 ? "" : "s"} without a number in both columns left out.`);
+    const were = skipped === 1 ? "row was" : "rows were";
+    said.push(`${count(skipped)} ${were} left out because a cell is not a number.`);
   }
   if (cut) said.push("The file is large: only its first 64 MB were read.");
   if (rows > MOST) {
-    said.push(`${count(MOST)} of ${count(rows)} rows were drawn at random: more take too long here.`);
+    said.push(`${count(MOST)} of ${count(rows)} rows were drawn at random: more take too long in a browser.`);
   }
   notify(said.length ? `${file}: ${said.join(" ")}` : null);
   const drawn = new Random(SEED).shuffle(points).slice(0, 2 * MOST);
@@ -83,12 +84,12 @@ function takeColumns({ columns, names, cut, file }, pair) {
   return true;
 }
 
-/** Adds a point at unit coordinates, or near them, as far as the brush is wide. */
+/** Adds a point at unit coordinates; if `sprayed`, at a random place near them, within the brush. */
 export function draw(u, v, sprayed) {
   const width = sprayed ? Number(element("brush").value) / 100 : 0;
   const at = [u, v].map((value) => value + width * spray.normal());
   if (!state.sample.add(...state.view.toData(...at))) {
-    notify(`${count(MOST)} points are in use: no more fit in. Use fewer, or clear.`);
+    notify(`The limit of ${count(MOST)} points is reached. Use fewer points, or clear them, to draw more.`);
   }
   changePoints();
 }

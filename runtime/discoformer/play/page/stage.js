@@ -1,18 +1,18 @@
-// The drawing surface: what pointer and keys do on a panel.
+// The drawing surface: actions of the pointer and the keyboard on a panel.
 
-const STEP = 0.01; // of the view, by an arrow key; five times that with Shift
-const SPACING = 5; // CSS pixels between points along a stroke
+const STEP = 0.01; // movement by an arrow key, as a share of the view; five times that with Shift
+const SPACING = 5; // smallest distance between points along a stroke, in CSS pixels
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 /**
- * Listens on a panel's upper canvas.
+ * Listens to events on the upper canvas of a panel.
  *
  * `acts` has look(u, v, byKey), begin(), draw(u, v, sprayed), end(), removeLast(), zoom(factor), fit()
- * and cursor(), which gives [u, v].
+ * and cursor(), which returns [u, v].
  */
 export function listen(canvas, picture, acts) {
-  let last = null; // where the stroke has come to
+  let last = null; // the last position of the stroke
 
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0 || !picture.holds(event)) return;
@@ -45,7 +45,7 @@ export function listen(canvas, picture, acts) {
   });
 }
 
-/** Does what a key stands for; says whether it stands for anything. */
+/** Performs the action of a key; returns whether the key has one. */
 function press(key, shift, acts) {
   const [u, v] = acts.cursor();
   if (key in ARROWS) {

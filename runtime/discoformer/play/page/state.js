@@ -1,22 +1,22 @@
-// What the page is about at the moment. Everything that is shown follows from this and from the controls.
+// The state of the page. Everything shown follows from it and from the controls.
 
 import { Sample } from "./sample.js";
 import { View } from "./view.js";
 
-export const START = new View(-5, 5, -5, 5); // of the empty page
+export const START = new View(-5, 5, -5, 5); // the view of the empty page
 
 const sample = new Sample();
 
 export const state = {
   sample,
-  points: sample.used, // in use; a new array whenever they change
-  origin: { kind: "hand" }, // where the sample comes from: by hand, an example of a name and seed, or a file
+  points: sample.used, // the points in use; a new array whenever they change
+  origin: { kind: "hand" }, // source of the sample: drawn by hand, an example (with name and seed), or a file
   view: START,
   cursor: null, // the crosshair, in unit coordinates
-  focused: false, // whether keys moved it there
+  focused: false, // whether the crosshair was moved by keys
   drawing: false, // whether a stroke is being drawn
-  about: null, // what the model says about itself, once it is open
-  times: null, // what reading the sample took
+  about: null, // metadata of the model, once it is loaded
+  times: null, // milliseconds that the steps of the computation took
   engine: null,
   computation: null,
   follow: null,
@@ -24,11 +24,11 @@ export const state = {
 
 export const element = (id) => document.getElementById(id);
 
-/** The radio button that is chosen of those of a name. */
+/** The value of the chosen radio button in a group. */
 export const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
 
-/** The bandwidth of the KDE, over that of Scott's rule. */
+/** The bandwidth of the KDE divided by that of Scott's rule. */
 export const bandwidth = () => 2 ** Number(element("bandwidth").value);
 
-/** Where the crosshair is, in data units, or null. */
+/** The position of the crosshair in data units, or null. */
 export const place = () => state.cursor && state.view.toData(...state.cursor);

@@ -1,4 +1,4 @@
-// The view: the rectangle of the plane that both panels show. Unit coordinates run from 0 to 1, v upwards.
+// The view: the rectangle of the plane that both panels show. Unit coordinates (u, v) run from 0 to 1, v upwards.
 
 import { range } from "./sample.js";
 
@@ -16,7 +16,7 @@ export class View {
     return this.y1 - this.y0;
   }
 
-  /** A view of points (2 n); `equal` if one unit is as long on both axes. Lone far points may be left out. */
+  /** A view of points (2 n). `equal`: whether both axes have the same scale. A few far points may be outside. */
   static around(points, equal) {
     let ends = [0, 1].map((axis) => padded(bulk(points, axis)));
     if (equal) {
@@ -26,7 +26,7 @@ export class View {
     return new View(...ends[0], ...ends[1]);
   }
 
-  /** The same centre, so many times as wide. */
+  /** The view with the same centre and `factor` times the width and height. */
   zoomed(factor) {
     const [x, y] = this.toData(0.5, 0.5);
     const [w, h] = [(this.width * factor) / 2, (this.height * factor) / 2];
@@ -51,7 +51,7 @@ export class View {
   }
 }
 
-/** Round numbers from low to high, about so many. */
+/** Round numbers from low to high, `about` as many as given. */
 export function ticks(low, high, about) {
   const rough = (high - low) / about;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -66,7 +66,7 @@ function padded([low, high]) {
   return [low - 0.14 * width, high + 0.14 * width];
 }
 
-/** The range along an axis, without the few points that would make it more than twice as wide. */
+/** The range along an axis; without the outer 2 % of the points if these would more than double it. */
 function bulk(points, axis) {
   const values = Float64Array.from({ length: points.length / 2 }, (_, i) => points[2 * i + axis]).sort();
   const at = (share) => values[Math.round(share * (values.length - 1))];

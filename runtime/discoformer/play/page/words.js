@@ -1,4 +1,4 @@
-// What the page says in words: messages, what was read, where particles stand, what can be done.
+// The texts of the page that change: messages, sample, times, particles. Also enables and disables controls.
 
 import { ESTIMATORS } from "./compute.js";
 import { WORDS } from "./follow.js";
@@ -8,20 +8,20 @@ import { bandwidth, chosen, element, state } from "./state.js";
 
 let announcing = 0;
 
-/** Says something to those who do not see the page. */
+/** Tells a text to screen readers. */
 export function announce(text) {
   clearTimeout(announcing);
   announcing = setTimeout(() => (element("announcer").textContent = text), 250);
 }
 
-/** Shows a message over the panels, or none. */
+/** Shows a message over the panels; null hides it. */
 export function notify(text) {
   element("notice").hidden = !text;
   element("notice").querySelector("p").textContent = text ?? "";
   element("notice").setAttribute("role", "alert");
 }
 
-/** How many points are used, and of which example. */
+/** Shows the number of points used, and which example is chosen. */
 export function tellSample() {
   const { sample, origin, points } = state;
   const n = points.length / 2;
@@ -36,7 +36,7 @@ export function tellSample() {
   }
 }
 
-/** What was read and how long it took. */
+/** Shows the size of the sample, and how long each step of the computation took. */
 export function tellStatus() {
   const status = element("status");
   const { about, times, points, computation } = state;
@@ -48,28 +48,30 @@ export function tellStatus() {
   const { discoformer, kde } = computation.answers;
   const parts = [
     `${count(points.length / 2)} points`,
-    `frame ${duration(times.frameMs)}`,
-    `encode ${duration(times.encodeMs)}`,
+    `preparing ${duration(times.frameMs)}`,
+    `encoding ${duration(times.encodeMs)}`,
   ];
-  if (discoformer) parts.push(`grid ${discoformer.size} × ${discoformer.size} ${duration(discoformer.ms)}`);
-  if (kde) parts.push(`KDE’s grid ${duration(kde.ms)}`);
+  if (discoformer) {
+    parts.push(`evaluating a ${discoformer.size} × ${discoformer.size} grid ${duration(discoformer.ms)}`);
+  }
+  if (kde) parts.push(`KDE grid ${duration(kde.ms)}`);
   const doubt = doubtOf(points.length / 2, Number(about.trained_context_min));
   status.textContent = parts.join(" · ") + (doubt ? ` — ${doubt}` : "");
 }
 
-/** Where the particles stand. */
+/** Shows what the particles do, and what the buttons do next. */
 export function tellParticles() {
   const { follow } = state;
   const how = chosen("how");
   element("how-words").textContent = WORDS[how];
-  element("play").textContent = follow.playing ? "Pause" : follow.particles ? "Go on" : "Release particles";
+  element("play").textContent = follow.playing ? "Pause" : follow.particles ? "Continue" : "Release particles";
   for (const name of ESTIMATORS) {
     document.querySelector(`.panel[data-estimator=${name}] .particles`).textContent = follow.words(name, how);
   }
   enable();
 }
 
-/** Enables what can be done. */
+/** Enables the controls that have an effect, and disables the others. */
 export function enable() {
   const { sample, points, origin, computation, follow } = state;
   const some = points.length > 0;
@@ -80,7 +82,7 @@ export function enable() {
   element("remove").disabled = !follow.particles;
 }
 
-/** The bandwidth, at its slider and over the panel. */
+/** Shows the bandwidth at its slider and over the panel. */
 export function tellBandwidth() {
   const text = `× ${short(bandwidth(), 3)}`;
   element("bandwidth-value").textContent = `Scott’s rule ${text}`;
@@ -88,7 +90,7 @@ export function tellBandwidth() {
   element("bandwidth").setAttribute("aria-valuetext", `Scott's rule times ${short(bandwidth(), 3)}`);
 }
 
-/** The width of the brush. */
+/** Shows the width of the brush. */
 export function tellBrush() {
   const width = element("brush").value;
   element("brush-width").textContent = width === "0" ? "fine line" : `${width} % of the view`;

@@ -1,4 +1,4 @@
-// The estimators, in a thread of their own so that the page never freezes. One task at a time, in order.
+// The estimators run in a thread of their own, so that the page does not freeze. Tasks run one after the other.
 
 import { readCsv } from "./csv.js";
 import { Kde } from "./kde.js";
@@ -13,25 +13,25 @@ const tasks = {
     return model.about;
   },
 
-  /** Runs the model once for nothing: browsers compile WebAssembly better once it has run. */
+  /** Runs the model once without using the result: browsers optimise WebAssembly after it has run. */
   async warm() {
     const some = Float64Array.from({ length: 64 }, (_, k) => Math.sin(k * k));
     await (await model.read(some)).ask(some);
   },
 
-  /** Reads a sample with both estimators; gives how long that took. */
+  /** Reads a sample with both estimators; returns the time it took. */
   async read({ sample, factor }) {
     estimates.discoformer = await model.read(sample);
     estimates.kde = new Kde(sample, factor);
     return { ...estimates.discoformer.times, finite: estimates.discoformer.finite };
   },
 
-  /** Gives the KDE another bandwidth. */
+  /** Changes the bandwidth of the KDE. */
   smooth({ factor }) {
     estimates.kde = estimates.kde?.with(factor) ?? null;
   },
 
-  /** Log-density and score at points, by the estimators named in `of`, with the time each took. */
+  /** Log-density and score at points by the estimators named in `of`, and the time each took. */
   async ask({ points, of }) {
     const answers = {};
     for (const name of of) {

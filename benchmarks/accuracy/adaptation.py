@@ -21,8 +21,9 @@ import click
 import numpy as np
 
 import discoformer
-from benchmarks.common.data_sets import Floats, write
-from discoformer.analysis.adaptation import course_of
+from benchmarks.common.data_sets import Floats
+from benchmarks.common.report import write
+from discoformer.analysis.adaptation_descent import course_of
 from discoformer.analysis.torch_network import network_of
 from discoformer_training.evaluation.baselines import kde_best
 from discoformer_training.evaluation.cells import Cell, Draw, draw

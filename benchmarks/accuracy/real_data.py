@@ -22,9 +22,10 @@ import numpy as np
 import torch
 
 import discoformer
-from benchmarks.common.data_sets import LOADERS, Floats, load, principal, write
+from benchmarks.common.data_sets import LOADERS, Floats, load, principal
 from benchmarks.common.estimators import Estimator, base, flow, gaussian, gmm_bic, kde
-from discoformer.analysis.adaptation import FEWEST
+from benchmarks.common.report import write
+from discoformer.analysis.adaptation_descent import FEWEST
 
 DIMS = (2, 5, 10, 30)  # principal components, where there are more columns
 TRAIN = 0.8  # of the rows

@@ -1,36 +1,37 @@
-r"""Anomalies with control of false discoveries: p-values of the log-density, and which columns are to blame.
+r"""Anomalies with control of false discoveries: p-values of the log-density, and the columns to blame.
 
-A row y is strange where the log-density T(y) is low. How low is too low is read from rows that the estimate
+A row y is anomalous if its log-density T(y) is low. How low is too low is found from rows that the estimate
 has not seen.
 
-**New rows against a clean sample** (conformal: nothing is assumed of f). X is dealt into K folds, and T_k is
-estimated without fold k (cross-conformal: Vovk, *Annals of Mathematics and Artificial Intelligence* 74,
+**New rows against a clean sample** (conformal: nothing is assumed about f). X is dealt into K folds, and T_k
+is estimated without fold k (cross-conformal: Vovk, *Annals of Mathematics and Artificial Intelligence* 74,
 2015)::
 
     p(y) = (1 + sum_k #{x_i in fold k : T_k(x_i) <= T_k(y)}) / (N + 1)
 
-With ``method="split"`` one half of X is read and the other calibrates: the same formula with that half alone.
-Split p-values are super-uniform where y comes from f, and the procedure below keeps its promise with them
-exactly (Bates, Candes, Lei, Romano and Sesia, *Annals of Statistics* 51, 2023); the cross-conformal ones use
-every row twice, find more in small samples, and are measured to keep it too
-(benchmarks/analysis/anomaly_fdr).
+With ``method="split"``, one half of X is read, and the other half calibrates: the same formula with that half
+alone. Split p-values are super-uniform if y comes from f, and with them the procedure below controls the
+false discovery rate exactly (Bates, Candes, Lei, Romano and Sesia, *Annals of Statistics* 51, 2023).
+Cross-conformal p-values use every row twice and find more in small samples. They are measured to control the
+rate too (benchmarks/analysis/anomaly_fdr).
 
-**A sample against itself.** Then ranks say nothing: p-values come from the estimate's own density instead,
-and control is only as good as that::
+**A sample against itself.** Here ranks say nothing. Instead, p-values come from the estimate's own density,
+and the control is only as good as that density::
 
     p(x_i) = mean over j of P(T_j(z) <= T_k(x_i)), z drawn from the estimate without fold j, x_i in fold k
 
-by importance sampling. So that anomalies do not hide each other, the tenth of the rows that is least dense is
-left out at first; then the rows found are, and the rest is estimated again, until they stay the same. A clump
-of anomalies is a mode: it is not found.
+by importance sampling. So that anomalies do not hide each other, the tenth of the rows of lowest density is
+left out at first. Then the anomalies found are left out, and the rest is estimated again, until they stay the
+same. A dense cluster of anomalies is a mode of the density: it is not found.
 
-**Which of M rows.** Benjamini and Hochberg (*JRSS B* 57, 1995): with sorted p-values ``p_(j)``, all up to the
-greatest j with ``p_(j) <= fdr j / M``: the mean share of false ones among those found is at most ``fdr``.
+**Which of M rows** (Benjamini and Hochberg, *JRSS B* 57, 1995). With sorted p-values ``p_(j)``, all rows up
+to the greatest j with ``p_(j) <= fdr j / M`` are anomalies. The expected share of false ones among them is at
+most ``fdr``.
 
 **Why.** With the score s and its mean square ``J_j = E s_j^2`` over the sample, ``s_j^2 / J_j`` is, for a
-Gaussian, twice what the log-density gains if column j alone is moved to where the others expect it. Its share
-in the sum over columns, with a sign that says whether the value is too high (+) or too low (-), is its
-contribution.
+Gaussian, twice the gain in log-density if column j alone is moved to its expected value given the others. The
+contribution of a column is its share in the sum of these over columns. Its sign says whether the value is too
+high (+) or too low (-).
 
 Shapes: N rows, M queries, D columns, K folds.
 """
@@ -54,17 +55,17 @@ from discoformer.model import Model, model_or_default
 Method: TypeAlias = Literal["cross", "split"]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
-ROUNDS = 6  # of leaving out what was found in a sample, at most
-SUSPECT = 0.1  # share of a sample, the least dense, that is left out before anything is found
-FEWEST_DRAWS, MOST_DRAWS = 2**12, 2**16  # from the estimates that a sample is held against
+ROUNDS = 6  # most rounds of leaving out the anomalies found in a sample
+SUSPECT = 0.1  # share of a sample, of lowest density, that is left out in the first round
+FEWEST_DRAWS, MOST_DRAWS = 2**12, 2**16  # of draws from the estimates that a sample is compared with
 
 
 @dataclass(frozen=True)
 class Anomalies:
-    """What was found among M rows, in their order."""
+    """The anomalies among M rows; all arrays are in the order of the rows."""
 
-    p_values: Floats  # (M,), small where a row is strange
-    found: Flags  # (M,), with the false discovery rate asked for
+    p_values: Floats  # (M,), small for anomalous rows
+    found: Flags  # (M,) whether a row is an anomaly, at the false discovery rate asked for
     log_density: Floats  # (M,) nats
     contributions: Floats  # (M, D) signed share of each column, + too high, - too low; absolute sum 1
 
@@ -72,10 +73,10 @@ class Anomalies:
 
 
 class Reference:
-    """A clean sample, to hold new rows against.
+    """A clean sample, to compare new rows with.
 
     Attributes:
-        estimate: Of all of the sample.
+        estimate: The estimate from the whole sample.
     """
 
     def __init__(
@@ -87,17 +88,18 @@ class Reference:
         folds: int = FOLDS,
         seed: int = 0,
     ) -> None:
-        """Reads a sample.
+        """Read a sample and calibrate.
 
         Args:
             X: Array-like (N, D), data units, without anomalies.
             method: ``"cross"`` or ``"split"`` (see the head of this module).
-            model: What estimates densities; the default model, if None.
-            folds: Into how many the rows are dealt by ``"cross"``; each takes an encoding.
-            seed: Of the deal.
+            model: The model that estimates densities; by default the default model.
+            folds: Number of folds of ``"cross"``; each of them takes one encoding.
+            seed: Seed of the deal into folds.
 
         Raises:
-            InputError: X is no matrix of finite numbers, has too few rows, or an option is malformed.
+            InputError: X is not a matrix of finite numbers or has too few rows, there is no such method, or
+                ``folds`` or ``seed`` is not a whole number or is too low.
             DegenerateDataError: X has a constant column, or collinear columns.
         """
         if method not in ("cross", "split"):
@@ -112,13 +114,13 @@ class Reference:
         ]
 
     def p_values(self, Y: Any) -> Floats:
-        """Conformal p-values (M,) of rows.
+        """Return the conformal p-values (M,) of rows.
 
         Args:
             Y: Array-like (M, D), data units.
 
         Raises:
-            InputError: Y is no matrix of finite numbers with the columns of X.
+            InputError: Y is not a matrix of finite numbers with the columns of X.
         """
         below = np.zeros(len(read_matrix("Y", Y).values))
         for p, calibration in zip(self._folds, self._calibration, strict=True):
@@ -127,11 +129,11 @@ class Reference:
         return found
 
     def find(self, Y: Any, fdr: float = 0.1) -> Anomalies:
-        """Finds the anomalies among rows.
+        """Find the anomalies among rows.
 
         Args:
             Y: Array-like (M, D), data units.
-            fdr: False discovery rate, the mean share of false ones among those found, at most.
+            fdr: False discovery rate: greatest expected share of normal rows among the anomalies found.
 
         Raises:
             InputError: As in ``p_values``, or ``fdr`` is not between 0 and 1.
@@ -151,25 +153,26 @@ def find_anomalies(
     seed: int = 0,
     on_progress: OnStage = ignore,
 ) -> Anomalies:
-    """Finds the anomalies in a sample that may hold some; of new rows, ask ``Reference``.
+    """Find the anomalies in a sample that may hold some. For new rows, use ``Reference``.
 
     Args:
         X: Array-like (N, D), data units.
-        fdr: False discovery rate aimed at.
-        model: What estimates densities; the default model, if None.
-        folds: Into how many the rows are dealt; each takes an encoding, in each of up to 6 rounds.
-        seed: Of the deal and of the draws.
+        fdr: False discovery rate to aim at.
+        model: The model that estimates densities; by default the default model.
+        folds: Number of folds; each of them takes one encoding in each of up to 6 rounds.
+        seed: Seed of the deal into folds and of the draws.
         on_progress: Called with a few words at the start of each round.
 
     Raises:
-        InputError: X is no matrix of finite numbers, has too few rows, or an option is malformed.
+        InputError: X is not a matrix of finite numbers or has too few rows, ``fdr`` is not between 0 and 1,
+            or ``folds`` or ``seed`` is not a whole number or is too low.
         DegenerateDataError: X has a constant column, or collinear columns.
     """
-    benjamini_hochberg(np.ones(1), fdr)  # checks it
+    benjamini_hochberg(np.ones(1), fdr)  # raises if fdr is out of range
     sample, model = read_rows("X", X, folds), model_or_default(model)
     rows = sample.values
     fold, found = deal(len(rows), folds, seed), np.zeros(len(rows), bool)
-    samples = max(math.ceil(len(rows) / fdr), FEWEST_DRAWS)  # so that one row alone may be found
+    samples = max(math.ceil(len(rows) / fdr), FEWEST_DRAWS)  # so that a single anomaly can be found
     for turn in range(ROUNDS):
         on_progress(f"round {turn + 1}: {found.sum()} of {len(rows)} rows left out")
         fits = fit_parts(model, sample, [(fold != k) & ~found for k in range(folds)])
@@ -187,14 +190,14 @@ def find_anomalies(
 
 
 def benjamini_hochberg(p_values: Floats, fdr: float) -> Flags:
-    """Which of M hypotheses to reject, with the false discovery rate controlled.
+    """Return which of M hypotheses to reject, with control of the false discovery rate.
 
     >>> benjamini_hochberg(np.array([0.5, 0.01, 0.03, 0.9]), 0.1)
     array([False,  True,  True, False])
 
     Args:
-        p_values: (M,).
-        fdr: The rate, between 0 and 1.
+        p_values: p-values (M,) of the hypotheses.
+        fdr: False discovery rate, between 0 and 1.
 
     Raises:
         InputError: ``fdr`` is not between 0 and 1.
@@ -207,20 +210,21 @@ def benjamini_hochberg(p_values: Floats, fdr: float) -> Flags:
 
 
 def contributions_of(p: FittedDensity, score: Floats) -> Floats:
-    """Signed shares (M, D) of columns in what is strange about rows of this score (M, D)."""
+    """Return the contributions (M, D) of columns to how anomalous rows are, from their scores (M, D)."""
     points, weights = p.data
     own = p.answer(points)[1]
-    unit = np.abs(own).max(axis=0)  # squares in data units may not be numbers
+    unit = np.abs(own).max(axis=0)  # squares in data units may overflow
     standard = np.square(score / unit) / (weights @ np.square(own / unit))
     total = standard.sum(axis=1, keepdims=True)
     return -np.sign(score) * standard / np.where(total > 0, total, 1)
 
 
 def mass_below(fits: list[FittedDensity], levels: Floats, samples: int, seed: int) -> Floats:
-    """Probability (M,), in the mean of estimates, of a point whose log-density is no more than a level (M,).
+    """Return the probability (M,) of a log-density of at most each level (M,), as the mean over estimates.
 
-    As of so many samples, of which one counts as below each level, so none is 0. There are no more draws than
-    MOST_DRAWS, but these reach further than the density, and have little weight in its tails.
+    The result is that of so many ``samples``, plus one more below each level, so it is never 0. No more than
+    ``MOST_DRAWS`` points are drawn. They suffice because the proposal reaches further than the density, so
+    draws in its tails have little weight.
     """
     each = math.ceil(min(samples, MOST_DRAWS) / len(fits))
     found = np.zeros(len(levels))
@@ -235,6 +239,6 @@ def mass_below(fits: list[FittedDensity], levels: Floats, samples: int, seed: in
 
 
 def _explained(p: FittedDensity, rows: Floats) -> tuple[Floats, Floats]:
-    """Log-density (M,) and contributions (M, D)."""
+    """Return the log-density (M,) of rows, and the contributions (M, D) of their columns."""
     log_density, score = p.answer(rows)
     return log_density, contributions_of(p, score)

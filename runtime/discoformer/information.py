@@ -1,11 +1,11 @@
-r"""Entropy, divergences, Fisher and mutual information from samples, each with its error and a check of bias.
+r"""Entropy, divergences, Fisher and mutual information from samples, each with its error and a bias check.
 
-All of them are means, over rows of the sample of f, of what an estimate says at a row. With T the log-density
-and S the score of an estimate, and two proper scoring rules (Gneiting and Raftery, *JASA* 102, 2007; the
-second is that of Hyvarinen, *JMLR* 6, 2005)::
+All of them are means, over the rows of a sample of f, of a scoring rule of an estimate at a row. With T the
+log-density and S the score of an estimate, there are two proper scoring rules (Gneiting and Raftery, *JASA*
+102, 2007; the second is that of Hyvarinen, *JMLR* 6, 2005)::
 
-    l(x) = T(x)                             E_f l = -entropy of f            where the estimate is f
-    q(x) = -2 div S(x) - |S(x)|^2           E_f q = E_f |grad log f|^2       likewise
+    l(x) = T(x)                             E_f l = -entropy of f            if the estimate is f
+    q(x) = -2 div S(x) - |S(x)|^2           E_f q = E_f |grad log f|^2       if the estimate is f
 
     entropy(f)              = -E_f l_f                       nats
     kl(f, g)                =  E_f (l_f - l_g)               nats
@@ -13,27 +13,27 @@ second is that of Hyvarinen, *JMLR* 6, 2005)::
     fisher(f)               =  E_f q_f                       1 / data units^2
     relative_fisher(f, g)   =  E_f (q_f - q_g)               1 / data units^2; E_f |grad log f - grad log g|^2
 
-A proper rule is at its best where the estimate is the truth, so an error of the estimate of f costs the
-second order of that error only.
+The mean of a proper rule is greatest for the true density. So an error in the estimate of f changes the
+result only to second order.
 
-**Bias.** At its own context points an estimate says too much. So the rows are dealt into folds, and each row
-is asked of an estimate that has not seen it (held out), and of one that has (in sample). For a fit of
-parameters by maximum likelihood, the first is too low by as much as the second is too high (Akaike 1973): the
-value is the mean of both, and half their difference the check. A sample of g is not that of the rows asked,
-so it is held out always. The check sees what comes of few rows, not what an estimate would miss of any
-number: twenty columns of a gamma distribution are 2 nats off, and the check says 0.05
+**Bias.** At the points of its own sample, an estimate is overconfident. So the rows are dealt into folds, and
+each row is answered by an estimate that has not seen it (held out) and by one that has (in sample). For a
+maximum-likelihood fit of parameters, the first is too low by as much as the second is too high (Akaike 1973).
+The value is the mean of both, and the check is half their difference. The rows of f are never in the sample
+of g, so estimates of g are always held out. The check sees bias from few rows. It does not see errors that
+remain for any number of rows: for twenty columns of a gamma distribution the error is 2 nats, and the check
+says 0.05 (benchmarks/analysis/information).
+
+The log-integral of an estimate is not subtracted. The network is trained on the squared error of the
+log-density, which leaves little bias at fresh rows, and subtracting was measured to be worse
 (benchmarks/analysis/information).
 
-The log-integral of an estimate is not subtracted: the network is trained on the squared error of the
-log-density, which leaves little bias at fresh rows, and to subtract measured worse
-(benchmarks/analysis/information).
+**Error.** For the rows of f, it is the spread of the mean over rows (the infinitesimal jackknife). For the
+sample of g, it is the jackknife over its folds, ``(K - 1) / K sum_j (v_j - mean v)^2``, with ``v_j`` the
+value from all folds but j. Their squares are added. A bias shows in the check, not in the error.
 
-**Error.** Of the rows of f: the spread of the mean over rows (the infinitesimal jackknife). Of a sample of g:
-the jackknife over its folds, ``(K - 1) / K sum_j (v_j - mean v)^2``, with ``v_j`` the value from all but fold
-j. Both are added as squares. What bias there may be is in the check, not in the error.
-
-The divergence of S is a mean over random directions, orthogonal to each other in the frame, each by central
-differences.
+The divergence of S is a mean over random directions, orthogonal to each other in the frame. Along each of
+them it is a central difference.
 
 Shapes: N rows of f, M rows of g, D columns.
 """
@@ -51,8 +51,8 @@ from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats, Matrix
 from discoformer.model import Model, model_or_default
 
-STEP = 0.02  # of central differences, in the frame
-DIRECTIONS = 2**10  # rows times directions of the divergence, at most; one direction at least
+STEP = 0.02  # half-length of central differences, in the frame
+DIRECTIONS = 2**10  # most rows times directions of the divergence; each row has one direction or more
 
 Rule: TypeAlias = Callable[[FittedDensity, Floats], Floats]
 
@@ -62,10 +62,11 @@ class Information:
     """A functional of one or two distributions, estimated from samples.
 
     Attributes:
-        value: The estimate; nats, or 1 / data units^2 for Fisher information.
-        standard_error: Of ``value``, from the spread of rows and folds; it knows nothing of a bias.
-        held_out: The same from estimates that have not seen the rows they are asked.
-        in_sample: The same from estimates that have.
+        value: The estimate: nats, or 1 / data units^2 for Fisher information.
+        standard_error: Standard error of ``value``, from the spread over rows and folds. It does not include
+            bias.
+        held_out: The value by estimates that have not seen the rows they answer.
+        in_sample: The value by estimates that have seen the rows they answer.
     """
 
     value: float
@@ -75,22 +76,22 @@ class Information:
 
     @property
     def bias_check(self) -> float:
-        """Half the difference between ``held_out`` and ``in_sample``: how far off ``value`` may be by bias.
+        """Half the difference between ``held_out`` and ``in_sample``: the size of the bias that is possible.
 
-        Where its size exceeds the standard error, more rows would help more than the error says.
+        If it exceeds the standard error, more rows would help more than that error suggests.
         """
         return 0.5 * (self.held_out - self.in_sample)
 
 
 class _Crossed(NamedTuple):
-    """What a rule says at the rows (N,)."""
+    """Values of a rule at the rows (N,), by estimates that have seen them and by estimates that have not."""
 
     held_out: Floats
     in_sample: Floats
 
 
 def entropy(X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0) -> Information:
-    """Differential entropy of the distribution behind a sample, in nats of the density in data units.
+    """Estimate the differential entropy of the distribution behind a sample, in nats, for data units.
 
     >>> import numpy as np
     >>> found = entropy(np.random.default_rng(0).normal(size=(200, 1)))
@@ -99,12 +100,13 @@ def entropy(X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int
 
     Args:
         X: Array-like (N, D), data units.
-        model: What estimates densities; the default model, if None.
-        folds: Into how many the rows are dealt; each takes an encoding.
-        seed: Of the deal.
+        model: The model that estimates densities; by default the default model.
+        folds: Number of folds; each of them takes one encoding.
+        seed: Seed of the deal into folds.
 
     Raises:
-        InputError: X is no matrix of finite numbers, has too few rows, or an option is malformed.
+        InputError: X is not a matrix of finite numbers or has too few rows, or ``folds`` or ``seed`` is not a
+            whole number or is too low.
         DegenerateDataError: X has a constant column, or collinear columns.
     """
     rows = read_rows("X", X, folds)
@@ -113,13 +115,13 @@ def entropy(X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int
 
 
 def kl(X: Any, Y: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0) -> Information:
-    """Kullback-Leibler divergence ``E_f log f / g``, in nats, with X from f and Y from g.
+    """Estimate the Kullback-Leibler divergence ``E_f log(f / g)``, in nats.
 
     Args:
-        X: Array-like (N, D), data units.
-        Y: Array-like (M, D), in the same columns.
+        X: Array-like (N, D), drawn from f, data units.
+        Y: Array-like (M, D), drawn from g, with the same columns.
         model: As in ``entropy``.
-        folds: As in ``entropy``, of X and of Y.
+        folds: Number of folds of X, and of Y; each of them takes one encoding.
         seed: As in ``entropy``.
 
     Raises:
@@ -130,15 +132,16 @@ def kl(X: Any, Y: Any, *, model: Model | None = None, folds: int = FOLDS, seed: 
 
 
 def fisher(X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0) -> Information:
-    """Fisher information ``E_f |grad log f|^2`` (of location, its trace), in 1 / data units^2.
+    """Estimate the Fisher information ``E_f |grad log f|^2``, in 1 / data units^2.
 
-    It adds up over columns, so give these like units.
+    This is the trace of the Fisher information of location. It is a sum over columns, so their units should
+    be the same.
 
     Args:
         X: Array-like (N, D), data units.
         model: As in ``entropy``.
         folds: As in ``entropy``.
-        seed: Of the deal, and of the directions of the divergence.
+        seed: Seed of the deal into folds, and of the directions of the divergence.
 
     Raises:
         InputError: As in ``entropy``.
@@ -151,11 +154,11 @@ def fisher(X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int 
 def relative_fisher(
     X: Any, Y: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0
 ) -> Information:
-    """Relative Fisher information ``E_f |grad log f - grad log g|^2``, in 1 / data units^2.
+    """Estimate the relative Fisher information ``E_f |grad log f - grad log g|^2``, in 1 / data units^2.
 
     Args:
-        X: Array-like (N, D), from f, data units.
-        Y: Array-like (M, D), from g, in the same columns.
+        X: Array-like (N, D), drawn from f, data units.
+        Y: Array-like (M, D), drawn from g, with the same columns.
         model: As in ``entropy``.
         folds: As in ``kl``.
         seed: As in ``fisher``.
@@ -170,13 +173,15 @@ def relative_fisher(
 def mutual_information(
     X: Any, Y: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0
 ) -> Information:
-    """Mutual information of X and Y, drawn together, in nats: the divergence of the joint from the product.
+    """Estimate the mutual information of paired samples, in nats.
+
+    It is the Kullback-Leibler divergence of the joint distribution from the product of the marginals.
 
     Args:
         X: Array-like (N, D).
-        Y: Array-like (N, E), of which row i belongs to row i of X.
+        Y: Array-like (N, E); row i belongs to row i of X.
         model: As in ``entropy``.
-        folds: As in ``entropy``; three encodings each.
+        folds: Number of folds; each of them takes three encodings.
         seed: As in ``entropy``.
 
     Raises:
@@ -186,7 +191,8 @@ def mutual_information(
     x, y = read_rows("X", X, folds), read_rows("Y", Y, folds)
     if len(x.values) != len(y.values):
         raise InputError(
-            f"X and Y must have as many rows, drawn in pairs, got {len(x.values)} and {len(y.values)}"
+            f"X and Y must have the same number of rows, drawn in pairs, got {len(x.values)} and "
+            f"{len(y.values)}"
         )
     model = model_or_default(model)
     both = Matrix(np.hstack([x.values, y.values]), x.width, None)
@@ -198,12 +204,12 @@ def mutual_information(
 
 
 def log_rule(p: FittedDensity, points: Floats) -> Floats:
-    """The logarithmic rule: the log-density (M,)."""
+    """Return the logarithmic rule (M,) at points: the log-density."""
     return p.answer(points)[0].astype(float)
 
 
 def score_rule(seed: int) -> Rule:
-    """The rule of Hyvarinen: ``-2 div S - |S|^2`` (M,)."""
+    """Return the rule of Hyvarinen, a function to ``-2 div S - |S|^2`` (M,) at points."""
 
     def rule(p: FittedDensity, points: Floats) -> Floats:
         square: Floats = np.square(p.answer(points)[1]).sum(axis=1)
@@ -213,10 +219,12 @@ def score_rule(seed: int) -> Rule:
 
 
 def divergence(p: FittedDensity, points: Floats, seed: int = 0) -> Floats:
-    """Divergence of the score (M,) in 1 / data units^2; along some random directions where rows are many.
+    """Estimate the divergence (M,) of the score at points, in 1 / data units^2.
 
-    With ``x = m + z A^-1`` and g of length sqrt(D) in the frame, a step ``g A^-1`` in the data changes S by
-    ``g A^-1 (dS/dx)^T``, whose product with ``g A^T`` is in the mean over g the trace.
+    It is exact up to central differences if all D directions are used. With many rows, only some random
+    directions are used. With ``x = m + z A^-1`` and g of length sqrt(D) in the frame, a step ``g A^-1`` in
+    the data changes S by ``g A^-1 (dS/dx)^T``. The product of this with ``g A^T`` has the trace as its mean
+    over g.
     """
     rows, dim = points.shape
     count = int(np.clip(DIRECTIONS // rows, 1, dim))
@@ -231,7 +239,7 @@ def divergence(p: FittedDensity, points: Floats, seed: int = 0) -> Floats:
 
 
 def _between(X: Any, Y: Any, rule: Rule, model: Model | None, folds: int, seed: int) -> Information:
-    """The mean over rows of X of what a rule says by estimates of X, less by estimates of Y."""
+    """Return the mean over rows of X of a rule by estimates from X, minus the rule by estimates from Y."""
     first, second = read_rows("X", X, folds), read_rows("Y", Y, folds)
     _check_alike(first, second)
     model = model_or_default(model)
@@ -246,7 +254,7 @@ def _between(X: Any, Y: Any, rule: Rule, model: Model | None, folds: int, seed: 
 
 
 def _cross(model: Model, sample: Matrix, rule: Rule, folds: int, seed: int) -> _Crossed:
-    """Asks each row once of an estimate that has not seen it, and once of one that has."""
+    """Evaluate a rule at each row, by an estimate that has not seen it and by one that has."""
     points = sample.values
     fold = deal(len(points), folds, seed)
     crossed = _Crossed(np.empty(len(points)), np.empty(len(points)))
@@ -257,6 +265,7 @@ def _cross(model: Model, sample: Matrix, rule: Rule, folds: int, seed: int) -> _
 
 
 def _summary(held_out: Floats, in_sample: Floats, other_variance: float = 0.0) -> Information:
+    """Return value, error and check from the values (N,) at rows, and the variance from a second sample."""
     value = 0.5 * (held_out + in_sample)
     variance = float(value.var(ddof=1)) / len(value)
     return Information(
@@ -270,9 +279,11 @@ def _summary(held_out: Floats, in_sample: Floats, other_variance: float = 0.0) -
 def _check_alike(first: Matrix, second: Matrix) -> None:
     if first.values.shape[1] != second.values.shape[1]:
         raise InputError(
-            f"X and Y must have as many columns, got {first.values.shape[1]} and {second.values.shape[1]}"
+            f"X and Y must have the same number of columns, got {first.values.shape[1]} and "
+            f"{second.values.shape[1]}"
         )
     if None not in (first.columns, second.columns) and first.columns != second.columns:
         raise InputError(
-            f"Y must have the columns of X in the same order, {first.columns}, got {second.columns}"
+            f"Y must have the columns of X in the same order, {first.columns}, got {second.columns}: select "
+            "and order them first"
         )

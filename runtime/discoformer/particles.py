@@ -1,23 +1,23 @@
-r"""Particle flows: deterministic particles whose own density supplies the score at every step.
+r"""Particle flows: deterministic particles that follow a velocity field which holds their own score.
 
-A Fokker-Planck equation moves a density ``f`` as a velocity field would that holds its score, so particles
-that follow this field carry the density along, without noise (Maoutsa, Reich, Opper 2020)::
+A Fokker-Planck equation changes a density ``f`` as a velocity field would that holds the score of ``f``.
+Particles that follow this field carry the density along, without noise (Maoutsa, Reich, Opper 2020)::
 
     d f / dt = -div(f v)         d x_i / dt = v(x_i, s(x_i))         s = grad log f
 
-Here the score is estimated from the particles themselves, encoded anew at every step. The fields::
+Here the score is estimated from the particles themselves, which are encoded again at every step. The fields::
 
     heat equation             v = -k s                            d f / dt = k laplace f
     Fokker-Planck             v = b(x) - K s                      d f / dt = div(K grad f - b f)
     Ornstein-Uhlenbeck        the same, with b = -r (x - m)
     Landau, homogeneous       v_i = -mean_j A(x_i - x_j) (s_i - s_j),    A(z) = C (|z|^2 I - z z^T)
 
-The last one is the Landau equation of a plasma with Maxwellian molecules, ``x`` a velocity. Its sum over
-pairs is worked out by moments, in O(N D^2). It keeps momentum and energy; the covariance ``S`` relaxes,
-whatever the density, as ``S(t) = (tr S / D) I + exp(-4 D C t) (S(0) - (tr S / D) I)``.
+The last one is the Landau equation of a plasma with Maxwellian molecules, where ``x`` is a velocity. Its sum
+over pairs is computed from moments, in O(N D^2). It conserves momentum and energy. Whatever the density, the
+covariance ``S`` relaxes as ``S(t) = (tr S / D) I + exp(-4 D C t) (S(0) - (tr S / D) I)``.
 
-Time steps are by the midpoint rule, of second order: two encodings each. The entropy ``-mean_i log f(x_i)``
-comes along, by which one follows how the equation dissipates.
+Time steps use the midpoint rule, which is of second order and takes two encodings. The entropy
+``-mean_i log f(x_i)`` is part of the result; it shows how the equation dissipates.
 
 Shapes: N particles, D dimensions. Float64.
 """
@@ -34,17 +34,17 @@ from discoformer.fit import ignore
 from discoformer.io.inputs import Floats, read_matrix, whole_number
 from discoformer.model import Model, model_or_default
 
-Velocity: TypeAlias = Callable[[Floats, Floats], Floats]  # of points (N, D) and scores (N, D): (N, D)
-Density: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]  # of points: log-density and score at them
+Velocity: TypeAlias = Callable[[Floats, Floats], Floats]  # from points and scores (N, D) to velocities
+Density: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]  # from points to log-density and score
 
 
 class Particles(NamedTuple):
-    """Particles at one time, and the density that they see."""
+    """Particles at one time, and their own density at them."""
 
     time: float
     points: Floats  # (N, D)
     log_density: Floats  # (N,) nats, at the points
-    score: Floats  # (N, D) there
+    score: Floats  # (N, D) at the points, 1 / data units
 
     @property
     def entropy(self) -> float:
@@ -56,22 +56,24 @@ OnStep: TypeAlias = Callable[[Particles], object]
 
 
 def own_density(model: Model | None = None) -> Density:
-    """The density of particles by a model (the default one), at the particles themselves."""
+    """Return the density of particles, estimated by a model (the default one) at the particles themselves."""
     return lambda points: model_or_default(model).estimate(points).answer(points)
 
 
 def heat(conductivity: float = 1.0) -> Velocity:
-    """The heat equation, ``d f / dt = k laplace f``: covariances grow by ``2 k t I``."""
+    """Return the field of ``d f / dt = k laplace f``, which adds ``2 k t I`` to the covariance."""
     return fokker_planck(None, conductivity)
 
 
 def ornstein_uhlenbeck(rate: float = 1.0, diffusion: Any = 1.0, mean: Any = 0.0) -> Velocity:
-    """Drift ``-rate (x - mean)`` and constant diffusion: it tends to a Gaussian of covariance ``K / rate``.
+    """Return the field of drift ``-rate (x - mean)`` and constant diffusion ``K``.
+
+    The density tends to a Gaussian of covariance ``K / rate``.
 
     Args:
-        rate: Of the decay, in 1 / time.
+        rate: Rate of decay to the mean, in 1 / time.
         diffusion: As in ``fokker_planck``.
-        mean: Where it decays to, a number or (D,).
+        mean: The mean of the limit: a number or an array (D,).
 
     Raises:
         InputError: As in ``fokker_planck``.
@@ -80,14 +82,14 @@ def ornstein_uhlenbeck(rate: float = 1.0, diffusion: Any = 1.0, mean: Any = 0.0)
 
 
 def fokker_planck(drift: Callable[[Floats], Floats] | None, diffusion: Any = 1.0) -> Velocity:
-    """``d f / dt = div(K grad f - b f)``, the law of ``dX = b(X) dt + sqrt(2 K) dW``.
+    """Return the field of ``d f / dt = div(K grad f - b f)``, the density of ``dX = b(X) dt + sqrt(2 K) dW``.
 
     Args:
-        drift: ``b``, from points (N, D) to (N, D); None for none.
-        diffusion: ``K``: a number, or a symmetric matrix (D, D); without negative eigenvalues.
+        drift: ``b``, a function from points (N, D) to (N, D); None for no drift.
+        diffusion: ``K``, a number of 0 or more, or a symmetric matrix (D, D) without negative eigenvalues.
 
     Raises:
-        InputError: The diffusion is none of these.
+        InputError: ``diffusion`` is neither.
     """
     matrix = np.asarray(diffusion, dtype=np.float64)
     square = np.atleast_2d(matrix)
@@ -104,7 +106,11 @@ def fokker_planck(drift: Callable[[Floats], Floats] | None, diffusion: Any = 1.0
 
 
 def landau(strength: float = 1.0) -> Velocity:
-    """The homogeneous Landau equation with Maxwellian molecules; ``strength`` is ``C``, in 1 / time."""
+    """Return the field of the homogeneous Landau equation with Maxwellian molecules.
+
+    Args:
+        strength: ``C``, in 1 / time.
+    """
 
     def velocity(points: Floats, score: Floats) -> Floats:
         v = points - points.mean(axis=0)
@@ -129,7 +135,7 @@ def flow(
     on_progress: OnStep = ignore,
     progress: bool = False,
 ) -> Particles:
-    """Lets particles follow a velocity field that may hold their own score.
+    """Move particles along a velocity field that may hold their own score.
 
     >>> import numpy as np
     >>> from discoformer.particles import flow, heat
@@ -138,21 +144,23 @@ def flow(
     2.0
 
     Args:
-        X: Array-like (N, D), where the particles begin, drawn from the density at time 0.
-        velocity: From points (N, D) and their scores (N, D) to velocities (N, D): ``heat()``, say.
-        duration: How long, in units of time.
-        steps: In how many steps; each takes two encodings.
-        density: From points (N, D) to log-density (N,) and score (N, D) at them; by default
-            ``own_density()``, the default model. Another model's is ``own_density(model)``.
+        X: Array-like (N, D): particles at the beginning, drawn from the density at time 0.
+        velocity: Function from points (N, D) and their scores (N, D) to velocities (N, D), such as
+            ``heat()``.
+        duration: Length of the flow, in units of time.
+        steps: Number of time steps; each takes two encodings.
+        density: Function from points (N, D) to log-density (N,) and score (N, D) at them. By default
+            ``own_density()``, which uses the default model; ``own_density(model)`` uses another.
         on_progress: Called with the particles at the beginning and after each step.
-        progress: Show a progress bar on stderr, where that is a terminal.
+        progress: Whether to show a progress bar on stderr, if that is a terminal.
 
     Returns:
         The particles at the end.
 
     Raises:
-        InputError: An argument is malformed, or the particles fly apart.
-        DegenerateDataError: They have no density.
+        InputError: X is not a matrix of finite numbers, ``duration`` is not positive and finite, ``steps`` is
+            not a whole number of 1 or more, or the coordinates of particles overflow.
+        DegenerateDataError: A coordinate of the particles is constant, or coordinates are collinear.
     """
     points = read_matrix("X", X).values
     if not 0 < duration < np.inf:
@@ -175,7 +183,7 @@ def flow(
 def _step(points: Floats, by: Floats, time: float) -> Floats:
     moved = points + by
     if not np.isfinite(moved).all():
-        raise InputError(f"the particles fly apart after time {time:.4g}: take more steps")
+        raise InputError(f"the particles are no longer finite after time {time:.4g}: take more steps")
     return moved
 
 

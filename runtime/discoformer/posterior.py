@@ -1,23 +1,23 @@
-r"""Bayesian sampling: particles brought to a density of which nothing is known but the score.
+r"""Bayesian sampling: particles moved to a density of which only the score is known.
 
-Of an unnormalised posterior ``pi`` given as ``grad log pi``, the density ``f`` of the particles follows the
-gradient flow of ``KL(f, pi)`` in the metric of optimal transport (Jordan, Kinderlehrer, Otto 1998), with the
-covariance ``C`` of the particles as preconditioner, so that affine maps change nothing::
+Let ``pi`` be an unnormalised posterior, given as ``grad log pi``. The density ``f`` of the particles follows
+the gradient flow of ``KL(f, pi)`` in the metric of optimal transport (Jordan, Kinderlehrer, Otto 1998). The
+covariance ``C`` of the particles is the preconditioner, so that affine maps change nothing::
 
     d x / dt = C u(x)      u = grad log pi - grad log f      d KL(f, pi) / dt = -J,   J = mean of u . C u
 
-The score of ``f`` is estimated from the particles, encoded anew at every step. ``J`` is the relative Fisher
-information in units of the particles' own spread, and 0 where ``f = pi`` alone. Where ``J / D``, the
-mismatch, comes below the tolerance, the particles rest. (A Gaussian displaced by ``e`` standard deviations in
-each direction has ``J / D = e^2``.) However particles move, KL falls by the work ``mean of u . dx``, for
-which ``log pi`` is not needed.
+The score of ``f`` is estimated from the particles, which are encoded again at every step. ``J`` is the
+relative Fisher information in units of the particles' own spread; it is 0 only if ``f = pi``. The particles
+have converged when the mismatch ``J / D`` falls below the tolerance. (For a Gaussian displaced by ``e``
+standard deviations in each direction, ``J / D = e^2``.) However the particles move, KL falls by the work
+``mean of u . dx``; this does not need ``log pi``.
 
-The steps are those of gradient descent with momentum, with a step size ``h_i`` for each particle (their paths
-differ from those of the flow by this, where they come to rest does not)::
+The steps are those of gradient descent with momentum, with a step size ``h_i`` for each particle. So paths
+differ from those of the flow, but the points of rest are the same::
 
     p_i <- BETA p_i + (1 - BETA) h_i C u_i,  no longer than REACH        x_i <- x_i + p_i
 
-Where ``u_i`` has turned against the step, ``h_i`` falls and ``p_i`` is set to 0; where it has hardly changed,
+If ``u_i`` has turned against the step, ``h_i`` falls and ``p_i`` is set to 0. If ``u_i`` has hardly changed,
 ``h_i`` grows.
 
 Shapes: N particles, D dimensions. Float64.
@@ -34,25 +34,23 @@ from discoformer.fit import ignore
 from discoformer.io.inputs import Floats, read_matrix, whole_number
 from discoformer.particles import Density, own_density
 
-Score: TypeAlias = Callable[[Floats], Floats]  # from points (N, D) to the score there (N, D)
+Score: TypeAlias = Callable[[Floats], Floats]  # function from points (N, D) to the score (N, D) there
 
 REACH = 1.0  # longest step, in standard deviations of the particles, root mean square over directions
 BETA = 0.8  # momentum
-FIRST, LONGEST = 0.2, 1.0  # step sizes, to begin with and at most
-SHORTER, LONGER = 0.6, 1.2  # factors of a step size
-KEPT = 0.5  # share of u left along a step, above which the step size grows
+FIRST, LONGEST = 0.2, 1.0  # first and greatest step size
+SHORTER, LONGER = 0.6, 1.2  # factors by which a step size falls and grows
+KEPT = 0.5  # the step size grows if more than this share of u along the step is left
 
 
 class Posterior(NamedTuple):
     """Particles on their way to the posterior."""
 
     points: Floats  # (N, D)
-    log_density: Floats  # (N,) their own, at the points, nats
-    mismatch: (
-        float  # J / D: relative Fisher information for each dimension, in units of the particles' spread
-    )
-    kl: float  # KL(f, pi) less what it was at the beginning, nats
-    gradients: int  # how often the score of the posterior was asked for, at all points each time
+    log_density: Floats  # (N,) log-density of the particles, at the points, nats
+    mismatch: float  # J / D: relative Fisher information per dimension, in units of the particles' spread
+    kl: float  # change of KL(f, pi) since the beginning, nats
+    gradients: int  # how often the score of the posterior was called, each time with all points
     converged: bool  # whether the mismatch is within the tolerance
 
 
@@ -60,7 +58,7 @@ OnStep: TypeAlias = Callable[[Posterior], object]
 
 
 class _Cloud(NamedTuple):
-    """Particles, and what moves them."""
+    """Particles, and the state of their descent."""
 
     points: Floats  # (N, D)
     log_density: Floats  # (N,)
@@ -80,7 +78,7 @@ def sample_posterior(
     density: Density | None = None,
     on_progress: OnStep = ignore,
 ) -> Posterior:
-    """Brings particles to the posterior, given its score.
+    """Move particles to the posterior, given its score.
 
     >>> import numpy as np
     >>> from discoformer.posterior import sample_posterior
@@ -90,25 +88,31 @@ def sample_posterior(
     (True, array([ 1., -1.]), array([0.5, 0.5]))
 
     Args:
-        score: ``grad log pi``, from points (N, D) to (N, D), of a posterior that need not be normalised.
-        X: Array-like (N, D), where the particles begin: draws of the prior, say. More than D of them; of few
-            in many dimensions (200 in 31) some drift away in the end, which the mismatch does not see.
-        steps: At most so many; each takes the score at all points once, and one encoding.
-        tolerance: Mismatch at which the particles rest. In few particles the error of their estimated score
-            may keep it above.
-        density: From points to log-density and score at them; by default ``own_density()``.
-        on_progress: Called at the beginning and after each step.
+        score: Function ``grad log pi`` from points (N, D) to (N, D). The posterior need not be normalised.
+        X: Array-like (N, D): particles at the beginning, for example draws of the prior. There must be more
+            than D of them. With few particles in many dimensions (200 in 31), some drift away in the end, and
+            the mismatch does not show it.
+        steps: Greatest number of steps; each calls the score once for all points, and takes one encoding.
+        tolerance: Mismatch at which to stop. With few particles, the error of their estimated score may keep
+            the mismatch above it.
+        density: Function from points to log-density and score at them; by default ``own_density()``.
+        on_progress: Called with the particles at the beginning and after each step.
 
     Returns:
-        The particles at the end. To draw more points, or for the log-density anywhere, estimate from them.
+        The particles at the end. To draw more points, or to get the log-density anywhere, make an estimate
+        from them.
 
     Raises:
-        InputError: An argument is malformed, or the score is not finite or of another shape.
-        DegenerateDataError: The particles have no density.
+        InputError: X is not a matrix of finite numbers with more rows than columns, ``steps`` is not a whole
+            number of 1 or more, ``tolerance`` is negative, or the score is not finite or has another shape
+            than its points.
+        DegenerateDataError: A coordinate of the particles is constant, or coordinates are collinear.
     """
     points = read_matrix("X", X).values
     if len(points) <= points.shape[1]:
-        raise InputError(f"X must have more rows than columns, got {points.shape}: begin with more points")
+        raise InputError(
+            f"X must have more rows than columns, got shape {points.shape}: start from more points"
+        )
     if not tolerance >= 0:
         raise InputError(f"tolerance must be 0 or more, got {tolerance}")
     steps, see = whole_number("steps", steps, 1), density or own_density()
@@ -126,7 +130,7 @@ def sample_posterior(
 
 
 def _step(score: Score, see: Density, cloud: _Cloud) -> tuple[_Cloud, float]:
-    """The particles after a step, and the work done on them (nats)."""
+    """Return the particles after a step, and the work done on them, in nats."""
     reach = REACH / np.sqrt(np.maximum(cloud.mismatch, np.finfo(float).tiny))
     size = np.minimum(cloud.size, reach)
     step = BETA * cloud.momentum + (1 - BETA) * size[:, None] * cloud.pace
@@ -140,6 +144,11 @@ def _step(score: Score, see: Density, cloud: _Cloud) -> tuple[_Cloud, float]:
 
 
 def _look(score: Score, see: Density, points: Floats, momentum: Floats, size: Floats) -> _Cloud:
+    """Evaluate both scores at points.
+
+    Raises:
+        InputError: The score of the posterior is not finite or has another shape than its points.
+    """
     target = np.asarray(score(points), dtype=np.float64)
     if target.shape != points.shape or not np.isfinite(target).all():
         raise InputError(

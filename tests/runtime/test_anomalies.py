@@ -1,4 +1,4 @@
-"""p-values that keep their promise, the procedure of Benjamini and Hochberg, and the columns to blame."""
+"""Anomalies: valid p-values, the procedure of Benjamini and Hochberg, and the contributions of columns."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -31,7 +31,7 @@ from discoformer.plots.anomalies import save_anomalies
 def test_the_procedure_is_scipys(p: list[float], fdr: float, repeats: int) -> None:
     p_values = np.repeat(p, repeats)
     adjusted = false_discovery_control(p_values)
-    clear = np.abs(adjusted - fdr) > 1e-12  # elsewhere rounding decides
+    clear = np.abs(adjusted - fdr) > 1e-12  # ties would be decided by rounding
     np.testing.assert_array_equal(benjamini_hochberg(p_values, fdr)[clear], (adjusted <= fdr)[clear])
 
 
@@ -47,7 +47,7 @@ def test_rates_are_checked(gaussian: discoformer.Model, rng: np.random.Generator
 def test_p_values_of_normal_rows_are_uniform(
     gaussian: discoformer.Model, rng: np.random.Generator, method: Method
 ) -> None:
-    """One new row for each of many samples: then the p-values are independent."""
+    """One new row for each of many samples, so that the p-values are independent."""
     p = [
         Reference(rng.normal(size=(20, 1)), method=method, model=gaussian, folds=2).p_values([[rng.normal()]])
         for _ in range(40)
@@ -83,7 +83,7 @@ def test_new_anomalies_are_found_and_the_column_blamed(
 
 
 def test_the_push_is_the_gain_of_one_column(gaussian: discoformer.Model, rng: np.random.Generator) -> None:
-    """For a Gaussian: what the log-density gains if one column moves to where the others expect it."""
+    """For a Gaussian: the gain in log-density if one column moves to its expected value given the others."""
     x = rng.normal(size=(300, 3)) @ rng.normal(size=(3, 3))
     p, y = gaussian.estimate(x), 3 * x[:1]
     score = p.score(y)
@@ -123,7 +123,7 @@ def test_a_sample_is_held_against_itself(gaussian: discoformer.Model, rng: np.ra
 
 
 def test_one_anomaly_is_found_among_many_rows(gaussian: discoformer.Model, rng: np.random.Generator) -> None:
-    """At this rate a single p-value must be below what one draw of all is worth."""
+    """At this rate, a single p-value must be below the weight of one draw."""
     x = rng.normal(size=(700, 2))
     x[300] = 9
     np.testing.assert_array_equal(np.flatnonzero(find_anomalies(x, 0.01, model=gaussian).found), 300)

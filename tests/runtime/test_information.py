@@ -1,4 +1,4 @@
-"""Entropy, divergences, Fisher and mutual information: closed forms, invariances, errors that hold."""
+"""Entropy, divergences, Fisher and mutual information: closed forms, invariances, valid errors."""
 
 from collections.abc import Callable
 
@@ -55,7 +55,7 @@ def test_mutual_information_of_gaussians(gaussian: discoformer.Model, rng: np.ra
 def test_what_a_fit_reads_from_its_own_rows_is_too_good(
     gaussian: discoformer.Model, rng: np.random.Generator
 ) -> None:
-    """A Gaussian fit of p parameters to n rows: each side is off by p / 2n, and the value by neither."""
+    """A Gaussian fit of p parameters to n rows: each side is off by p / 2n, and the value is not."""
     found = [entropy(rng.normal(size=(60, 3)), model=gaussian) for _ in range(20)]
     held_out, in_sample, value = (
         np.mean([getattr(f, name) for f in found]) - 3 * NORMAL for name in ("held_out", "in_sample", "value")
@@ -81,7 +81,7 @@ def test_the_standard_error_is_that_of_many_samples(
 
 
 def test_the_kernel_density_stand_in_too(kde: discoformer.Model, rng: np.random.Generator) -> None:
-    """Its bandwidth is fixed, so its log-density is that of the blurred data."""
+    """The bandwidth is fixed, so the log-density is that of the blurred data."""
     x = rng.normal(size=(300, 1))
     found = entropy(x, model=kde)
     assert NORMAL - 0.1 < found.held_out < NORMAL + 0.2
@@ -152,7 +152,7 @@ def test_seeds_and_folds(gaussian: discoformer.Model, rng: np.random.Generator) 
 def test_the_released_model_beats_a_gaussian_fit(
     rng: np.random.Generator, gaussian: discoformer.Model
 ) -> None:
-    """Two clusters: to a Gaussian the entropy is too great by 0.3 nats."""
+    """Two clusters: the entropy by a Gaussian is too great by 0.3 nats."""
     x = rng.normal(size=(300, 1)) + 2.5 * rng.choice([-1, 1], (300, 1))
     truth = NORMAL + np.log(2) - 0.0166  # by quadrature
     found = entropy(x)
@@ -178,9 +178,9 @@ def test_options_are_checked(
 
 def test_samples_must_fit(gaussian: discoformer.Model, rng: np.random.Generator) -> None:
     x: Floats = rng.normal(size=(20, 2))
-    with pytest.raises(InputError, match=r"^X and Y must have as many columns, got 2 and 1"):
+    with pytest.raises(InputError, match=r"^X and Y must have the same number of columns, got 2 and 1"):
         kl(x, x[:, :1], model=gaussian)
-    with pytest.raises(InputError, match=r"^X and Y must have as many rows, drawn in pairs, got 20 and 15"):
+    with pytest.raises(InputError, match=r"^X and Y must have the same number of rows, .* got 20 and 15"):
         mutual_information(x, x[:15], model=gaussian)
     with pytest.raises(InputError, match=r"^Y must have the columns of X in the same order"):
         kl(pd.DataFrame(x, columns=["a", "b"]), pd.DataFrame(x, columns=["b", "a"]), model=gaussian)

@@ -1,4 +1,4 @@
-"""Particles brought to a posterior: to the right one, from anywhere, in any units."""
+"""Particles moved to a posterior: the right one, from any start, in any units."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def gaussian(points: Floats) -> tuple[Floats, Floats]:
 
 
 def score(points: Floats) -> Floats:
-    """Of a correlated Gaussian."""
+    """Score of a correlated Gaussian."""
     return (MEAN - points) @ PRECISION
 
 
@@ -51,7 +51,7 @@ def test_the_fall_of_kl_is_the_true_one(rng: np.random.Generator) -> None:
     sample_posterior(score, X, 60, 1e-6, gaussian, seen.append)
     for at in seen:
         assert at.kl == pytest.approx(divergence(at.points) - divergence(X), abs=0.05 * divergence(X))
-    e = X.mean(axis=0) - MEAN  # and the mismatch is that of two Gaussians
+    e = X.mean(axis=0) - MEAN  # the mismatch of two Gaussians is known
     C = np.cov(X.T, ddof=0)
     Q = PRECISION - np.linalg.inv(C)
     expected = np.trace(Q @ C @ Q @ C) + e @ PRECISION @ C @ PRECISION @ e

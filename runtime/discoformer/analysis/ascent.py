@@ -1,16 +1,19 @@
-"""Ascent of many points at once to the modes of a log-density, each step checked, by a mean shift.
+"""Ascent of many points at once to the modes of a log-density: a mean shift whose every step is checked.
 
-The metric of a step is that of a mixture of Student-t distributions near the density (see ``components``)::
+The step is measured in the metric of the components ``k`` of the base, a mixture of Student-t distributions
+near the density (see ``base.mixture``)::
 
     z <- z + a H(z)^-1 S(z)      H(z) = sum_k r_k(z) (f_k + D) / (f_k + |F_k (z - m_k)|^2) F_k^T F_k
 
-For the mixture alone and ``a = 1`` this is the fixed-point iteration for its modes, which never descends.
-Here ``a`` is halved where a step would descend, and grows up to ``LONGEST`` where steps succeed, so that the
-climb is monotone whatever the density. Paths that come within a small cell of each other go on as one.
+For the mixture alone and ``a = 1``, this is the fixed-point iteration for its modes, which never descends.
+Here ``a`` is halved when a step would descend, and grows up to ``LONGEST`` while steps succeed. So no step
+descends, whatever the density. Paths that enter the same small cell are continued as one.
 
-At a mode ``S`` vanishes. Where score and log-density disagree a path may end without one: the *slope* left,
-``sqrt(S^T H^-1 S / D)``, tells which (it is the distance to the mode that a Gaussian would have, in standard
-deviations).
+At a mode, ``S`` vanishes. If score and log-density disagree, a path may also end elsewhere. The *slope* that
+is left, ``sqrt(S^T H^-1 S / D)``, tells the two apart. For a Gaussian it is the distance to the mode, in
+standard deviations.
+
+Symbols: r_k responsibility, f_k degrees of freedom, F_k precision factor, m_k centre of a component.
 
 Shapes: n points, K components, D dimensions. Frame coordinates, float64.
 """
@@ -27,21 +30,21 @@ from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats
 
 Ints = npt.NDArray[np.intp]
-OnArrival = Callable[[int, int], None]  # called with how many of how many points have arrived
+OnArrival = Callable[[int, int], None]  # called with the number of points that have arrived, and of all
 
-ROUNDS = 200  # of steps, at most
-LONGEST = 2.0  # times the step of the mean shift
-CELL = 0.01  # side of a cell, over sqrt(D), in which paths become one
-RESTING = 1e-3  # length of a step, over sqrt(D), at which a path ends
+ROUNDS = 200  # most steps of a path
+LONGEST = 2.0  # most that a step of the mean shift is multiplied by
+CELL = 0.01  # side of a cell in which paths are merged, over sqrt(D)
+RESTING = 1e-3  # a path ends at a step shorter than this, over sqrt(D)
 TINY = np.finfo(np.float64).tiny
-_CHUNK = 2**20  # numbers held at a time in the metrics
+_CHUNK = 2**20  # most numbers of the metrics in memory at a time
 
 
 class Footing(NamedTuple):
-    """Where points stand."""
+    """Height, next step and slope at points."""
 
     log_density: Floats  # (n,) T
-    step: Floats  # (n, D) H^-1 S, no longer than the way to the centre of the frame and a spread beyond
+    step: Floats  # (n, D) H^-1 S, cut to |z| + sqrt(D) where it is longer
     slope: Floats  # (n,) sqrt(S^T H^-1 S / D)
 
 
@@ -49,7 +52,7 @@ Climb = Callable[[Floats], Footing]
 
 
 def climb_of(fitted: FittedDensity) -> Climb:
-    """What takes points (n, D) to their footing in an estimate."""
+    """Return the function from points (n, D) to their footing in a fitted density."""
     components = fitted.components
     metrics = components.precision_factors[0].mT @ components.precision_factors[0]  # (K, D, D)
     rows = max(1, _CHUNK // max(metrics[0].size, components.means.size))
@@ -74,9 +77,9 @@ def climb_of(fitted: FittedDensity) -> Climb:
 
 
 def ascend(climb: Climb, starts: Floats, on_progress: OnArrival | None = None) -> Floats:
-    """Takes starting points (n, D) to where their paths end, (n, D).
+    """Return where the paths from starting points (n, D) end, (n, D).
 
-    No path ever descends, but that of a point may be taken over by a higher one in its cell.
+    No path descends. When paths meet in a cell, the highest of them continues for all.
     """
     dim = starts.shape[1]
     path, z = _joined(starts, np.zeros(len(starts)))
@@ -108,11 +111,11 @@ def _joined(points: Floats, heights: Floats) -> tuple[Ints, Floats]:
 
 
 def _cells(z: Floats, heights: Floats) -> tuple[Ints, Ints]:
-    """For each of the points (n, D) the number of its cell, and for each cell the highest of its points."""
+    """Return the cell (n,) of each point (n, D), and the index of the highest point in each cell."""
     cells = np.round(z / (CELL * np.sqrt(z.shape[1])))
     _, which = np.unique(cells, axis=0, return_inverse=True)
     which = which.ravel()
     order = np.argsort(heights, kind="stable")
     kept = np.empty(which.max() + 1, np.intp)
-    kept[which[order]] = order  # of several the last counts
+    kept[which[order]] = order  # the last write to a cell, by its highest point, stays
     return which, kept

@@ -1,17 +1,18 @@
 """Conditionals: density, score and draws of the free features ``u``, given the values of the others ``g``.
 
-With the joint density ``f``, its integral over the free features by importance sampling from ``q``, the
-conditional of the estimate's own components (see ``conditional_mixtures``), broadened::
+``f`` is the joint density. Its integral over the free features is found by importance sampling. The proposal
+``q`` is the conditional of the estimate's own components (see ``base.conditional_mixtures``), broadened::
 
     log f(u | g) = log f(u, g) - log f(g)        grad_u log f(u | g) = the free entries of the joint score
     f(g) = mean_j w_j                            w_j = f(u_j, g) / q(u_j),  u_j from q
     E[u | g] = E_q[u] + sum_j (w_j / sum w - 1 / J) (u_j - E_q[u])
 
-The last term is small where the network agrees with its components, whose mean is known in closed form. A
-draw is one of a few points from ``q``, picked with a chance proportional to its ``w``. The marginal
-``f(g)`` so has the density over ``u`` integrate to 1; ``Estimate.marginal`` is another estimate of it.
+The last term is small where the network agrees with the components, and their mean is known in closed form.
+To draw a point, a few points are drawn from ``q``, and one of them is picked with probability proportional to
+its ``w``. Dividing by this ``f(g)`` makes the density over ``u`` integrate to 1. ``Estimate.marginal`` is
+another estimate of ``f(g)``.
 
-Shapes: D = F + G features, F free and G given, M rows of given values, J points for each.
+Shapes: D = F + G features, F free and G given; M rows of given values, J points for each.
 """
 
 from collections.abc import Mapping
@@ -37,32 +38,32 @@ from discoformer.io.features import Feature, feature_indices, names_of
 from discoformer.io.inputs import Floats, Matrix, read_matrix, whole_number
 from discoformer.io.outputs import like
 
-SAMPLES = 4096  # points that the integral is found from
-CANDIDATES = 32  # points that a draw is picked from
-DRAWN = 2**9  # draws at a time
+SAMPLES = 4096  # points that the integral is estimated from
+CANDIDATES = 32  # points that each draw is picked from
+DRAWN = 2**9  # most draws made at a time
 
 
 class Weighted(NamedTuple):
-    """Points of the free features at rows of given values, and what each counts for."""
+    """Weighted points of the free features, for each row of given values."""
 
     points: Floats  # (M, J, F) from q
     log_weights: Floats  # (M, J) log w
     center: Floats  # (M, F) E_q[u]
 
     def shares(self) -> Floats:
-        """The weights (M, J), of sum 1 in each row."""
+        """Return the weights (M, J), scaled to sum 1 in each row."""
         weights = np.exp(self.log_weights - self.log_weights.max(axis=1, keepdims=True))
         shares: Floats = weights / weights.sum(axis=1, keepdims=True)
         return shares
 
     def mean(self) -> Floats:
-        """E[u | g], (M, F)."""
+        """Return the conditional mean E[u | g], (M, F)."""
         excess = self.shares() - 1 / self.log_weights.shape[1]
         mean: Floats = self.center + np.einsum("mj,mjf->mf", excess, self.points - self.center[:, None])
         return mean
 
     def pick(self, count: int, rng: np.random.Generator) -> Floats:
-        """Points (count, M, F), each picked with a chance proportional to its weight."""
+        """Pick points (count, M, F), with probability proportional to their weights."""
         cumulated = np.cumsum(self.shares(), axis=1)
         place = rng.uniform(size=(count, len(cumulated), 1)) * cumulated[:, -1:]
         which = (place > cumulated[:, :-1]).sum(-1)
@@ -70,7 +71,7 @@ class Weighted(NamedTuple):
 
 
 class Conditioner:
-    """The conditionals of an estimate for one choice of free and given features, at any values of these."""
+    """The conditionals of a fitted density for one choice of free and given features, at any given values."""
 
     def __init__(self, fitted: FittedDensity, free: tuple[int, ...], given: tuple[int, ...]) -> None:
         self.free, self.given = free, given
@@ -78,14 +79,14 @@ class Conditioner:
         self._mixture: SplitMixture = split(fitted.proposal, fitted.frame, free, given)
 
     def join(self, points: Floats, values: Floats) -> Floats:
-        """All features (..., D), from the free ones (..., F) and the given ones (..., G)."""
+        """Return all features (..., D), joined from free ones (..., F) and given ones (..., G)."""
         joined = np.empty((*points.shape[:-1], len(self.free) + len(self.given)))
         joined[..., list(self.free)] = points
         joined[..., list(self.given)] = values
         return joined
 
     def weigh(self, values: Floats, samples: int, rng: np.random.Generator) -> Weighted:
-        """Draws points of the free features at rows of given values (M, G), and weighs them."""
+        """Draw and weigh points of the free features, for rows of given values (M, G)."""
         mixture: GivenMixture = given_mixture(self._mixture, values)
         points = draw_given(mixture, samples, rng)
         joined = self.join(points, values[:, None])
@@ -96,13 +97,13 @@ class Conditioner:
 class Conditional:
     """The distribution of the free features given the others; made by ``Estimate.conditional``.
 
-    Queries hold the free features alone, in the order of the context's columns. Results have their float
-    width, and their form where they are a data frame.
+    Queries hold only the free features, in the order of the columns of the sample. Results have the float
+    width of the queries. They are Series and DataFrames if the queries are a DataFrame, else NumPy arrays.
 
     Attributes:
         free: Positions (F,) of the free features.
-        columns: Their names, where the context had any.
-        given: Values of the others, by position.
+        columns: Names of the free features, if the sample had names.
+        given: Values of the other features, by position.
     """
 
     def __init__(self, fitted: FittedDensity, given: Mapping[Feature, float]) -> None:
@@ -115,23 +116,26 @@ class Conditional:
         self.free = tuple(j for j in range(dim) if j not in self.given)
         if not self.free:
             raise InputError(
-                f"given must leave one feature free or more, got all {dim}: ask the joint density"
+                f"given must leave one feature free or more, got all {dim}: ask the estimate itself for "
+                "their density"
             )
         self.columns = names_of(self.free, fitted.columns)
         self._fitted = fitted
         self._conditioner = Conditioner(fitted, self.free, tuple(self.given))
         self._values = np.array([*self.given.values()])
         middle = fitted.frame.center[list(self.free)]
-        fitted.to_frame(self._conditioner.join(middle, self._values)[None], None, "given")  # checks it
+        fitted.to_frame(
+            self._conditioner.join(middle, self._values)[None], None, "given"
+        )  # raises if a value is too far away
 
     @cached_property
     def normalization(self) -> Normalization:
-        """The log-density of the given values (``log_integral``, nats), and how well it is known."""
+        """The log-density of the given values, as ``log_integral`` in nats, and how well it is known."""
         rng = np.random.default_rng(0)
         return integral_of(self._conditioner.weigh(self._values[None], SAMPLES, rng).log_weights[0])
 
     def log_density(self, Y: Any) -> Any:
-        """Log-density of the free features at queries, in nats.
+        """Return the log-density of the free features at the queries, in nats.
 
         Args:
             Y: Array-like or data frame (M, F), data units.
@@ -140,12 +144,12 @@ class Conditional:
             Array or series (M,).
 
         Raises:
-            InputError: Y is no matrix of finite numbers with the free features as columns.
+            InputError: Y is not a matrix of finite numbers with the free features as columns.
         """
         return self.log_density_and_score(Y)[0]
 
     def density(self, Y: Any) -> Any:
-        """Density of the free features at queries, in 1 / data units to the power F.
+        """Return the density of the free features at the queries, in 1 / data units to the power F.
 
         Args:
             Y: Array-like or data frame (M, F), data units.
@@ -154,7 +158,7 @@ class Conditional:
             Array or series (M,).
 
         Raises:
-            InputError: Y is no matrix of finite numbers with the free features as columns.
+            InputError: Y is not a matrix of finite numbers with the free features as columns.
         """
         queries = read_matrix("Y", Y)
         log_density = self._answer(queries)[0] - self.normalization.log_integral
@@ -162,7 +166,7 @@ class Conditional:
             return like(Y, "density", np.exp(log_density).astype(queries.width))
 
     def score(self, Y: Any) -> Any:
-        """Gradient of the log-density with respect to the free features, in 1 / data units.
+        """Return the score: the gradient of the log-density by the free features, in 1 / data units.
 
         Args:
             Y: Array-like or data frame (M, F), data units.
@@ -171,12 +175,12 @@ class Conditional:
             Array or data frame (M, F).
 
         Raises:
-            InputError: Y is no matrix of finite numbers with the free features as columns.
+            InputError: Y is not a matrix of finite numbers with the free features as columns.
         """
         return like(Y, "score", self._answer(read_matrix("Y", Y))[1])
 
     def log_density_and_score(self, Y: Any) -> tuple[Any, Any]:
-        """Both at once, for the cost of one.
+        """Return log-density and score at the queries, for the cost of one.
 
         Args:
             Y: Array-like or data frame (M, F), data units.
@@ -185,7 +189,7 @@ class Conditional:
             Log-density (M,) in nats and score (M, F) in 1 / data units.
 
         Raises:
-            InputError: Y is no matrix of finite numbers with the free features as columns.
+            InputError: Y is not a matrix of finite numbers with the free features as columns.
         """
         queries = read_matrix("Y", Y)
         log_density, score = self._answer(queries)
@@ -193,28 +197,28 @@ class Conditional:
         return like(Y, "log_density", log_density), like(Y, "score", score)
 
     def mean(self, samples: int = SAMPLES, seed: int = 0) -> Floats:
-        """The mean (F,) of the free features, data units.
+        """Return the mean (F,) of the free features, in data units.
 
         Args:
-            samples: How many points it is found from.
-            seed: Of their draw.
+            samples: Number of points that the mean is estimated from.
+            seed: Seed of their draw.
 
         Raises:
-            InputError: ``samples`` or ``seed`` is no whole number, or too low.
+            InputError: ``samples`` or ``seed`` is not a whole number or is too low.
         """
         whole_number("samples", samples, 2)
         rng = np.random.default_rng(whole_number("seed", seed, 0))
         return self._conditioner.weigh(self._values[None], samples, rng).mean()[0]
 
     def sample(self, count: int, seed: int = 0) -> Floats:
-        """Draws points (count, F) of the free features, data units, independent of each other.
+        """Draw independent points (count, F) of the free features, in data units.
 
         Args:
-            count: How many.
-            seed: The same seed gives the same points.
+            count: Number of points.
+            seed: The same seed draws the same points.
 
         Raises:
-            InputError: ``count`` or ``seed`` is no whole number, or too low.
+            InputError: ``count`` or ``seed`` is not a whole number or is too low.
         """
         whole_number("count", count, 1)
         rng = np.random.default_rng(whole_number("seed", seed, 0))
@@ -231,7 +235,10 @@ class Conditional:
                 f"got shape {queries.values.shape}"
             )
         if None not in (self.columns, queries.columns) and self.columns != queries.columns:
-            raise InputError(f"Y must have the free features {self.columns}, got {queries.columns}")
+            raise InputError(
+                f"Y must have the free features {self.columns}, got {queries.columns}: select and order them "
+                "first"
+            )
         joined = self._conditioner.join(queries.values, self._values)
         log_density, score = self._fitted.answer(joined)
         return log_density, score[:, self.free].astype(queries.width)
@@ -249,6 +256,6 @@ def _value(feature: Feature, value: Any) -> float:
         number = np.nan
     if not np.isfinite(number):
         raise InputError(
-            f"given must hold finite numbers, got {value!r} for {feature!r}: leave it out if unknown"
+            f"given must hold finite numbers, got {value!r} for {feature!r}: leave it out if it is unknown"
         )
     return number

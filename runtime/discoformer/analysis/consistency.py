@@ -1,13 +1,13 @@
-"""How far score and log-density of an estimate disagree at a point: a sign of doubt that needs no truth.
+"""Disagreement of score and log-density at a point: a sign of doubt that needs no truth.
 
-The score ``S`` must be the gradient of the log-density ``T``; a network that answers both need not have it
-so, and where it has not, at least one is wrong. Along random unit directions ``u`` in the frame, of which
-``(u . (S - grad T))^2`` has the mean ``|S - grad T|^2 / D``::
+The score ``S`` must be the gradient of the log-density ``T``. A network that answers both need not satisfy
+this. If they differ, at least one is wrong. They are compared along random unit directions ``u`` in the
+frame, where ``(u . (S - grad T))^2`` has the mean ``|S - grad T|^2 / D``::
 
     r(z)^2 = mean_u ((T(z + h u) - T(z - h u)) / 2 h - u . S(z))^2
 
-In the frame a score has entries of about 1, so ``r`` is a relative error. The directions are the same for all
-points: queries do not see each other here either.
+In the frame, entries of a score are about 1, so ``r`` is a relative error. All points share the same
+directions, so the result at a query does not depend on the other queries.
 
 Shapes: M queries, D dimensions, U directions.
 """
@@ -19,18 +19,18 @@ import numpy as np
 from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats
 
-STEP = 0.01  # h; T, which is float32, is steep enough over it
+STEP = 0.01  # h; over a shorter step, the rounding of T to float32 would dominate its change
 
 
 class Consistency(NamedTuple):
-    """Where score and slope disagree."""
+    """How far score and slope disagree at each query."""
 
-    residual: Floats  # (M,) r, as a share of a typical entry of the score in the frame
+    residual: Floats  # (M,) r; a typical entry of the score in the frame is 1
     score: Floats  # (M,) root mean square of the entries of S in the frame
 
 
 def consistency_of(fitted: FittedDensity, z: Floats, directions: int, seed: int) -> Consistency:
-    """Compares score and slope at points (M, D) in the frame, along so many directions."""
+    """Compare score and slope at points (M, D) in the frame, along random directions."""
     u = np.random.default_rng(seed).normal(size=(directions, z.shape[1]))
     u /= np.linalg.norm(u, axis=1, keepdims=True)
     score = fitted.answer_in_frame(z)[1]

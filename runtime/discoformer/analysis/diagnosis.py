@@ -1,18 +1,18 @@
-"""Whether to trust an estimate: what can be measured without the truth, each with a level and what to do.
+"""Diagnosis: whether to trust an estimate, by what can be measured without the truth.
 
-``Estimate.diagnostics`` holds the facts that are known as soon as the context is read; a diagnosis measures:
+``Estimate.diagnostics`` holds the facts known as soon as the sample is read. A diagnosis measures:
 
-- the context: size for its columns, condition of the correlations, repeated rows, columns of few values;
+- the sample: its size for its columns, the condition of the correlations, repeated rows, columns of few
+  values;
 - the integral of the density, which should be 1 (see ``normalization``);
-- the likelihood of held-out points, beside KDE and one Gaussian, Stein's identities, and the standard error
-  of the log-density (see ``held_out``);
-- how far score and slope of the log-density agree (see ``consistency``), at the queries asked about.
+- the likelihood of held-out points, compared with KDE and one Gaussian; Stein's identities; the standard
+  error of the log-density (see ``held_out``);
+- how far score and slope of the log-density agree at the queries (see ``consistency``).
 
-None of these sees an error that all answers share. How well the last two figures predict the error is
-measured in ``benchmarks/analysis/diagnosis.py``: the standard error tells good estimates of a log-density
-from bad
-ones, and is mostly half of the error or more; score against slope finds where something is broken, and little
-else.
+Each result is a finding with a level and advice. No finding sees an error that all answers share. How well
+the last two figures predict the error is measured in ``benchmarks/analysis/diagnosis.py``. The standard error
+tells good estimates of a log-density from bad ones, and is in most cases half of the error or more. Score
+against slope finds places where something is broken, and little else.
 """
 
 from dataclasses import dataclass
@@ -43,39 +43,39 @@ from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats, whole_number
 
 VERDICTS = {
-    "fine": "Trust it: nothing that can be measured without the truth speaks against this estimate.",
-    "doubtful": "Trust it with care: see what is doubtful.",
-    "bad": "Do not trust it as it stands: see what is bad, and mend that first.",
+    "fine": "Trust it: no measurement that is possible without the truth speaks against this estimate.",
+    "doubtful": "Trust it with care: read the doubtful findings below.",
+    "bad": "Do not trust it yet: read the bad findings below, and fix those first.",
 }
 
-QUERIES = 512  # context points at which score and slope are compared, at most
-DIRECTIONS = 4
+QUERIES = 512  # most points of the sample at which score and slope are compared
+DIRECTIONS = 4  # along which they are compared
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found out about an estimate; it prints as plain words."""
+    """The findings about an estimate and the figures behind them; prints as text."""
 
     findings: tuple[Finding, ...]
     normalization: Normalization
-    held_out: HeldOut | None  # None where the context is too degenerate to be split
-    stein: Stein | None  # likewise
+    held_out: HeldOut | None  # None if the sample is too degenerate to hold out parts of it
+    stein: Stein | None  # None in the same case
     log_density: Floats  # (M,) at the queries, nats
-    standard_error: Floats | None  # (M,) of these by the jackknife, nats; None likewise
-    consistency: Consistency  # (M,) there
+    standard_error: Floats | None  # (M,) of log_density, nats; None in the same case
+    consistency: Consistency  # (M,) at the queries
 
     @property
     def level(self) -> Level:
-        """That of the worst finding."""
+        """The level of the worst finding."""
         return LEVELS[max(LEVELS.index(finding.level) for finding in self.findings)]
 
     @property
     def verdict(self) -> str:
-        """Whether to trust the estimate."""
+        """One sentence that says whether to trust the estimate."""
         return VERDICTS[self.level]
 
     def as_dict(self) -> dict[str, Any]:
-        """Level, verdict, findings and the figures behind them, for JSON."""
+        """Return level, verdict, findings and the figures behind them, as numbers and text for JSON."""
         residual = self.consistency.residual
         found: dict[str, Any] = {
             "level": self.level,
@@ -99,12 +99,12 @@ class Diagnosis:
 
 
 def diagnose(fitted: FittedDensity, Y: Any, seed: int) -> Diagnosis:
-    """Measures what can be measured; see ``Estimate.diagnose``."""
+    """Diagnose an estimate; see ``Estimate.diagnose``."""
     whole_number("seed", seed, 0)
     points = fitted.z
     queries = points[spaced(len(points), QUERIES)] if Y is None else fitted.read_in_frame(Y)[0]
     if not len(queries):
-        raise InputError("Y must have 1 row or more, got 0; leave it out to diagnose the context itself")
+        raise InputError("Y must have 1 row or more, got 0: leave it out to diagnose at points of the sample")
     normalization = normalization_of(fitted.log_density_in_frame, fitted.proposal, SAMPLES, seed)
     folds = _folds(fitted, seed)
     held_out = hold_out(fitted, folds) if folds else None

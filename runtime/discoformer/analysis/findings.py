@@ -1,6 +1,6 @@
-"""What is found out about an estimate, each with a level and what to do; see ``diagnosis``.
+"""The findings of a diagnosis: each measures one thing, and has a level and advice; see ``diagnosis``.
 
-The thresholds of the levels are round numbers.
+The thresholds of the levels are round numbers, chosen by judgement.
 """
 
 from collections.abc import Iterator
@@ -18,33 +18,34 @@ from discoformer.io.inputs import Floats
 Level: TypeAlias = Literal["fine", "doubtful", "bad"]
 LEVELS: tuple[Level, ...] = ("fine", "doubtful", "bad")
 
-ENOUGH = 100.0  # effective samples of an integral to be believed
-CLEAR = 2.0  # standard errors of a clear difference
+ENOUGH = 100.0  # effective samples from which on an integral is relied on
+CLEAR = 2.0  # standard errors from which on a difference is clear
 
-_CONDITION = (1e6, 1e10)  # of the correlation matrix: from here on doubtful, bad
+# Where a finding becomes doubtful, and where it becomes bad.
+_CONDITION = (1e6, 1e10)  # condition number of the correlation matrix
 _REPEATED = (0.05, 0.5)  # share of rows that repeat another
-_INTEGRAL = (0.1, 0.5)  # nats
+_INTEGRAL = (0.1, 0.5)  # absolute log of the integral, nats
 _BEHIND = (0.05, 1.0)  # nats for each point by which a simple method is ahead
-_STEIN = (0.1, 0.3)  # size of the departure
-_STANDARD_ERROR = (0.5, 2.0)  # nats
-_RESIDUAL = (0.25, 0.6)  # of the score
+_STEIN = (0.1, 0.3)  # size of the deviation from Stein's identities
+_STANDARD_ERROR = (0.5, 2.0)  # of the log-density, nats
+_RESIDUAL = (0.25, 0.6)  # difference of score and slope, as a share of the score
 
 
 class Finding(NamedTuple):
-    """One thing measured."""
+    """One measurement, its level and what to do about it."""
 
     name: str
     level: Level
-    value: str  # the figure, in words
+    value: str  # the figure, with its unit
     text: str  # what it means, and what to do
 
 
 def _level(value: float, thresholds: tuple[float, float]) -> Level:
-    return LEVELS[sum(not value < threshold for threshold in thresholds)]  # what is no number is bad
+    return LEVELS[sum(not value < threshold for threshold in thresholds)]  # NaN is bad
 
 
 def size_finding(fitted: FittedDensity) -> Finding:
-    """Whether there are rows enough for the columns, and the model was trained on as many."""
+    """Report whether the rows suffice for the columns, and whether the model was trained on such sizes."""
     found = fitted.diagnostics
     doubts = fitted.metadata.out_of_range(found.n, found.dim)
     value = f"{found.effective_size:.4g} effective rows, {found.dim} columns"
@@ -53,66 +54,68 @@ def size_finding(fitted: FittedDensity) -> Finding:
         return Finding("size", "doubtful", value, text)
     if doubts:
         return Finding("size", "doubtful", value, " ".join(doubts))
-    return Finding("size", "fine", value, "Within what the model was trained on.")
+    return Finding("size", "fine", value, "The model was trained on samples of this size.")
 
 
 def condition_finding(fitted: FittedDensity) -> Finding:
-    """Whether columns are nearly linear combinations of others."""
+    """Report whether columns are nearly linear combinations of others."""
     points, w = fitted.data
     u = points - w @ points
     u /= spread(u, w)
     values = np.linalg.eigvalsh((u * w[:, None]).T @ u)
     condition = float(values[-1] / max(values[0], np.finfo(float).tiny))
     if fitted.diagnostics.n <= fitted.diagnostics.dim:
-        condition = 1.0  # singular, and shrunk for that: said of the size
+        condition = 1.0  # singular by its size, which size_finding reports
     level = _level(condition, _CONDITION)
     text = {
-        "fine": "No column is nearly a linear combination of others.",
-        "doubtful": "Some columns are nearly linear combinations of others; drop one of them if you can.",
-        "bad": "Some columns are linear combinations of others, but for rounding; drop one of them.",
+        "fine": "No column is close to a linear combination of the others.",
+        "doubtful": "Some columns are close to linear combinations of others; drop one of them if you can.",
+        "bad": "Some columns are linear combinations of others, except for rounding; drop one of them.",
     }[level]
     return Finding("condition", level, f"condition number of the correlations {condition:.2g}", text)
 
 
 def values_findings(fitted: FittedDensity) -> Iterator[Finding]:
-    """Whether rows are repeated, and columns take few values."""
+    """Report whether rows are repeated, and whether columns take few values."""
     points = fitted.data.points
     repeated = 1 - len(np.unique(points, axis=0)) / len(points)
     level = _level(repeated, _REPEATED)
     text = {
-        "fine": "Rows differ.",
-        "doubtful": "Some rows repeat others; drop duplicates unless they are separate measurements.",
-        "bad": "Many rows repeat others, so the data have no density; drop duplicates, or add the noise that "
-        "rounding took away.",
+        "fine": "Almost all rows are different.",
+        "doubtful": "Some rows repeat others; drop the duplicates unless they are separate measurements.",
+        "bad": "Many rows repeat others, so the data have no density; drop the duplicates. If they come from "
+        "rounding, add noise of the size of the rounding instead.",
     }[level]
     yield Finding("repeated rows", level, f"{repeated:.1%}", text)
     few = name_few_valued(points, fitted.columns)
     if few:
-        text = "Such columns have no density; leave them out, or estimate for each of their values."
+        text = "Such columns have no density; leave them out, or make one estimate for each of their values."
         yield Finding("few-valued columns", "bad", few, text)
     else:
         yield Finding("few-valued columns", "fine", "none", "Every column takes many values.")
 
 
 def integral_finding(found: Normalization) -> Finding:
-    """Whether the density has the integral 1."""
+    """Report whether the density integrates to 1."""
     value = f"{np.exp(found.log_integral):.3g} ± {np.exp(found.log_integral) * found.standard_error:.2g}"
     if found.effective_samples < ENOUGH:
-        text = "Known too poorly to say; do not compare these log-densities with those of other methods."
+        text = "It is known too poorly; do not compare these log-densities with those of other methods."
         return Finding("integral", "doubtful", value, text)
     level = _level(abs(found.log_integral), _INTEGRAL)
     text = {
-        "fine": "It is near 1, as that of a density must be.",
+        "fine": "It is near 1, as it must be for a density.",
         "doubtful": f"It is not 1; subtract {found.log_integral:.2f} nats from every log-density.",
-        "bad": f"It is far from 1; subtract {found.log_integral:.2f} nats, and trust differences alone.",
+        "bad": f"It is far from 1; subtract {found.log_integral:.2f} nats from every log-density, and rely "
+        "only on their differences.",
     }[level]
     return Finding("integral", level, value, text)
 
 
 def leads(held_out: HeldOut, normalization: Normalization) -> dict[str, tuple[float, float]]:
-    """By how much the estimate is ahead of simple methods, nats for each point, and the standard error.
+    """Return how much the estimate's held-out log-density exceeds that of simple methods, by their names.
 
-    Its integral is subtracted where it is known.
+    Each entry is the difference in nats for each point, and its standard error. The log-integral of the
+    estimate is subtracted if it is known well enough.
     """
     excess = normalization.log_integral if normalization.effective_samples >= ENOUGH else 0.0
     found = {"KDE": held_out.lead(held_out.kde), "a Gaussian": held_out.lead(held_out.gaussian)}
@@ -120,16 +123,16 @@ def leads(held_out: HeldOut, normalization: Normalization) -> dict[str, tuple[fl
 
 
 def likelihood_findings(held_out: HeldOut | None, normalization: Normalization) -> Iterator[Finding]:
-    """Whether simple methods explain held-out points better."""
+    """Report whether simple methods explain held-out points better."""
     name = "held-out likelihood"
     if held_out is None:
-        text = "Some column is constant or collinear without a fifth of the rows; give more rows or drop it."
+        text = "Without a fifth of the rows, a column is constant or collinear; give more rows, or drop it."
         yield Finding(name, "bad", "cannot be measured", text)
         return
     for other, (lead, error) in leads(held_out, normalization).items():
         level = _level(-lead if lead < -CLEAR * error else 0.0, _BEHIND)
         text = {
-            "fine": f"It explains new points no worse than {other}.",
+            "fine": f"The estimate explains new points no worse than {other}.",
             "doubtful": f"{other[0].upper() + other[1:]} explains new points better; use it for likelihoods.",
             "bad": f"{other[0].upper() + other[1:]} explains new points far better; use that instead.",
         }[level]
@@ -137,49 +140,49 @@ def likelihood_findings(held_out: HeldOut | None, normalization: Normalization) 
 
 
 def stein_finding(found: Stein) -> Finding:
-    """Whether the held-out score has the moments of a score."""
+    """Report whether the held-out score satisfies Stein's identities."""
     level = _level(found.size, _STEIN)
     text = {
         "fine": "The score has the mean and the moments that a score must have.",
-        "doubtful": "The score has not quite the moments that a score must have; take its length with care.",
-        "bad": "The score has not the moments that a score must have; do not take steps by it unchecked.",
+        "doubtful": "The moments of the score are slightly off; do not rely on its exact length.",
+        "bad": "The moments of the score are wrong; check every step that you take along it.",
     }[level]
-    value = f"E[s.z] / D = {found.trace:.3g} ± {found.trace_error:.2g}, where -1 is right"
-    return Finding("Stein identities", level, f"{value}; other departures {found.size:.2g}", text)
+    value = f"E[s.z] / D = {found.trace:.3g} ± {found.trace_error:.2g}, should be -1"
+    return Finding("Stein identities", level, f"{value}; deviation of all moments {found.size:.2g}", text)
 
 
 def stability_finding(error: Floats) -> Finding:
-    """Whether other rows would give the same log-densities, from their standard errors (M,)."""
+    """Report whether another sample would give the same log-densities, from their standard errors (M,)."""
     size = float(np.sqrt(np.mean(error**2)))
     level = _level(size, _STANDARD_ERROR)
     text = {
-        "fine": "Other rows would give nearly the same log-densities.",
-        "doubtful": "Other rows would give other log-densities; give more rows, or fewer columns.",
-        "bad": "Log-densities depend on which rows happened to be drawn; give more rows, or fewer columns.",
+        "fine": "Another sample would give nearly the same log-densities.",
+        "doubtful": "Another sample would give different log-densities; give more rows, or fewer columns.",
+        "bad": "Another sample would give very different log-densities; give more rows, or fewer columns.",
     }[level]
     return Finding(
-        "standard error", level, f"{size:.2g} nats, by the jackknife; errors may be twice that", text
+        "standard error", level, f"{size:.2g} nats, by the jackknife; the true error may be twice that", text
     )
 
 
 def agreement_finding(found: Consistency) -> Finding:
-    """Whether the score is the slope of the log-density."""
+    """Report whether the score is the slope of the log-density."""
     share = float(np.sqrt(np.mean(found.residual**2) / np.mean(found.score**2)))
     level = _level(share, _RESIDUAL)
     text = {
         "fine": "The score is the slope of the log-density, as it must be.",
-        "doubtful": "Score and slope of the log-density differ; give more rows, or see where they do most.",
-        "bad": "Score and slope of the log-density contradict each other; do not use either there.",
+        "doubtful": "Score and slope of the log-density differ; give more rows, or look where they do most.",
+        "bad": "Score and slope of the log-density contradict each other; use neither of them there.",
     }[level]
     return Finding("score against slope", level, f"they differ by {share:.1%} of the score", text)
 
 
 def reach_finding(points: Floats, queries: Floats) -> Finding:
-    """Whether queries (M, D) are within the reach of the context (n, D), in the frame."""
+    """Report whether queries (M, D) lie no farther out than the points (n, D) of the sample, in the frame."""
     beyond = np.linalg.norm(queries, axis=1) > np.linalg.norm(points, axis=1).max()
     level: Level = "doubtful" if beyond.any() else "fine"
     text = {
-        "fine": "Every query is within the reach of the context.",
-        "doubtful": "These queries are farther out than any context point; the answers there are the tails'.",
+        "fine": "No query is farther out than the sample.",
+        "doubtful": "These queries are farther out than every row of the sample; the answers extrapolate.",
     }[level]
-    return Finding("reach", level, f"{beyond.sum()} of {len(queries)} queries beyond the context", text)
+    return Finding("reach", level, f"{beyond.sum()} of {len(queries)} queries beyond the sample", text)

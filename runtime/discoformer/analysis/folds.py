@@ -1,4 +1,4 @@
-"""Rows dealt into folds, so that a row may be asked of an estimate that has not seen it."""
+"""Folds: rows dealt at random, so that each row can be answered by an estimate that has not seen it."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,31 +16,32 @@ FOLDS = 5
 
 
 def read_rows(name: str, data: Any, folds: int) -> Matrix:
-    """Reads a sample that is to be dealt into folds.
+    """Read a sample that will be dealt into folds.
 
     Args:
         name: Name of the argument, for error messages.
         data: Array-like (rows, D).
-        folds: How many.
+        folds: Number of folds.
 
     Raises:
-        InputError: Not a matrix of finite real numbers, fewer than 2 folds, or fewer than 2 rows for each.
+        InputError: ``data`` is not a matrix of finite real numbers, there are fewer than 2 folds, or there
+            are fewer than 2 rows for each fold.
     """
     whole_number("folds", folds, 2)
     matrix = read_matrix(name, data)
     if len(matrix.values) < 2 * folds:
         raise InputError(
             f"{name} must have {2 * folds} rows or more, 2 for each of {folds} folds, "
-            f"got {len(matrix.values)}"
+            f"got {len(matrix.values)}: give more rows, or take fewer folds"
         )
     return matrix
 
 
 def deal(rows: int, folds: int, seed: int) -> npt.NDArray[np.int64]:
-    """Deals rows into folds of like size: the fold (rows,) of each.
+    """Deal rows at random into folds of nearly equal size; return the fold (rows,) of each row.
 
     Raises:
-        InputError: The seed is no whole number of 0 or more.
+        InputError: ``seed`` is not a whole number of 0 or more.
     """
     return np.random.default_rng(whole_number("seed", seed, 0)).permutation(rows) % folds
 
@@ -53,10 +54,10 @@ def fit_parts(
     Args:
         model: The model.
         sample: The sample, of N rows.
-        parts: For each part which rows (N,) it has.
+        parts: Which rows (N,) belong to each part.
 
     Raises:
-        DegenerateDataError: The sample has a constant column or collinear columns, or a part alone has.
+        DegenerateDataError: The sample, or one of the parts, has a constant column or collinear columns.
 
     Warns:
         RangeWarning: The size of a part is outside the ranges the model was trained on.
@@ -70,5 +71,7 @@ def _read_part(sample: Matrix, part: npt.NDArray[np.bool_]) -> Sample:
     try:
         return read_sample(Table(sample.values[part], sample.columns), None)
     except InputError:
-        read_sample(Table(sample.values, sample.columns), None)  # raises if it is the whole sample
+        read_sample(
+            Table(sample.values, sample.columns), None
+        )  # the clearer error, if all rows have the fault
         raise

@@ -1,17 +1,17 @@
-"""Held-out answers: each context point's, from an estimate that has not seen it, beside simple methods.
+"""Held-out answers: each point of the sample, answered by an estimate without it, and by simple methods.
 
-The context is split into folds; each fold is answered by the same model from the others, and so by
+The sample is dealt into folds. Each fold is answered by the same model from the other folds, and also by
 
 - Gaussian KDE on standardised columns, with Scott's bandwidth ``n^(-1 / (D + 4))``, ``n`` the effective size;
-- one Gaussian with the mean and the covariance of the points (its diagonal alone where ``n < 2 D``).
+- one Gaussian with the mean and the covariance of the points (only its diagonal if ``n < 2 D``).
 
-With the held-out scores, Stein's identities, which hold for the true score of any density that vanishes at
-infinity (Stein, Ann. Statist. 9, 1135, 1981), can be checked in the frame::
+Stein's identities hold for the true score of any density that vanishes at infinity (Stein, Ann. Statist. 9,
+1135, 1981). They are checked with the held-out scores, in the frame::
 
     E[s] = 0        E[s z^T] = -I
 
-How much the folds' answers differ gives the standard error of the log-density, by the jackknife over k folds
-(Efron and Stein, Ann. Statist. 9, 586, 1981)::
+The standard error of the log-density follows from the differences between the answers of the folds, by the
+jackknife over k folds (Efron and Stein, Ann. Statist. 9, 586, 1981)::
 
     error^2 = (k - 1) / k sum_i (T_i - mean T)^2
 
@@ -31,22 +31,22 @@ from discoformer.io.inputs import Floats
 
 
 class HeldOut(NamedTuple):
-    """Held-out answers at the context's points, data units."""
+    """Held-out answers at the points of the sample, in data units unless stated otherwise."""
 
     weights: Floats  # (n,) of sum 1
-    ours: Floats  # (n,) log-densities, nats
-    kde: Floats  # (n,)
-    gaussian: Floats  # (n,)
-    points: Floats  # (n, D) in the frame of the whole context
-    score: Floats  # (n, D) there
+    ours: Floats  # (n,) log-densities of the model, nats
+    kde: Floats  # (n,) log-densities of KDE, nats
+    gaussian: Floats  # (n,) log-densities of one Gaussian, nats
+    points: Floats  # (n, D) in the frame of the whole sample
+    score: Floats  # (n, D) of the model, in that frame
 
     def lead(self, other: Floats) -> tuple[float, float]:
-        """Mean of our log-density over another's, nats for each point, and its standard error."""
+        """Return the mean excess of our log-density over another (n,), in nats, and its standard error."""
         return mean_and_error(self.ours - other, self.weights)
 
 
 class Stein(NamedTuple):
-    """Departures from Stein's identities, 0 for the true score, with their standard errors."""
+    """Deviations from Stein's identities, 0 for the true score, with their standard errors."""
 
     mean: Floats  # (D,) E[s]
     mean_error: Floats  # (D,)
@@ -57,24 +57,24 @@ class Stein(NamedTuple):
 
     @property
     def size(self) -> float:
-        """Root mean square departure of all entries, less what chance alone would make."""
+        """Root mean square deviation over all entries, less the part expected from chance."""
         found = np.concatenate([self.mean, self.moment.ravel()])
         error = np.concatenate([self.mean_error, self.moment_error.ravel()])
         return float(np.sqrt(max(0.0, np.mean(found**2 - error**2))))
 
 
 class Fold(NamedTuple):
-    """A part of the context, and the estimate from the others."""
+    """One part of the sample, and the estimate from all other parts."""
 
-    test: npt.NDArray[np.bool_]  # (n,)
+    test: npt.NDArray[np.bool_]  # (n,) which points belong to the part
     fitted: FittedDensity
 
 
 def fit_folds(fitted: FittedDensity, seed: int) -> list[Fold]:
-    """Splits the context at random, and estimates without each part.
+    """Deal the sample into folds at random, and estimate without each of them.
 
     Raises:
-        DegenerateDataError: What is left has no density.
+        DegenerateDataError: Without one of the folds, a column is constant or columns are collinear.
     """
     points, weights = fitted.data
     number = deal(len(points), min(FOLDS, len(points)), seed)
@@ -87,7 +87,7 @@ def fit_folds(fitted: FittedDensity, seed: int) -> list[Fold]:
 
 
 def hold_out(fitted: FittedDensity, folds: Sequence[Fold]) -> HeldOut:
-    """Answers each point of the context by the estimate without its part, and by simple methods."""
+    """Answer each point of the sample by the estimate without its fold, and by simple methods."""
     points, weights = fitted.data
     answers, score = np.empty((3, len(points))), np.empty(points.shape)
     for test, found in folds:
@@ -102,21 +102,22 @@ def hold_out(fitted: FittedDensity, folds: Sequence[Fold]) -> HeldOut:
 
 
 def standard_error(folds: Sequence[Fold], queries: Floats) -> Floats:
-    """Standard error (M,) of the log-density at queries (M, D), nats, by the jackknife over the folds.
+    """Return the standard error (M,) of the log-density at queries (M, D), in nats, by the jackknife.
 
-    That of chance alone: what would change with other rows, not what is wrong with all of them.
+    It measures how much the answers would change with another sample. It does not see errors that all
+    samples share.
     """
     return jackknife(np.stack([fold.fitted.answer(queries)[0] for fold in folds]))
 
 
 def jackknife(answers: Floats) -> Floats:
-    """Standard errors (...) of an answer, from those (k, ...) without each of k parts of the sample."""
+    """Return standard errors (...) of answers, given the answers (k, ...) without each of k folds."""
     error: Floats = np.sqrt((len(answers) - 1) * answers.var(axis=0))
     return error
 
 
 def stein_of(held_out: HeldOut) -> Stein:
-    """Departures from Stein's identities."""
+    """Return the deviations from Stein's identities."""
     w, z, s = held_out.weights, held_out.points, held_out.score
     mean, mean_error = mean_and_error(s, w)
     moment, moment_error = mean_and_error(s[:, :, None] * z[:, None, :], w)
@@ -127,22 +128,22 @@ def stein_of(held_out: HeldOut) -> Stein:
 
 
 def mean_and_error(values: Floats, w: Floats) -> Any:
-    """Weighted mean of values (n, ...) with weights (n,) of sum 1, and its standard error."""
+    """Return the mean of values (n, ...) with weights (n,) of sum 1, and its standard error."""
     mean = np.tensordot(w, values, 1)
     return mean, np.sqrt(np.tensordot(w**2, np.square(values - mean), 1))
 
 
 def kernel_log_density(points: Floats, w: Floats, size: float, queries: Floats) -> Floats:
-    """Log-density (M,) of the Gaussian KDE of points (n, D) with Scott's bandwidth."""
+    """Return the log-density (M,) of the Gaussian KDE of points (n, D) with Scott's bandwidth."""
     dim = points.shape[1]
-    center = w @ points  # differences of large numbers are not
+    center = w @ points  # distances are computed from centred points, to lose no digits far from 0
     bandwidth = spread(points - center, w) * size ** (-1 / (dim + 4))
     scaled, at = (points - center) / bandwidth, (queries - center) / bandwidth
     return log_sums(at, scaled, w, 1.0) - float(np.log(bandwidth).sum())
 
 
 def gaussian_log_density(points: Floats, w: Floats, size: float, queries: Floats) -> Floats:
-    """Log-density (M,) of the Gaussian with the moments of points (n, D)."""
+    """Return the log-density (M,) of the Gaussian with the moments of points (n, D)."""
     dim, center = points.shape[1], w @ points
     scale = spread(points - center, w)
     u = (points - center) / scale
@@ -155,7 +156,7 @@ def gaussian_log_density(points: Floats, w: Floats, size: float, queries: Floats
 
 
 def spread(deviations: Floats, w: Floats) -> Floats:
-    """Standard deviations (D,) from deviations (n, D), whose squares may not be numbers."""
+    """Return standard deviations (D,) from deviations (n, D), without overflow or underflow of squares."""
     reach = np.abs(deviations).max(axis=0)
     found: Floats = reach * np.sqrt(w @ np.square(deviations / reach))
     return found

@@ -1,8 +1,8 @@
-"""Imputation: missing entries, NaN, from their distribution given the entries that are there.
+"""Imputation: missing entries, NaN, filled in from their distribution given the other entries of the row.
 
-Rows are taken together by which of their entries are missing. Each row's conditional is that of
-``conditionals``: its mean fills in a single best guess, in the mean squared error; draws keep the spread and
-the dependence, as multiple imputation needs (Rubin, *Multiple Imputation for Nonresponse in Surveys*, 1987).
+Rows that miss the same entries are handled together, with the conditionals of ``analysis.conditionals``. The
+conditional mean is the best single guess in mean squared error. Random draws keep the spread and the
+dependence, as multiple imputation needs (Rubin, *Multiple Imputation for Nonresponse in Surveys*, 1987).
 
 Shapes: M rows, D features; F missing and G present in a pattern; J points for each row.
 """
@@ -18,12 +18,12 @@ from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import AnyFloats, Floats, read_matrix, whole_number
 from discoformer.io.outputs import like
 
-SAMPLES = 64  # points that each row is imputed from, by default
-_POINTS = 2**14  # held at a time
+SAMPLES = 64  # default number of points that each row is imputed from
+_POINTS = 2**14  # most points in memory at a time
 
 
 def impute(fitted: FittedDensity, Y: Any, draws: int | None, samples: int, seed: int) -> Any:
-    """Fills in missing entries; see ``Estimate.impute``."""
+    """Fill in missing entries; see ``Estimate.impute``."""
     rows = read_matrix("Y", Y, missing=True)
     fitted.check_columns(rows)
     count = None if draws is None else whole_number("draws", draws, 1)
@@ -40,25 +40,28 @@ def impute_rows(
     seed: int,
     on_progress: Callable[[int], None] | None = None,
 ) -> Floats:
-    """Fills in the NaN of rows (M, D), by the mean, (1, M, D), or draws, (draws, M, D).
+    """Fill in the NaN of rows (M, D) with the conditional mean, or with random draws.
 
     Args:
-        fitted: Where their distribution comes from.
+        fitted: The density that gives the conditionals.
         rows: Data units.
-        draws: How many; None for the mean.
-        samples: Points that each row is imputed from.
-        seed: Of these and of the draws.
-        on_progress: Called with a number of rows whenever so many more have been filled in.
+        draws: Number of random draws; None for the mean.
+        samples: Number of points that each row is imputed from.
+        seed: Seed of these points and of the draws.
+        on_progress: Called after each group of rows, with the number of rows in it.
+
+    Returns:
+        Filled rows, (1, M, D) for the mean, else (draws, M, D).
 
     Raises:
-        InputError: ``samples`` or ``seed`` is no whole number, or too low, or a row is too far away.
+        InputError: ``samples`` or ``seed`` is not a whole number or is too low, or a row is too far away.
     """
     whole_number("samples", samples, 2)
     rng = np.random.default_rng(whole_number("seed", seed, 0))
     filled = np.repeat(rows[None].astype(np.float64), draws or 1, axis=0)
     missing = np.isnan(rows)
     asked = ~missing & missing.any(axis=1, keepdims=True)
-    fitted.to_frame(np.where(asked, rows, fitted.frame.center))  # checks how far away they are
+    fitted.to_frame(np.where(asked, rows, fitted.frame.center))  # raises if a row is too far away
     for part, free, weighted in _weighted(fitted, filled[0], samples, rng):
         found = weighted.mean()[None] if draws is None else weighted.pick(draws, rng)
         filled[:, part[:, None], free] = found
@@ -68,14 +71,14 @@ def impute_rows(
 
 
 def missing_rows(values: AnyFloats) -> int:
-    """How many rows (M, D) have missing entries."""
+    """Return how many of the rows (M, D) have missing entries."""
     return int(np.isnan(values).any(axis=1).sum())
 
 
 def _weighted(
     fitted: FittedDensity, rows: Floats, samples: int, rng: np.random.Generator
 ) -> Iterator[tuple[Any, list[int], Weighted]]:
-    """For a few rows at a time, of one pattern: their places, what is missing, and points in its place."""
+    """Yield, for a few rows of one pattern at a time: their indices, missing features and points."""
     rows = rows.copy()
     missing = np.isnan(rows)
     patterns, which = np.unique(missing, axis=0, return_inverse=True)

@@ -1,4 +1,4 @@
-"""Mixtures of round Gaussians of one bandwidth, in bounded memory: what kernel densities are.
+"""Kernel densities: mixtures of isotropic Gaussians of one bandwidth, evaluated in bounded memory.
 
 Shapes: N kernels, M queries, D dimensions. Float64.
 """
@@ -11,20 +11,20 @@ import numpy.typing as npt
 from discoformer.base.arrays import slices
 from discoformer.io.inputs import Floats
 
-_CHUNK = 2**20  # distances held at a time
+_CHUNK = 2**20  # most distances in memory at a time
 
 
 def log_sums(
     queries: Floats, centers: Floats, weights: Floats, h: float, own: npt.NDArray[np.int64] | None = None
 ) -> Floats:
-    """Log-density (M,) of the mixture, nats.
+    """Return the log-density (M,) of the mixture, in nats.
 
     Args:
-        queries: (M, D).
-        centers: (N, D) of the kernels.
-        weights: (N,) of sum 1, each positive.
+        queries: Points (M, D).
+        centers: Centres (N, D) of the kernels.
+        weights: Weights (N,), positive, with sum 1.
         h: Bandwidth.
-        own: For each query a kernel (M,) that is left out, its weight included in the sum.
+        own: Index (M,) of the kernel that each query leaves out. The other weights are not rescaled.
     """
     log_weights = np.log(weights)
     found = np.empty(len(queries))

@@ -1,7 +1,7 @@
 """Marginals: the density of some of the features, whatever the values of the others.
 
-If the rows ``x_i`` come from ``f``, then their features ``x_ig`` come from its marginal, the integral of
-``f`` over the others. So the same model reads the chosen columns of the sample.
+If the rows ``x_i`` come from ``f``, then their chosen features ``x_ig`` come from the marginal: the integral
+of ``f`` over the other features. So the same model reads the chosen columns of the sample.
 """
 
 from collections.abc import Iterable

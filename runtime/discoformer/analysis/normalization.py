@@ -1,9 +1,9 @@
-"""The integral of an estimated density, which the network is not forced to make 1, by importance sampling.
+"""The integral of an estimated density, by importance sampling; the network does not force it to be 1.
 
-Points ``z_i`` are drawn in the frame from a proposal ``q``, read from the components of the estimate (a
-mixture of Student-t distributions, see ``components``): most of them as they are, the rest wider and with
-heavier tails, for where the network puts more than they do. With ``p`` the density in the frame, whose
-integral is that of the density in the units of the data::
+Points ``z_i`` are drawn in the frame from a proposal ``q``: the components of the estimate, a mixture of
+Student-t distributions (see ``base.mixture``), of which a part is wider and has heavier tails. That part
+covers the places where the network puts more density than the components do. With ``p`` the density in the
+frame, whose integral is that of the density in the units of the data::
 
     log of the integral = log mean_i w_i      w_i = p(z_i) / q(z_i)
     its standard error = std(w) / (mean(w) sqrt(n))      effective samples = (sum w)^2 / sum w^2
@@ -20,30 +20,30 @@ import numpy as np
 from discoformer.base.mixture import Components, draw, mixture_log_density
 from discoformer.io.inputs import Floats, whole_number
 
-SAMPLES = 4096  # points drawn, by default
+SAMPLES = 4096  # default number of points drawn
 
 
 class Normalization(NamedTuple):
     """The integral of exp(log_density) over all of space, and how well it is known."""
 
     log_integral: float  # nats; 0 for a density
-    standard_error: float  # of log_integral, nats; to be believed with some 100 effective samples or more
-    effective_samples: float  # from 1 to the number drawn: how evenly they carry the integral
+    standard_error: float  # of log_integral, nats; reliable from about 100 effective samples on
+    effective_samples: float  # from 1 to the number drawn; higher where the weights are more even
 
 
 def normalization_of(
     log_density: Callable[[Floats], Floats], proposal: Components, samples: int, seed: int
 ) -> Normalization:
-    """Integrates a density in the frame.
+    """Estimate the integral of a density in the frame.
 
     Args:
-        log_density: From points (n, D) in the frame to the log-density there (n,), nats.
-        proposal: A mixture of one data set, somewhat broader than the density.
-        samples: How many points are drawn.
-        seed: Of the draw; the same seed draws the same points.
+        log_density: Function from points (n, D) in the frame to the log-density (n,) there, in nats.
+        proposal: Mixture to draw from, of one data set, somewhat broader than the density.
+        samples: Number of points drawn.
+        seed: Seed of the draw. The same seed draws the same points.
 
     Raises:
-        InputError: ``samples`` or ``seed`` is no whole number, or too low.
+        InputError: ``samples`` or ``seed`` is not a whole number or is too low.
     """
     count, rng = whole_number("samples", samples, 2), np.random.default_rng(whole_number("seed", seed, 0))
     points = draw(proposal, count, rng)
@@ -51,7 +51,7 @@ def normalization_of(
 
 
 def integral_of(log_weights: Floats) -> Normalization:
-    """The log of the mean weight, from the logarithms (n,) of importance weights."""
+    """Return the integral that importance weights give, from their logarithms (n,)."""
     greatest = float(log_weights.max())
     weights = np.exp(log_weights - greatest)
     mean, square = float(weights.mean()), float(np.square(weights).mean())

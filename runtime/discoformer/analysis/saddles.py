@@ -1,15 +1,15 @@
-"""Passes between the modes of a log-density, and how prominent these so are.
+"""Saddles between the modes of a log-density, and the prominence of the modes, which follows from them.
 
-The prominence of a mode is the height that must be lost on the way to a higher one: ``T`` at the mode minus
-``T`` at the highest pass, in nats; infinite for the highest mode. It is the persistence of the mode among the
-superlevel sets of ``T`` (Chazal, Guibas, Oudot and Skraba, J. ACM 60, 41, 2013).
+The prominence of a mode is the height that must be lost on the way to a higher mode: ``T`` at the mode minus
+``T`` at the highest saddle, in nats. It is infinite for the highest mode. It equals the persistence of the
+mode among the superlevel sets of ``T`` (Chazal, Guibas, Oudot and Skraba, J. ACM 60, 41, 2013).
 
-A pass is sought from the segment between two modes. Its nodes climb, but for their motion along the path,
-and are spread evenly again, a few times (the string method: E, Ren and Vanden-Eijnden, J. Chem. Phys. 126,
-164103, 2007). The lowest point of any path is no higher than the pass, so the higher of segment and bent path
-counts.
+The search for a saddle begins with the segment between two modes. A few times, the nodes of this path climb
+at right angles to it and are then spaced evenly again (the string method: E, Ren and Vanden-Eijnden, J. Chem.
+Phys. 126, 164103, 2007). The lowest point of any path is no higher than the saddle, so the higher result of
+the segment and the bent path is used.
 
-Shapes: K modes, P pairs of them, L nodes of a path, D dimensions. Frame coordinates, float64.
+Shapes: K modes, P pairs of modes, L nodes of a path, D dimensions. Frame coordinates, float64.
 """
 
 import numpy as np
@@ -17,14 +17,14 @@ import numpy as np
 from discoformer.analysis.ascent import TINY, Climb, Ints
 from discoformer.io.inputs import Floats
 
-NEAREST = 6  # modes that passes are sought to from each, beside those that connect all
-NODES = 13  # of a path that is bent
-BENDS = 8  # times
-FINE = 4  # times as many nodes in its last evaluation
+NEAREST = 6  # nearest modes that each mode is paired with, besides the pairs of the spanning tree
+NODES = 13  # nodes of a path while it is bent
+BENDS = 8  # times that a path is bent
+FINE = 4  # factor of the number of nodes at which its lowest point is sought
 
 
 def pairs_of(peaks: Floats) -> Ints:
-    """Pairs (P, 2) of modes (K, D) that passes are sought between: a connected graph of near ones."""
+    """Return pairs (P, 2) of near modes (K, D), to seek saddles between; they form a connected graph."""
     distances = np.square(peaks[:, None] - peaks).sum(-1)
     np.fill_diagonal(distances, np.inf)
     pairs = {(min(i, j), max(i, j)) for i, j in _spanning_tree(distances)}
@@ -33,8 +33,8 @@ def pairs_of(peaks: Floats) -> Ints:
     return np.array(sorted(pairs), np.intp).reshape(-1, 2)
 
 
-def pass_heights(climb: Climb, peaks: Floats, pairs: Ints) -> Floats:
-    """The log-density (P,) of the pass between each pair of modes."""
+def saddle_heights(climb: Climb, peaks: Floats, pairs: Ints) -> Floats:
+    """Return the log-density (P,) of the saddle between each pair of modes."""
     if not len(pairs):
         return np.empty(0)
     path = _evenly(peaks[pairs], NODES)
@@ -48,30 +48,30 @@ def pass_heights(climb: Climb, peaks: Floats, pairs: Ints) -> Floats:
     return np.maximum(heights, _lowest(climb, path))
 
 
-def prominences(heights: Floats, pairs: Ints, passes: Floats) -> tuple[Floats, Ints]:
-    """How prominent modes are, and which higher mode is behind the pass of each.
+def prominences(heights: Floats, pairs: Ints, saddles: Floats) -> tuple[Floats, Ints]:
+    """Return the prominence of each mode, and the higher mode behind its highest saddle.
 
     Args:
         heights: Log-density (K,) of the modes.
-        pairs: Pairs (P, 2) of modes that have a pass, which connect all.
-        passes: Log-density (P,) of these.
+        pairs: Pairs (P, 2) of modes, which connect all modes.
+        saddles: Log-density (P,) of the saddle between each pair.
 
     Returns:
-        Prominences (K,), and modes (K,); behind the highest is itself.
+        Prominences (K,), and the index (K,) of the mode behind each; for the highest mode its own.
     """
     lost, behind, top = np.full(len(heights), np.inf), np.arange(len(heights)), np.arange(len(heights))
-    for index in np.argsort(-passes, kind="stable"):
-        one, other = top[pairs[index]]  # the highest mode on either side, once the passes above are open
+    for index in np.argsort(-saddles, kind="stable"):
+        one, other = top[pairs[index]]  # the highest modes that each side reaches by higher saddles
         if one == other:
             continue
         low, high = sorted((one, other), key=lambda mode: (heights[mode], -mode))
-        lost[low], behind[low] = max(0.0, heights[low] - passes[index]), high
+        lost[low], behind[low] = max(0.0, heights[low] - saddles[index]), high
         top[top == low] = high
     return lost, behind
 
 
 def _spanning_tree(distances: Floats) -> list[tuple[int, int]]:
-    """Pairs that connect all by the shortest distances (Prim)."""
+    """Return the pairs of a minimum spanning tree (Prim)."""
     nearest, gap = np.zeros(len(distances), np.intp), distances[0].copy()
     tree = []
     for _ in range(len(distances) - 1):
@@ -84,7 +84,7 @@ def _spanning_tree(distances: Floats) -> list[tuple[int, int]]:
 
 
 def _evenly(path: Floats, nodes: int) -> Floats:
-    """Paths (P, L, D) with so many nodes, evenly spaced along them."""
+    """Return paths (P, nodes, D) along the given ones (P, L, D), with evenly spaced nodes."""
     lengths = np.linalg.norm(np.diff(path, axis=1), axis=2)
     gone = np.concatenate([np.zeros((len(path), 1)), np.cumsum(lengths, axis=1)], axis=1)  # (P, L)
     wanted = gone[:, -1:] * np.linspace(0, 1, nodes)
@@ -97,7 +97,7 @@ def _evenly(path: Floats, nodes: int) -> Floats:
 
 
 def _lowest(climb: Climb, path: Floats) -> Floats:
-    """The lowest log-density (P,) along paths, at many nodes."""
+    """Return the lowest log-density (P,) along paths, at many nodes."""
     fine = _evenly(path, FINE * NODES)
     lowest: Floats = climb(fine.reshape(-1, path.shape[2])).log_density.reshape(len(path), -1).min(axis=1)
     return lowest

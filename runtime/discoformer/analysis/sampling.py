@@ -1,24 +1,24 @@
-r"""Points drawn from an estimated density, which nothing was trained to generate.
+r"""Sampling from an estimated density, by Langevin chains or by diffusion; neither needs a trained generator.
 
-Everything happens in the frame (see ``frame``), where neighbourhoods are round: that is the preconditioner.
-With ``p`` the density there, ``S`` its score, ``g`` standard normal.
+All methods work in the frame (see ``base.frame``), where neighbourhoods are round; this is the
+preconditioning. ``p`` is the density there, ``S`` its score, ``g`` a standard normal draw.
 
-*Langevin*: ``n`` chains at once, one for each point wanted, that begin at draws of a proposal ``q`` (the
-components of the estimate, broadened, see ``normalization``). A step is a jump to a new draw of ``q``, which
-takes chains from mode to mode, and a move along the score. Both are accepted or not by the log-density, so
-that ``p`` stays as it is, whatever ``q`` and the step size ``h`` (Roberts, Tweedie 1996)::
+*Langevin*: one chain for each point wanted, all at once. Chains begin at draws of a proposal ``q``, the
+broadened components of the estimate (see ``normalization``). A step has two parts: a jump to a new draw of
+``q``, which takes chains from mode to mode, and a move along the score. Both are accepted or rejected by the
+log-density, so ``p`` is invariant, whatever ``q`` and the step size ``h`` (Roberts, Tweedie 1996)::
 
     jump   z' ~ q                             with probability min(1, p(z') q(z) / (p(z) q(z')))
     move   z' = z + h / 2 S(z) + sqrt(h) g    with probability min(1, p(z') k(z | z') / (p(z) k(z' | z)))
 
-``k(z' | z)`` is the normal density of the move. In the first half of the steps, ``h`` is brought to where
-``ACCEPTED`` of the moves are accepted; then it stays.
+``k(z' | z)`` is the normal density of the move. In the first half of the steps, ``h`` is adapted so that the
+share ``ACCEPTED`` of the moves is accepted; then it stays fixed.
 
-*Diffusion*: the context ``z_i`` is noised to ``z_i + s g`` at levels ``s`` that fall geometrically, and
-encoded once at each. The score ``S_s`` of that is the score of ``p`` smoothed by a normal distribution of
-width ``s``, and ``d = z + s^2 S_s(z)`` is what ``z`` was, on average, before the noise. From a normal
-distribution with the moments of the first level, points follow the reversed diffusion (Song et al. 2021),
-from ``s`` to the next level ``t`` and at last to 0, by the multistep rule of Lu et al. (2022)::
+*Diffusion*: the sample ``z_i`` is noised to ``z_i + s g`` at levels ``s`` that fall geometrically, and
+encoded once at each level. The score ``S_s`` of this is the score of ``p`` smoothed by a normal distribution
+of width ``s``, and ``d = z + s^2 S_s(z)`` is the mean of ``z`` before the noise. Points begin at draws of a
+normal distribution with the moments of the first level. They follow the reversed diffusion (Song et al. 2021)
+from ``s`` to the next level ``t``, and at last to 0, by the multistep rule of Lu et al. (2022)::
 
     d'  =  d + (d - d of the level before) / 2
     "diffusion"   z <- r^2 z + (1 - r^2) d' + t sqrt(1 - r^2) g      r = t / s     the stochastic equation
@@ -42,31 +42,29 @@ from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats, whole_number
 
 Method: TypeAlias = Literal["langevin", "diffusion", "ode"]
-Target: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]  # from points to log-density and score
-OnStep: TypeAlias = Callable[[int, int], None]  # called with the steps done, and how many there are
+Target: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]  # function from points to log-density and score
+OnStep: TypeAlias = Callable[[int, int], None]  # called with the number of steps done, and of all steps
 
 METHODS: tuple[Method, ...] = get_args(Method)
-STEPS = 16  # of the chains, or levels of noise
-ACCEPTED = 0.574  # share of moves that is best in high dimension (Roberts, Rosenthal 1998)
-FIRST = 1.6  # step size, for a standard normal distribution in one dimension
-GAIN = 2.0  # by which the log of the step follows the share accepted
-WIDEST, NARROWEST = (
-    2.0,
-    0.02,
-)  # levels of noise, in standard deviations of the context's widest direction, in the frame
+STEPS = 16  # default number of steps of the chains, or of noise levels
+ACCEPTED = 0.574  # share of accepted moves that is best in high dimension (Roberts, Rosenthal 1998)
+FIRST = 1.6  # first step size; suits a standard normal distribution in one dimension
+GAIN = 2.0  # change of the log of the step size per excess of the share accepted
+# First and last noise level, in standard deviations of the sample along its widest direction in the frame.
+WIDEST, NARROWEST = 2.0, 0.02
 
 
 class Sampling(NamedTuple):
-    """Points drawn, and how that went."""
+    """Points drawn, and how the chains went."""
 
     points: Floats  # (n, D)
-    acceptance: float  # share of the moves accepted once the step was fixed; 1 where there are none to reject
-    jumps: float  # share of the jumps accepted; 0 where there are none
-    step: float  # h, in squared units of the coordinates; 0 for methods that have none
+    acceptance: float  # share of the moves accepted once the step was fixed; 1 for methods without moves
+    jumps: float  # share of the jumps accepted; 0 for methods without jumps
+    step: float  # h, in squared units of the coordinates; 0 for methods without steps
 
 
 class State(NamedTuple):
-    """Where the chains are."""
+    """The points of the chains, and the answers there."""
 
     points: Floats  # (n, D)
     log_density: Floats  # (n,)
@@ -82,21 +80,21 @@ def sample(
     steps: int = STEPS,
     on_progress: OnStep = ignore,
 ) -> Sampling:
-    """Draws points from an estimate; ``Estimate.sample`` gives its points alone.
+    """Draw points from a fitted density; ``Estimate.sample`` returns only the points.
 
     Args:
-        fitted: The fitted.
-        n: How many points.
-        method: ``"langevin"``, ``"diffusion"`` or ``"ode"``, see the head of this module.
+        fitted: The density to draw from.
+        n: Number of points.
+        method: ``"langevin"``, ``"diffusion"`` or ``"ode"``; see the head of this module.
         seed: The same seed draws the same points.
-        steps: Steps of the chains, or levels of noise. Time grows with it.
-        on_progress: Called after each step, with the number of steps done and of all.
+        steps: Number of steps of the chains, or of noise levels. Time grows with it.
+        on_progress: Called after each step with the number of steps done, and of all steps.
 
     Returns:
-        Points (n, D) in data units, and the shares accepted; ``step`` is in the frame.
+        Points (n, D) in data units, and the shares accepted. ``step`` is in the frame.
 
     Raises:
-        InputError: No such method, or a number that is not whole or too low.
+        InputError: There is no such method, or a number is not whole or is too low.
     """
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}")
@@ -121,20 +119,20 @@ def langevin(
     on_progress: OnStep = ignore,
     step: float | None = None,
 ) -> Sampling:
-    """Runs Langevin chains with Metropolis correction, all with one step size.
+    """Run Langevin chains with Metropolis correction, all with the same step size.
 
     Args:
-        target: From points (n, D) to the log-density (n,) that the chains draw from, up to a constant, and
-            its gradient (n, D). It is asked once at the start, and once for each move and jump of all chains.
-        start: Where the chains begin (n, D).
-        steps: How many; in the first half of them the step size is adapted.
-        rng: Of the noise.
-        proposal: A mixture of one data set from which jumps are proposed; no jumps without.
-        on_progress: Called after each step.
-        step: The step size to begin with; by default that for a standard normal distribution.
+        target: Function from points (n, D) to the log-density (n,) to draw from, up to a constant, and its
+            gradient (n, D). It is called once at the start, and once for each move and jump of all chains.
+        start: Points (n, D) where the chains begin.
+        steps: Number of steps. In the first half of them, the step size is adapted.
+        rng: Generator of the noise.
+        proposal: Mixture, of one data set, to propose jumps from. Without it there are no jumps.
+        on_progress: Called after each step with the number of steps done, and of all steps.
+        step: First step size; by default one that suits a standard normal distribution.
 
     Returns:
-        Where the chains are at the end, and the shares accepted.
+        Points of the chains at the end, and the shares accepted.
     """
     step = FIRST / math.cbrt(start.shape[1]) if step is None else step
     state = _state(target, start)
@@ -154,12 +152,14 @@ def langevin(
 def _jump(
     target: Target, state: State, proposal: Components, rng: np.random.Generator
 ) -> tuple[State, float]:
+    """Propose a jump of each chain to a draw of the proposal; return the new state and the share accepted."""
     new = _state(target, draw(proposal, len(state.points), rng))
     excess = [at.log_density - mixture_log_density(proposal, at.points) for at in (new, state)]
     return _choose(state, new, excess[0] - excess[1], rng)
 
 
 def _move(target: Target, state: State, step: float, rng: np.random.Generator) -> tuple[State, float]:
+    """Propose a move of each chain along the score; return the new state and the share accepted."""
     noise = rng.normal(size=state.points.shape)
     new = _state(target, state.points + step / 2 * state.score + math.sqrt(step) * noise)
     back = (state.points - new.points - step / 2 * new.score) / math.sqrt(step)
@@ -172,7 +172,7 @@ def _state(target: Target, points: Floats) -> State:
 
 
 def _choose(old: State, new: State, log_ratio: Floats, rng: np.random.Generator) -> tuple[State, float]:
-    """New states, each with the probability of its log-ratio, or else the old; and the share of the new."""
+    """Accept each new point with probability ``min(1, exp(log_ratio))``; return also the share accepted."""
     accepted = np.log(rng.uniform(size=len(log_ratio))) < log_ratio
     fields = (
         np.where(accepted.reshape(-1, *[1] * (a.ndim - 1)), b, a) for a, b in zip(old, new, strict=True)
@@ -183,15 +183,15 @@ def _choose(old: State, new: State, log_ratio: Floats, rng: np.random.Generator)
 def _reverse(
     fitted: FittedDensity, n: int, method: Method, rng: np.random.Generator, levels: int, on_progress: OnStep
 ) -> Floats:
-    """Points (n, D) in the frame, from noise."""
-    context, weights = fitted.z, fitted.data.weights
-    mean, covariance = weights @ context, np.atleast_2d(np.cov(context.T, aweights=weights, ddof=0))
+    """Return points (n, D) in the frame, by the reversed diffusion from noise."""
+    points, weights = fitted.z, fitted.data.weights
+    mean, covariance = weights @ points, np.atleast_2d(np.cov(points.T, aweights=weights, ddof=0))
     noise = math.sqrt(np.linalg.eigvalsh(covariance)[-1]) * np.geomspace(WIDEST, NARROWEST, levels)
     spread = np.linalg.cholesky(covariance + noise[0] ** 2 * np.eye(len(mean)))
     z = mean + rng.normal(size=(n, len(mean))) @ spread.T
     before = None
     for done, (s, t) in enumerate(pairwise([*noise, 0.0])):
-        noised = fitted.refit(context + s * rng.normal(size=context.shape), weights, fitted.size)
+        noised = fitted.refit(points + s * rng.normal(size=points.shape), weights, fitted.size)
         clean = z + s**2 * noised.answer(z)[1]
         ahead = clean if before is None or t == 0 else clean + (clean - before) / 2
         before = clean

@@ -1,29 +1,30 @@
-r"""Score-debiased kernel density: the score moves the kernels; its integral is 1 by construction.
+r"""Score-debiased kernel density estimation (SD-KDE): KDE at points moved by their scores; integrates to 1.
 
-A Gaussian kernel of covariance H blurs: with samples ``x_i`` it gives the density of ``x + H^(1/2) g`` (g
-standard normal), which heat flow makes from f. A step back along that flow, by the score s, undoes it to
-first order before the kernels are laid (Epstein, Dwaraknath, Sornwanee, Winnicki and Liu, *SD-KDE:
-Score-Debiased Kernel Density Estimation*, arXiv 2504.19084, for ``H = h^2 I``)::
+A Gaussian kernel of covariance H blurs: with points ``x_i`` of the sample, KDE gives the density of
+``x + H^(1/2) g`` (g standard normal), which heat flow makes from f. Before the kernels are placed, each point
+takes one step back along that flow, given by the score s. This undoes the blur to first order (Epstein,
+Dwaraknath, Sornwanee, Winnicki and Liu, *SD-KDE: Score-Debiased Kernel Density Estimation*, arXiv 2504.19084,
+for ``H = h^2 I``)::
 
     x'_i = x_i + H s(x_i) / 2        f(y) = sum_i w_i N(y; x'_i, H)
 
-so the bias falls from order ``h^2`` to ``h^4``. The shape of the kernels is read from the scores too: with
-the Fisher information J of the context, which is the precision of a Gaussian and, of clusters far from each
-other, the mean of their precisions::
+So the bias falls from order ``h^2`` to ``h^4``. The shape of the kernels also comes from the scores, by the
+Fisher information J of the sample. For a Gaussian, J is its precision; for clusters far from each other, it
+is the mean of their precisions::
 
     H = h^2 J^-1        J = (S + (D / n) (tr S / D) I) / (1 + D / n)        S = sum_i w_i s(x_i) s(x_i)^T
 
-all in the frame (see ``frame``), so the density follows affine maps of the data. In coordinates in which J
-is the identity the kernels are round.
+All this is computed in the frame (see ``base.frame``), so the density follows affine maps of the data. In
+coordinates in which J is the identity, the kernels are isotropic.
 
-**Bandwidth.** For a standard normal f and its exact score, ``f(y)`` has mean ``N(0, (1 + h^4 / 4) I)``; then
-the integrated squared error, to first order, and the h that makes it least are::
+**Bandwidth.** For a standard normal f and its exact score, ``f(y)`` has mean ``N(0, (1 + h^4 / 4) I)``. To
+first order, the integrated squared error and the h that minimises it are::
 
     (4 pi)^(-D/2) (D (D + 2) h^8 / 256 + 1 / (n h^D))        h = (32 / ((D + 2) n))^(1 / (D + 8))
 
-the rate of the paper; it is to SD-KDE what Silverman's ``(4 / ((D + 2) n))^(1 / (D + 4))`` is to KDE. Of
-this h times each of ``FACTORS`` the one is taken under which the samples, each left out in turn, are
-likeliest.
+This is the rate of the paper. For SD-KDE it is what Silverman's ``(4 / ((D + 2) n))^(1 / (D + 4))`` is for
+KDE. The bandwidth used is this h times one of ``FACTORS``: the factor with the greatest leave-one-out
+likelihood of the sample.
 
 Shapes: N points, M queries, D dimensions. Float64.
 """
@@ -41,25 +42,25 @@ from discoformer.errors import InputError
 from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats
 
-FACTORS = tuple(np.geomspace(0.5, 4.0, 13).tolist())  # of the rule's bandwidth, tried in turn
-TRIED_ON = 1024  # points that are left out in turn, where there are more
+FACTORS = tuple(np.geomspace(0.5, 4.0, 13).tolist())  # factors of the bandwidth of the rule that are tried
+TRIED_ON = 1024  # most points that the leave-one-out likelihood is measured at
 
 
 @dataclass(frozen=True)
 class SdKde:
-    """A score-debiased kernel density, of integral 1; made by ``sd_kde``.
+    """A score-debiased kernel density, which integrates to 1; made by ``sd_kde``.
 
-    Memory is bounded: distances between queries and points are held in blocks.
+    Memory is bounded: distances between queries and kernels are computed in blocks.
     """
 
     frame: Frame
-    axes: Floats  # (D, D), from the frame to coordinates in which the kernels are round
-    centers: Floats  # (N, D) of the kernels, in these coordinates
+    axes: Floats  # (D, D), from the frame to coordinates in which the kernels are isotropic
+    centers: Floats  # (N, D) centres of the kernels, in these coordinates
     weights: Floats  # (N,) of sum 1
     bandwidth: float  # h, in these coordinates
 
     def log_density(self, queries: Floats) -> Floats:
-        """Log-density (M,) at queries (M, D) in data units, nats."""
+        """Return the log-density (M,) in nats at queries (M, D), data units."""
         u = self.frame.to_frame(queries) @ self.axes
         found = log_sums(u, self.centers, self.weights, self.bandwidth)
         return self.frame.log_density_to_data(found + float(np.linalg.slogdet(self.axes)[1]))
@@ -67,17 +68,17 @@ class SdKde:
 
 @renamed_arguments(estimate="fitted")
 def sd_kde(fitted: FittedDensity, bandwidth: float | None = None) -> SdKde:
-    """Lays the kernels, at the points of the context moved by their scores.
+    """Place kernels at the points of the sample moved by their scores.
 
     Args:
-        fitted: What gives the points and the scores.
-        bandwidth: h (see the head of this module); by default the likeliest.
+        fitted: The density that gives the sample and the scores.
+        bandwidth: h (see the head of this module); by default the one with the greatest likelihood.
 
     Raises:
         InputError: ``bandwidth`` is not positive and finite.
     """
     if bandwidth is not None and not 0 < bandwidth < math.inf:
-        raise InputError(f"bandwidth must be positive and finite, or None for the likeliest, got {bandwidth}")
+        raise InputError(f"bandwidth must be positive and finite, or None to choose it, got {bandwidth}")
     points, weights = fitted.data
     size = min(1 / float(weights @ weights), fitted.size)
     score = fitted.frame.score_to_frame(np.asarray(fitted.answer(points)[1], float))
@@ -91,7 +92,7 @@ def sd_kde(fitted: FittedDensity, bandwidth: float | None = None) -> SdKde:
 
 
 def _information(score: Floats, weights: Floats, size: float) -> Floats:
-    """J (D, D), from scores (N, D)."""
+    """Return the Fisher information J (D, D), from scores (N, D)."""
     dim = score.shape[1]
     second = (score * weights[:, None]).T @ score
     share = dim / size
@@ -99,7 +100,7 @@ def _information(score: Floats, weights: Floats, size: float) -> Floats:
 
 
 def normal_bandwidth(size: float, dim: int) -> float:
-    """The bandwidth for a standard normal density: least integrated squared error, to first order.
+    """Return the bandwidth of least integrated squared error for a standard normal density, to first order.
 
     >>> normal_bandwidth(1000, 1)
     0.6037985703733003
@@ -108,7 +109,7 @@ def normal_bandwidth(size: float, dim: int) -> float:
 
 
 def _likelihood(u: Floats, weights: Floats, pull: Floats, h: float) -> float:
-    """Mean log-density of the points, each without its own kernel; of some of them, if there are many."""
+    """Return the mean log-density of at most ``TRIED_ON`` points, each without its own kernel."""
     picked = spaced(len(u), TRIED_ON)
     found = log_sums(u[picked], u + 0.5 * h**2 * pull, weights, h, picked) - np.log1p(-weights[picked])
     return float(np.average(found, weights=weights[picked]))

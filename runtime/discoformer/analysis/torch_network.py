@@ -1,7 +1,7 @@
-"""The network of a model in PyTorch: for adaptation, and for comparing speeds.
+"""The network of a model in PyTorch, for adaptation and for speed comparisons.
 
-This is the one module of the runtime that imports ``discoformer_training``, when its functions are called; it
-needs the extra ``[adapt]``.
+This is the only module of the runtime that imports ``discoformer_training``. It does so only when its
+functions are called, and needs the extra ``[adapt]``.
 """
 
 import hashlib
@@ -21,8 +21,8 @@ def weights_of(graphs: Graphs) -> bytes:
     """Return the safetensors file with the weights of a model.
 
     Raises:
-        ModelError: The file beside the graphs has other weights than they.
-        ModelNotFoundError: There is no such file.
+        ModelError: The weights in the file are not those of the graphs.
+        ModelNotFoundError: The model's folder holds no weights.
     """
     if graphs.weights is not None:
         return graphs.weights
@@ -36,7 +36,7 @@ def weights_of(graphs: Graphs) -> bytes:
     found, wanted = hashlib.sha256(weights).hexdigest(), graphs.metadata.weights_sha256
     if found != wanted:
         raise ModelError(
-            f"the weights in {path} (SHA-256 {found[:12]}) are not those of the graphs beside it "
+            f"the weights in {path} (SHA-256 {found[:12]}) are not those of the graphs in the same folder "
             f"({wanted[:12]}): take the whole folder from its source again"
         )
     return weights
@@ -48,7 +48,7 @@ def network_of(graphs: Graphs) -> Any:
     Raises:
         MissingExtraError: PyTorch is not installed.
         ModelError: The weights do not fit the graphs.
-        ModelNotFoundError: There are no weights beside the graphs.
+        ModelNotFoundError: The model's folder holds no weights.
     """
     require("torch")
     from discoformer_training.nn import readout
@@ -57,16 +57,19 @@ def network_of(graphs: Graphs) -> Any:
     try:
         return readout.network_of(read_weights_file(weights, path), graphs.metadata.config)
     except (RuntimeError, TypeError) as error:
-        raise ModelError(f"{path} does not fit the graphs beside it: {error}") from error
+        raise ModelError(
+            f"the weights in {path} do not fit the graphs in the same folder: {error}: take the whole folder "
+            "from its source again"
+        ) from error
 
 
 def read(network: Any, encoded: Mapping[str, Float32s], queries: Floats) -> Read:
-    """Answer queries (M, D) in the frame, and return what the last linear map of the heads reads there.
+    """Answer queries in the frame, and return the inputs of the last linear map of the heads there.
 
     Args:
         network: The network.
-        encoded: One encoded context: inputs and outputs of the encode graph, by name.
-        queries: Points in the frame.
+        encoded: Inputs and outputs of the encode graph for one sample, by name.
+        queries: Points (M, D) in the frame.
     """
     from discoformer_training.nn import readout
 

@@ -1,4 +1,4 @@
-"""Adaptation: never worse beyond chance, the shared model untouched, and served without PyTorch."""
+"""Adaptation: never worse beyond chance, leaves the shared model as it is, is served without PyTorch."""
 
 import json
 import pickle
@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from safetensors.numpy import save
 
 import discoformer
-from discoformer.analysis.adaptation import CAUTION, DOUBT, MISMATCH, PARTS, _encode, chosen_step
+from discoformer.analysis.adaptation_descent import CAUTION, DOUBT, MISMATCH, PARTS, _encode, chosen_step
 from discoformer.analysis.adaptation_losses import Changes
 from discoformer.cli import main
 from discoformer.io.inputs import Floats
@@ -23,13 +23,13 @@ STEPS = 48
 
 
 def plateau(rng: np.random.Generator, n: int) -> Floats:
-    """Uniform in a square with soft edges: nothing like a mixture of Gaussians of training."""
+    """Draws from a square with soft edges, which no mixture of Gaussians of training resembles."""
     return rng.uniform(-1, 1, (n, 2)) + 0.05 * rng.normal(size=(n, 2))
 
 
 @pytest.fixture(scope="module")
 def model() -> discoformer.Model:
-    """The one that has seen mixtures alone, so that something is left to adapt to."""
+    """The model trained only on mixtures, so that adaptation has something to gain."""
     return discoformer.load("gmm", device="cpu", threads=1)
 
 
@@ -58,7 +58,7 @@ def test_steps_are_kept_that_help_held_out_points(after: discoformer.Estimate) -
     assert 0 < done.steps <= STEPS
     assert len(done.loss) == len(done.held_out) == len(done.held_out_error) == len(done.mismatch) == STEPS + 1
     assert done.loss[0] == done.held_out[0] == done.held_out_error[0] == 0
-    assert np.all(np.diff(done.loss) <= 1e-12)  # of a convex quadratic, in steps that are short enough
+    assert np.all(np.diff(done.loss) <= 1e-12)  # a convex quadratic, and steps short enough
     assert done.held_out[1] <= DOUBT * done.held_out_error[1]
     assert done.held_out[done.steps] <= done.held_out[1]
     assert done.log_density_change > 0
@@ -108,7 +108,7 @@ def test_an_adapted_model_survives_pickling_and_saving(
     assert same(after, discoformer.load_estimate(tmp_path / "fitted", loaded), at)
     with pytest.raises(discoformer.ModelError, match="adapted"):
         discoformer.load_estimate(tmp_path / "fitted", model)
-    again = after.adapt(steps=1)  # from where it is
+    again = after.adapt(steps=1)  # starts from the adapted model
     assert again.model.metadata.version == after.model.metadata.version
 
 
@@ -157,7 +157,7 @@ def test_weights_of_rows_count(model: discoformer.Model) -> None:
 
 @pytest.mark.filterwarnings("ignore::discoformer.RangeWarning")
 def test_awkward_data(model: discoformer.Model, rng: np.random.Generator) -> None:
-    """Few rows and many columns, a lattice, tails without a mean: finite answers, or none moved."""
+    """Few rows and many columns, a lattice, tails without a mean: answers are finite, or unchanged."""
     for x in (rng.normal(size=(24, 30)), rng.integers(0, 4, (60, 2)), rng.standard_t(1, (60, 2))):
         assert np.isfinite(model.estimate(x).adapt(steps=16).score(x)).all()
 
@@ -172,7 +172,7 @@ def test_other_dimensions(model: discoformer.Model, dim: int, rng: np.random.Gen
 def test_where_held_out_points_object_the_model_stays(
     monkeypatch: pytest.MonkeyPatch, before: discoformer.Estimate
 ) -> None:
-    monkeypatch.setattr("discoformer.analysis.adaptation.DOUBT", -1e3)
+    monkeypatch.setattr("discoformer.analysis.adaptation_descent.DOUBT", -1e3)
     p = before.adapt(steps=8)
     assert adaptation_of(p).steps == 0
     assert same(p, before, np.zeros((3, 2)))
@@ -180,7 +180,7 @@ def test_where_held_out_points_object_the_model_stays(
 
 
 def measured(mean: list[float], spread: float, m: int = 100) -> tuple[Changes, Floats]:
-    """Losses that change by these means from the first step on; heads that agree."""
+    """Losses whose changes have these means from the first step on, and heads that agree."""
     signs = np.tile([1.0, -1.0], m // 2) * spread * m**0.5
     change = np.array([0.0, *mean])[:, None] + np.arange(len(mean) + 1)[:, None] * signs
     return Changes(change, np.zeros_like(change), np.ones_like(change)), np.full(m, 1 / m)
@@ -196,14 +196,14 @@ def test_further_steps_need_evidence() -> None:
     enough = -1.1 * CAUTION
     assert chosen_step(*measured([0.0, enough], 1.0)) == 2
     assert chosen_step(*measured([0.0, 0.8 * enough], 1.0)) == 1
-    assert chosen_step(*measured([0.0, enough, 1.5 * enough], 1.0)) == 2  # as good, and less sure
+    assert chosen_step(*measured([0.0, enough, 1.5 * enough], 1.0)) == 2  # as good, with a larger error
     assert chosen_step(*measured([0.0, enough, np.nan], 1.0)) == 2
 
 
 def test_heads_that_come_apart_end_it_unless_the_likelihood_gains() -> None:
     found, weights = measured([-3.0 * CAUTION * step for step in range(6)], 1.0)
     assert chosen_step(found, weights) == 6
-    for apart, steps in ((4, 3), (2, 1), (1, 1)):  # never the first
+    for apart, steps in ((4, 3), (2, 1), (1, 1)):  # the first step is never refused for this
         mismatch = np.ones_like(found.mismatch)
         mismatch[apart:] = 1.1 * MISMATCH
         assert chosen_step(found._replace(mismatch=mismatch), weights) == steps
@@ -266,7 +266,9 @@ def test_a_model_without_a_basis(copy: Path, rng: np.random.Generator) -> None:
 def test_the_basis_of_another_model(copy: Path, rng: np.random.Generator) -> None:
     (copy / "adaptation.safetensors").write_bytes(save({"basis": np.ones((3, 2), np.float32)}))
     p = discoformer.load(copy, device="cpu", threads=1).estimate(rng.normal(size=(30, 2)))
-    with pytest.raises(discoformer.ModelError, match=r"shape \(3, 2\), needed \(\d+, r\), finite"):
+    with pytest.raises(
+        discoformer.ModelError, match=r"shape \(3, 2\), needed finite numbers of shape \(\d+, r\)"
+    ):
         p.adapt()
 
 

@@ -1,4 +1,4 @@
-"""The loss is the quadratic it is said to be, and its minimum the truth where that is within reach."""
+"""The loss is the stated quadratic, and its minimum is the truth if the map can represent it."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -12,26 +12,26 @@ from discoformer.analysis.adaptation_losses import (
     FLATTEST,
     NOISE,
     Part,
+    PartLoss,
     Quadratic,
-    Said,
     changes,
     descend,
     first_move,
     make_part,
+    mean_loss,
+    part_loss,
     probes,
-    said_by,
     strides_of,
-    together,
     with_answers,
 )
 from discoformer.io.inputs import Floats
 from discoformer_training.nn.readout import Read
 
-SIGMA = 1.1  # of the truth, where the network believes in 1
+SIGMA = 1.1  # standard deviation of the truth; the network answers as if it were 1
 
 
 def believed(z: Floats) -> Read:
-    """A network that believes in a standard normal, with scalars (|z|^2 / 2, 1) and the vector z."""
+    """A network that answers a standard normal, with scalars (|z|^2 / 2, 1) and the vector z."""
     half = 0.5 * np.square(z).sum(1)
     log_density = -half - 0.5 * z.shape[1] * np.log(2 * np.pi)
     return Read(log_density, -z, np.stack([half, np.ones(len(z))], 1), z[:, :, None])
@@ -46,8 +46,8 @@ def part(rng: np.random.Generator, m: int, dim: int, directions: int, sigma: flo
 
 
 def loss_of(one: Part, scale: float) -> Quadratic:
-    """Its loss, without the model's own answers."""
-    return said_by(one, np.eye(one.along.shape[-1]), scale).loss
+    """Loss of a part, without the weight of the model's own answers."""
+    return part_loss(one, np.eye(one.along.shape[-1]), scale).loss
 
 
 @pytest.mark.parametrize(("dim", "directions"), [(1, 1), (3, 3), (3, 2)])
@@ -62,7 +62,7 @@ def test_the_minimum_is_the_truth(rng: np.random.Generator, dim: int, directions
 
 
 def test_changes_are_those_of_the_losses(rng: np.random.Generator) -> None:
-    """Without the consistency, the mean change is the quadratic, up to the third order of exp."""
+    """Without consistency, the mean change equals the quadratic, up to third order of exp."""
     one = part(rng, 300, 2, 2)
     x = 1e-3 * rng.normal(size=(5, one.along.shape[-1]))
     whole = loss_of(one, 2.0)
@@ -86,9 +86,9 @@ def test_changes_are_those_of_the_losses(rng: np.random.Generator) -> None:
 def test_what_was_answered_before_is_kept_at_the_draws(
     rng: np.random.Generator, dim: int, directions: int
 ) -> None:
-    """The prior's part of the form is the mean square change of both heads there."""
+    """The form of the prior is the mean square change of both heads at the draws."""
     one, scale = part(rng, 4000, dim, directions), 2.0
-    said = said_by(one, np.eye(4), scale)
+    said = part_loss(one, np.eye(4), scale)
     more, less = (with_answers(said, prior) for prior in (1.0, 0.0))
     np.testing.assert_array_equal(more.slope, less.slope)
     x = np.array([0.3, 0.7, 0.2, -0.1])
@@ -112,16 +112,16 @@ def test_consistent_heads_have_no_mismatch(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
-APART = 1e6  # a mismatch of heads of which one knows nothing
+APART = 1e6  # mismatch of heads that disagree completely
 
 
-def said(rng: np.random.Generator, n: int, r: int, m: int) -> tuple[Said, Floats]:
-    """What m points say of n entries of very different curvatures, and a basis (n, r)."""
+def said(rng: np.random.Generator, n: int, r: int, m: int) -> tuple[PartLoss, Floats]:
+    """A loss of m points in n entries of very different curvatures, and a basis (n, r)."""
     root, basis = rng.normal(size=(n + 3, n)) * 10.0 ** rng.uniform(-2, 2, n), rng.normal(size=(n, r))
     slopes, weights = rng.normal(size=(m, n)) + rng.normal(size=n), rng.uniform(0.5, 1.5, m)
     weights /= weights.sum()
     loss = Quadratic(root.T @ root, weights @ slopes)
-    return Said(loss, np.eye(n), slopes @ basis, np.full(m, APART), weights), basis
+    return PartLoss(loss, np.eye(n), slopes @ basis, np.full(m, APART), weights), basis
 
 
 sizes = {"n": st.integers(1, 12), "m": st.integers(1, 40), "seed": st.integers(0, 1000)}
@@ -143,7 +143,7 @@ def test_no_step_raises_the_loss(n: int, m: int, seed: int) -> None:
 @settings(deadline=None, max_examples=25)
 @given(**sizes)
 def test_the_first_move_is_the_expectation_given_the_slope(n: int, m: int, seed: int) -> None:
-    """Of x where b = - A x + e, by conditioning the joint normal distribution of x and b."""
+    """Mean of x given b = - A x + e, by conditioning the joint normal distribution of x and b."""
     one, basis = said(np.random.default_rng(seed), n, n, m + 1)
     form, slope = basis.T @ one.loss.form @ basis, one.weights @ one.slopes
     noise = np.square(one.weights) @ np.square(one.slopes - slope).sum(1)
@@ -158,7 +158,9 @@ def test_the_first_move_is_the_expectation_given_the_slope(n: int, m: int, seed:
 def test_without_noise_the_first_move_goes_to_the_minimum_within_the_basis(rng: np.random.Generator) -> None:
     form = np.diag([1.0, 2.0, 4.0, 3.0])
     slope, basis = rng.normal(size=4), rng.normal(size=(4, 2))
-    one = Said(Quadratic(form, slope), form, np.tile(slope @ basis, (9, 1)), np.ones(9), np.full(9, 1 / 9))
+    one = PartLoss(
+        Quadratic(form, slope), form, np.tile(slope @ basis, (9, 1)), np.ones(9), np.full(9, 1 / 9)
+    )
     expected = -basis @ np.linalg.solve(basis.T @ form @ basis, basis.T @ slope)
     np.testing.assert_allclose(first_move(one, basis), expected, rtol=1e3 * FLATTEST)
 
@@ -211,22 +213,22 @@ def test_parts_together_say_what_all_points_say(rng: np.random.Generator) -> Non
         for cut in cuts
     ]
     basis = rng.normal(size=(4, 2))
-    one = together([said_by(one, basis, 2.0) for one in parts])
-    other = said_by(whole, basis, 2.0)
+    one = mean_loss([part_loss(one, basis, 2.0) for one in parts])
+    other = part_loss(whole, basis, 2.0)
     assert one.weights.sum() == pytest.approx(1)
     for ours, theirs in zip((*one.loss, *one[1:]), (*other.loss, *other[1:]), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
-    alone = together([said_by(parts[0], basis, 2.0)])  # of sum 1, whatever its share
+    alone = mean_loss([part_loss(parts[0], basis, 2.0)])  # weights of sum 1, whatever the share of the part
     assert alone.weights.sum() == pytest.approx(1)
     np.testing.assert_allclose(alone.weights @ alone.slopes, basis.T @ alone.loss.slope, rtol=1e-9)
 
 
 def test_the_map_is_linear_in_the_network(rng: np.random.Generator) -> None:
-    """A change of the parameters changes the network's answers as the features say."""
+    """A change of the parameters changes the network's answers as the features predict."""
     import torch
 
     import discoformer
-    from discoformer.analysis.adaptation import moved
+    from discoformer.analysis.adaptation_map import moved
     from discoformer.analysis.torch_network import network_of, weights_of
     from discoformer_training.nn.readout import read
 

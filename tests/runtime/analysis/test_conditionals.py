@@ -1,4 +1,4 @@
-"""Marginals and conditionals: those of a Gaussian in closed form, of a kernel estimate by its kernels."""
+"""Conditionals: compared with the closed form for a Gaussian, and with the kernels for a kernel estimate."""
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ def correlated(rng: np.random.Generator, n: int = 400) -> Floats:
 
 
 def gaussian_given(x: Floats, free: list[int], given: list[int], values: Floats) -> tuple[Floats, Floats]:
-    """Mean and covariance of the free columns of the Gaussian fit."""
+    """Conditional mean and covariance of the free columns, by the Gaussian fit."""
     mean, cov = x.mean(axis=0), np.cov(x.T, bias=True)
     slope = np.linalg.solve(cov[np.ix_(given, given)], cov[np.ix_(given, free)]).T
     return mean[free] + slope @ (values - mean[given]), cov[np.ix_(free, free)] - slope @ cov[

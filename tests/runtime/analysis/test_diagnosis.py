@@ -1,4 +1,4 @@
-"""Diagnosis: right figures where they are known in closed form, and a word where something is wrong."""
+"""Diagnosis: correct figures where a closed form is known, and a finding where something is wrong."""
 
 import json
 from dataclasses import replace
@@ -32,7 +32,7 @@ from discoformer.plots.diagnosis import save_report
 
 @pytest.fixture(scope="module")
 def plain(kde: discoformer.Model) -> discoformer.Diagnosis:
-    """Of a sample with nothing to be said about."""
+    """Diagnosis of a sample without faults."""
     return kde.estimate(np.random.default_rng(1).normal(size=(60, 2))).diagnose()
 
 
@@ -88,7 +88,7 @@ def test_bad_data_are_found_out(gaussian: discoformer.Model, rng: np.random.Gene
     assert "take 16 rows or more" in str(few)
 
 
-def test_a_context_too_poor_to_split_is_bad(gaussian: discoformer.Model) -> None:
+def test_a_sample_too_poor_to_split_is_bad(gaussian: discoformer.Model) -> None:
     x = np.array([[0.0], [0.0], [0.0], [0.0], [1.0]])
     found = gaussian.estimate(x).diagnose()
     assert found.held_out is None
@@ -96,7 +96,7 @@ def test_a_context_too_poor_to_split_is_bad(gaussian: discoformer.Model) -> None
     assert json.dumps(found.as_dict(), allow_nan=False)
 
 
-def test_queries_beyond_the_context(kde: discoformer.Model, rng: np.random.Generator) -> None:
+def test_queries_beyond_the_sample(kde: discoformer.Model, rng: np.random.Generator) -> None:
     p = kde.estimate(rng.normal(size=(100, 2)))
     found = p.diagnose([[0.0, 0.0], [9.0, 9.0]])
     assert levels(found)["reach"] == "doubtful"
@@ -114,7 +114,7 @@ def test_disagreement_is_measured_right(gaussian: discoformer.Model, rng: np.ran
     wrong = rng.normal(size=4)
 
     class Off:
-        """The same, its score off by a constant."""
+        """The same density, with a constant added to the score."""
 
         def answer_in_frame(self, z: Floats) -> tuple[Floats, Floats]:
             log_density, score = p.answer_in_frame(z)
@@ -215,7 +215,7 @@ def test_a_report(plain: discoformer.Diagnosis, tmp_path: Path, suffix: str) -> 
         assert all(finding.text.split("'")[0] in data.decode() for finding in plain.findings)
 
 
-def test_a_report_of_a_poor_context(gaussian: discoformer.Model, tmp_path: Path) -> None:
+def test_a_report_of_a_poor_sample(gaussian: discoformer.Model, tmp_path: Path) -> None:
     found = gaussian.estimate(np.array([[0.0], [0.0], [0.0], [0.0], [1.0]])).diagnose()
     save_report(tmp_path / "page.png", found, "Poor")
     assert (tmp_path / "page.png").stat().st_size > 10_000

@@ -1,4 +1,4 @@
-"""Missing entries: filled in as the Gaussian fit has it, the rest untouched."""
+"""Missing entries: filled in by the Gaussian fit, all other entries unchanged."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ COVARIANCE = np.array([[1.0, 0.8, 0.3], [0.8, 1.0, 0.0], [0.3, 0.0, 1.0]])
 
 
 def holed(rng: np.random.Generator, n: int = 60) -> tuple[Floats, Floats, Floats]:
-    """A context, rows, and these with holes, one of them nothing but holes."""
+    """A sample, rows, and the rows with entries missing, in one of them all entries."""
     x = rng.multivariate_normal([5, 0, -5], COVARIANCE, 500)
     rows = rng.multivariate_normal([5, 0, -5], COVARIANCE, n)
     missing = np.where(rng.random(rows.shape) < 0.4, np.nan, rows)
@@ -81,7 +81,7 @@ def test_bad_input(kde: discoformer.Model, rng: np.random.Generator) -> None:
     far = np.array([[np.nan, 0, 0], [1e200, 0, 0], [0, np.nan, 1e30]])
     with pytest.raises(InputError, match=r"^Y is more than 1e.13 spreads of X away in row 2, "):
         p.impute(far)
-    assert p.impute(far[:2])[1, 0] == 1e200  # nothing is asked of it
+    assert p.impute(far[:2])[1, 0] == 1e200  # this row has nothing missing
     with pytest.raises(InputError, match="Y must have 3 columns"):
         p.impute([[np.nan]])
     with pytest.raises(InputError, match="draws must be a whole number, 1 or more, got 0"):

@@ -1,4 +1,4 @@
-"""Modes: at the peaks, reached by ascent alone, as prominent as the passes say, the same in any units."""
+"""Modes: at the peaks, reached by ascent only, with the prominence that saddles give, in any units."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import discoformer
 from discoformer.analysis.ascent import Footing, ascend, climb_of
-from discoformer.analysis.saddles import pairs_of, pass_heights, prominences
+from discoformer.analysis.saddles import pairs_of, prominences, saddle_heights
 from discoformer.errors import InputError
 from discoformer.io.inputs import Floats
 
@@ -93,7 +93,7 @@ def test_no_step_descends(rng: np.random.Generator) -> None:
     climb, starts = climb_of(p), p.frame.to_frame(np.r_[x, 5 * rng.normal(size=(40, 2))])
     ends = ascend(climb, starts)
     gained = climb(ends).log_density - climb(starts).log_density
-    assert gained.min() > -0.02  # what a cell may cost
+    assert gained.min() > -0.02  # what merging in a cell may cost
     assert np.quantile(climb(ends).slope, 0.9) < 0.02
     arrived: list[tuple[int, int]] = []
     ascend(climb, starts, lambda done, count: arrived.append((done, count)))
@@ -104,7 +104,7 @@ def test_passes_follow_a_curve() -> None:
     peaks = np.array([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
     pairs = pairs_of(peaks)
     assert len(pairs) == 6
-    heights = pass_heights(ring, peaks, pairs)
+    heights = saddle_heights(ring, peaks, pairs)
     beside = np.abs(np.diff(pairs, axis=1)[:, 0]) != 2
     np.testing.assert_allclose(heights[beside], -0.3, atol=0.02)  # though the segment sinks to -4.6
     lost, _ = prominences(np.full(4, 0.3), pairs, heights)

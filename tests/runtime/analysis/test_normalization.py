@@ -1,4 +1,4 @@
-"""The integral of an estimated density: right where it is known, the same in any units and order."""
+"""The integral of an estimated density: correct where it is known, the same in any units and order."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ WEIGHTS = np.array([0.3, 0.7])
 
 
 def mixture(dim: int, rng: np.random.Generator, apart: float = 1.0) -> Components:
-    """Two Student-t distributions, of heavy tails and of light ones, and a component that is absent."""
+    """Two Student-t distributions, with heavy and with light tails, and an absent component."""
     means, freedom = apart * rng.normal(size=(3, dim)), np.array([3.5, 40.0, 5.0])
     factors = np.tril(rng.normal(size=(3, dim, dim)) / dim, -1) + np.eye(dim) * rng.uniform(0.5, 2, dim)
     peaks = [
@@ -51,7 +51,7 @@ def test_the_proposal_is_a_density_that_holds_the_components(dim: int, rng: np.r
     excess = log_density(proposal, points) - log_density(components, points)
     assert excess.min() >= np.log(1 - WIDE_SHARE) - 1e-9
     backward = normalization_of(lambda z: log_density(proposal, z), proposal, 4096, seed=0)
-    assert abs(backward.log_integral) < 1e-9  # as it is its own proposal
+    assert abs(backward.log_integral) < 1e-9  # because the target is the proposal
     assert backward.effective_samples == pytest.approx(4096)
 
 

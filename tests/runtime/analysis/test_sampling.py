@@ -1,4 +1,4 @@
-"""Points drawn from an estimate: distributed as it says, where that is known in closed form."""
+"""Points drawn from an estimate have its distribution, where that is known in closed form."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from discoformer.scipy import DensityEstimate
 from discoformer.sklearn import DensityEstimator
 
 IRIS = Path(__file__).parents[2] / "data" / "iris_petals.csv"
-BANDWIDTH = 0.4  # of the KDE stand-in, in the frame
+BANDWIDTH = 0.4  # bandwidth of the KDE stand-in, in the frame
 MODES, SPREADS, SHARES = np.array([-3.0, 3.0]), np.array([0.5, 1.0]), np.array([0.8, 0.2])
 
 
@@ -55,7 +55,7 @@ def test_draws_follow_a_gaussian(
     whitened = np.linalg.solve(np.linalg.cholesky(np.atleast_2d(np.cov(X.T))), (points - X.mean(axis=0)).T).T
     np.testing.assert_allclose(whitened.mean(axis=0), 0, atol=0.15)
     np.testing.assert_allclose(np.cov(whitened.T), np.eye(dim) if dim > 1 else 1, atol=0.25)
-    if method == "langevin":  # which alone is exact
+    if method == "langevin":  # the only exact method
         assert kstest(np.square(whitened).sum(axis=1), chi2(dim).cdf).pvalue > 1e-3
 
 
@@ -102,7 +102,7 @@ def test_units_do_not_matter(kde: discoformer.Model, method: Any, rng: np.random
     X, scale, shift = rng.normal(size=(30, 3)), np.array([1e-4, 1.0, 1e5]), np.array([1.0, -7.0, 1e6])
     points = kde.estimate(X).sample(200, method, steps=2)
     moved = (kde.estimate(X * scale + shift).sample(200, method, steps=2) - shift) / scale
-    same = np.abs(moved - points).max(axis=1) < 1e-3  # but for decisions that rounding turned
+    same = np.abs(moved - points).max(axis=1) < 1e-3  # except where rounding changed a decision
     assert same.mean() > 0.98
 
 
@@ -117,7 +117,7 @@ def test_the_seed_fixes_the_draw(kde: discoformer.Model, method: Any, rng: np.ra
 def test_warnings_of_other_threads_are_not_turned_off(
     kde: discoformer.Model, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Filters are global: a thread that changes them for a while may put back those of another for good."""
+    """Warning filters are global: a thread that restores them may overwrite those of another thread."""
     p = kde.estimate(rng.normal(size=(40, 2)))
 
     def changed(*_: object, **__: object) -> None:
@@ -150,7 +150,7 @@ def test_the_released_model_draws_new_points_from_two_modes(rng: np.random.Gener
         assert np.mean(points[:, 0] < 5) == pytest.approx(0.3, abs=0.08)
         spread = np.diff(np.quantile(points[points[:, 0] < 5], [0.25, 0.75], axis=0), axis=0) / 1.349
         np.testing.assert_allclose(spread, 1, atol=0.3 if method == "langevin" else 0.5)
-        assert np.abs(points[:, None] - X).max(axis=2).min() > 1e-9  # none is a point of the context
+        assert np.abs(points[:, None] - X).max(axis=2).min() > 1e-9  # none is a point of the sample
 
 
 @pytest.mark.parametrize(

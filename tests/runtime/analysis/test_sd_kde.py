@@ -1,4 +1,4 @@
-"""The score-debiased kernel density: a density, of the right bias, that follows affine maps and weights."""
+"""The score-debiased kernel density: integrates to 1, has the right bias, follows affine maps and weights."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from discoformer.io.inputs import Floats
 
 @pytest.mark.parametrize(("n", "dim"), [(1000, 1), (10**5, 3), (10**7, 10)])
 def test_the_rule_minimises_the_integrated_squared_error_of_a_normal(n: int, dim: int) -> None:
-    """Against the exact error: centres spread by 1 - h^2 / 2, and n kernels of bandwidth h around them."""
+    """Compare with the exact error, of n kernels of bandwidth h at centres of spread 1 - h^2 / 2."""
 
     def exact(h: float) -> float:
         shrunk = (1 - h**2 / 2) ** 2
@@ -72,7 +72,7 @@ def test_the_integral_is_one_by_importance_sampling(kde: discoformer.Model, rng:
 def test_the_bias_falls_by_the_step_along_the_score(
     gaussian: discoformer.Model, rng: np.random.Generator
 ) -> None:
-    """Of a standard normal and h = 1/2, variance 1 + h^4 / 4 instead of 1 + h^2."""
+    """For a standard normal and h = 1/2, the variance is 1 + h^4 / 4 instead of 1 + h^2."""
     x = rng.normal(size=(4000, 1))
     found = sd_kde(gaussian.estimate(x), 0.5)
     second = found.weights @ np.square(found.centers[:, 0]) + found.bandwidth**2
@@ -135,7 +135,7 @@ def test_bandwidths_are_checked(
 
 
 def test_better_than_kernels_alone() -> None:
-    """With the released model: nearer a normal mixture than a KDE of the best of many bandwidths."""
+    """The released model: closer to a normal mixture than KDE with the best of many bandwidths."""
     rng = np.random.default_rng(4)
     x, y = (rng.normal(size=(n, 3)) + 2.5 * rng.integers(-1, 2, (n, 1)) for n in (300, 500))
     truth = np.log(

@@ -1,10 +1,9 @@
 """Adaptation to one data set: a first move and gradient steps, on losses that need no labels.
 
-What changes is the last linear map of the heads. The losses are quadratic in it (see
-``adaptation_losses``). The first move goes along a basis that was learned from other data
-sets and is stored with the model; further steps may go anywhere. Held-out points decide how many steps are
-kept (see ``adaptation_descent``). With no step kept, the model stays as it was. The map takes no part in
-encoding, so the encoded sample stays valid.
+What changes is the last linear map of the heads. The losses are quadratic in it (see ``adaptation_losses``).
+The first move goes along a basis that was learned from other data sets and is stored with the model; further
+steps may go anywhere. Held-out points decide how many steps are kept (see ``adaptation_descent``). With no
+step kept, the model stays as it was. The map takes no part in encoding, so the encoded sample stays valid.
 
 The inputs of the map come from PyTorch (``pip install 'discoformer[adapt]'``). An adapted model is served
 without it.

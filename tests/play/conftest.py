@@ -1,4 +1,4 @@
-"""A real browser on the real site: the released model, onnxruntime-web, and Debian's Chromium or Chrome."""
+"""A browser (Chromium or Chrome) and the site, with the released model and onnxruntime-web."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 
 def cannot(reason: str) -> NoReturn:
-    """Skips, or fails where the environment says that nothing may be skipped."""
+    """Skip the test, or fail if DISCOFORMER_REQUIRE_RUNTIMES is 1."""
     if os.environ.get("DISCOFORMER_REQUIRE_RUNTIMES") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -35,7 +35,7 @@ def cannot(reason: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def site() -> Iterator[str]:
-    """Where the page is served."""
+    """The URL of the served page."""
     try:
         web = cached()
     except ConnectionError as error:
@@ -50,7 +50,7 @@ def site() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A browser, by Playwright, of which a process can have but one at a time: it ends with its module."""
+    """A browser for one module: Playwright can run only once at a time in a process."""
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:

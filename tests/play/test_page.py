@@ -1,4 +1,4 @@
-"""The page in a real browser: what it draws, says and answers, beside the Python package and NumPy."""
+"""The page in a browser: its pictures, texts and answers, compared with the Python package and NumPy."""
 
 import math
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ PHONE = {"width": 390, "height": 844}
 
 
 class Playground:
-    """The page, as its user has it."""
+    """The page, controlled as a user does."""
 
     def __init__(self, page: Any, site: str) -> None:
         self.page = page
@@ -31,11 +31,11 @@ class Playground:
         page.select_option("#size", "32")
 
     def settle(self) -> None:
-        """Waits until all is computed."""
+        """Wait until everything is computed."""
         self.page.evaluate("playground.idle()")
 
     def until(self, code: str) -> None:
-        """Waits until an expression is true (the page's security policy forbids Playwright's own way)."""
+        """Wait until an expression is true; the security policy of the page forbids ``wait_for_function``."""
         self.page.evaluate(
             f"(async () => {{ while (!({code})) await new Promise((next) => setTimeout(next, 20)); }})()"
         )
@@ -47,7 +47,7 @@ class Playground:
             self.page.click("#dismiss")
 
     def spot(self, x: float, y: float, estimator: str = "discoformer") -> tuple[float, float]:
-        """Where on the page a point of the plane is."""
+        """Return the position on the page of a point of the plane."""
         box = self.page.locator(f".panel[data-estimator={estimator}] .moving").bounding_box()
         view = self.page.evaluate("playground.view()")
         u, v = (x - view["x0"]) / (view["x1"] - view["x0"]), (y - view["y0"]) / (view["y1"] - view["y0"])
@@ -60,13 +60,13 @@ class Playground:
         self.settle()
 
     def point_at(self, x: float, y: float) -> tuple[Floats, dict[str, list[float]]]:
-        """Moves the mouse to a point; gives what the table then says."""
+        """Move the mouse to a point; return the values in the table, as ``shown``."""
         self.page.mouse.move(*self.spot(x, y))
         self.until(f"Math.hypot(readout.dataset.x - {x}, readout.dataset.y - {y}) < 0.03")
         return self.shown()
 
     def shown(self) -> tuple[Floats, dict[str, list[float]]]:
-        """What the table says: of which point (1, 2); by estimator log-density and score."""
+        """Return the values in the table: the point (1, 2), and log-density and score by estimator."""
         self.settle()
         at, rows = self.page.evaluate(
             "[[readout.dataset.x, readout.dataset.y],"
@@ -89,7 +89,7 @@ class Playground:
         }
 
     def particles(self, estimator: str) -> Floats:
-        """Log-densities where the particles are."""
+        """Return the log-densities at the particles."""
         return np.array(self.page.evaluate(f"playground.particles('{estimator}').logDensity"))
 
     def picture(self, estimator: str = "discoformer") -> str:
@@ -102,7 +102,7 @@ class Playground:
         return self.page.inner_text(selector)
 
     def drop(self, name: str, text: str) -> None:
-        """Drops a file on the page."""
+        """Drop a file on the page."""
         self.page.evaluate(
             "([name, text]) => { const data = new DataTransfer();"
             "  data.items.add(new File([text], name, { type: 'text/csv' }));"
@@ -181,7 +181,7 @@ def test_clicks_draw_points_and_answers_are_those_of_the_package(playground: Pla
     assert playground.picture() != first
     points = playground.points()
     assert len(points) == 24
-    np.testing.assert_allclose(points[:16], cluster(16), atol=0.03)  # whole pixels
+    np.testing.assert_allclose(points[:16], cluster(16), atol=0.03)  # the mouse moves by whole pixels
 
     estimate = discoformer.estimate(points)
     for place in ([0.3, -0.4], [-3.1, 2.5]):
@@ -420,7 +420,7 @@ def test_every_control_has_a_name(playground: Playground) -> None:
 def test_it_works_without_a_network_once_loaded(playground: Playground, site: str) -> None:
     playground.page.context.set_offline(True)
     assert not playground.page.evaluate("(site) => fetch(site).then(() => true, () => false)", site)
-    playground.troubles.clear()  # of that vain try
+    playground.troubles.clear()  # from the attempt to fetch
     playground.click(cluster(5))
     playground.drop("iris.csv", IRIS.read_text())
     playground.until("playground.points().length === 300")
@@ -433,7 +433,7 @@ def test_it_works_without_a_network_once_loaded(playground: Playground, site: st
 
 @pytest.fixture
 def phone(playground: Playground) -> Iterator[Playground]:
-    """The page in the window of a phone, in the dark, of someone who does not want motion."""
+    """The page in a window of the size of a phone, with a dark theme and reduced motion."""
     playground.page.set_viewport_size(PHONE)
     playground.page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     yield playground

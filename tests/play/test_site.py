@@ -1,4 +1,4 @@
-"""The site as files and as a server: what is fetched, checked, written, served and refused."""
+"""The site as files and as a server: what is downloaded, checked, written, served and refused."""
 
 import base64
 import hashlib
@@ -29,7 +29,7 @@ CONTENT = {"ort.wasm.bundle.min.mjs": b"export {};", "ort-wasm-simd-threaded.was
 
 @pytest.fixture
 def web(tmp_path: Path) -> Path:
-    """A folder with small files by the names of onnxruntime-web's."""
+    """A folder with small files that have the names of the files of onnxruntime-web."""
     folder = tmp_path / "web"
     folder.mkdir()
     for name, content in CONTENT.items():
@@ -44,7 +44,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def packed(folder: Path, names: list[str]) -> tuple[str, str]:
-    """Packs files as npm does; gives the URL of the archive, and its hash."""
+    """Pack files as npm does; return the URL and the hash of the archive."""
     path = folder / "package.tgz"
     with tarfile.open(path, "w:gz") as archive:
         for name in names:

@@ -1,4 +1,4 @@
-"""The façade takes and gives what ``scipy.stats.gaussian_kde`` does, in the same shapes."""
+"""``DensityEstimate`` has the interface of ``scipy.stats.gaussian_kde``, with the same shapes."""
 
 import pickle
 import subprocess
@@ -40,7 +40,7 @@ def test_attributes_are_those_of_scipy(dataset: Any, weighted: bool) -> None:
     [
         lambda d: np.ones((d, 7)),
         lambda d: np.ones((d, 1)),
-        lambda d: np.ones((1, d)),  # a single point as a row: SciPy takes it, too
+        lambda d: np.ones((1, d)),  # a single point as a row, which SciPy accepts too
         np.ones,
         lambda d: [0.5] * d,
         lambda d: np.linspace(0, 1, 7) if d == 1 else np.zeros(d),

@@ -1,4 +1,4 @@
-"""What may be passed as data, and what is said about what may not."""
+"""Which inputs are accepted as data, and the errors for those that are not."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ ROWS = [[1.0, 2.0], [3.0, 4.5], [5.0, 6.0]]
 
 
 class OnlyDLPack:
-    """An array of a library without ``__array__``."""
+    """An array that has DLPack but not ``__array__``."""
 
     def __init__(self, array: np.ndarray) -> None:
         self._array = array

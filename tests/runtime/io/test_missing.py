@@ -1,4 +1,4 @@
-"""Tables with missing cells: all others come back as they were, to the bit."""
+"""Tables with missing cells: all other cells are written exactly as they were read."""
 
 import io
 from pathlib import Path

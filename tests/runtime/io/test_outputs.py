@@ -1,4 +1,4 @@
-"""Answers come back in the data frame library of the queries."""
+"""Answers are returned in the data frame library of the queries."""
 
 import subprocess
 import sys

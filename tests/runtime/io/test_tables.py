@@ -1,4 +1,4 @@
-"""Files in, whole and block by block, and the place that an error names."""
+"""Files are read whole and block by block, and errors name the place of a bad cell."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ NAMES = ("a", "b c", 'd"')
 
 
 def save(path: Path, names: Sequence[str], values: npt.NDArray[np.generic]) -> Path:
-    """Writes a matrix by the means of others."""
+    """Write a matrix with the libraries csv, NumPy or pyarrow."""
     if path.suffix == ".csv":
         with path.open("w", newline="") as file:
             csv.writer(file).writerows([names, *values.tolist()])
@@ -93,7 +93,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, suffix: str) -> None
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert count == 100_000
-    assert peak < 200 * readers.BLOCK * rows.dim  # bytes: some lists of Python numbers, at most
+    assert peak < 200 * readers.BLOCK * rows.dim  # bytes: a few lists of Python numbers
 
 
 def test_stdin_is_csv(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +199,7 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
 
 
 def test_columns_without_names_are_numbered_by_pandas(tmp_path: Path) -> None:
-    """Its header is no row of data."""
+    """A header of 0, 1, 2 is not read as data."""
     data = pd.DataFrame(VALUES)
     data.to_csv(tmp_path / "t.csv", index=False)
     table = read_table(tmp_path / "t.csv")
@@ -260,7 +260,7 @@ def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_underscores_make_no_numbers(tmp_path: Path) -> None:
-    """Python reads 2019_01 as a number; in a file it is a name."""
+    """Python reads 2019_01 as a number, but in a file it is a name."""
     path = tmp_path / "t.csv"
     path.write_text("2019_01,2019_02\n1,2\n")
     assert read_table(path).columns == ("2019_01", "2019_02")

@@ -1,4 +1,4 @@
-"""Files out: complete ones, and what is left of those that are not."""
+"""Files are written completely; after an error a valid partial file is left."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ SUFFIXES = tuple(WRITERS)
 
 
 def read(path: Path, suffix: str) -> npt.NDArray[np.float64]:
-    """Reads a file by the means of others, null as nan."""
+    """Read a file with the libraries csv, json, NumPy or pyarrow; null becomes nan."""
     if suffix == ".npy":
         return np.load(path)
     if suffix == ".parquet":
@@ -36,7 +36,7 @@ def read(path: Path, suffix: str) -> npt.NDArray[np.float64]:
 
 
 def fill(path: Path, blocks: Iterable[npt.NDArray[np.generic]], stop: BaseException | None = None) -> None:
-    """Writes blocks of float64 to a file, then raises an error where one is given."""
+    """Write blocks of float64 to a file, then raise the error if one is given."""
     with open_file(path, NAMES, np.dtype(np.float64)) as writer:
         for block in blocks:
             writer.write(block)
@@ -46,7 +46,7 @@ def fill(path: Path, blocks: Iterable[npt.NDArray[np.generic]], stop: BaseExcept
 
 @contextmanager
 def full_disk(size: int) -> Iterator[None]:
-    """Lets no file grow beyond a size in bytes."""
+    """Limit the size of all files, in bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""One model in many threads and processes, forked, spawned, or joblib's: every answer the same."""
+"""One model in several threads and processes (fork, spawn, joblib) gives the same answers in each."""
 
 import pickle
 import subprocess
@@ -13,12 +13,14 @@ import pytest
 import discoformer
 from discoformer.io.inputs import Floats
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of a process with threads
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*fork.*:DeprecationWarning"
+)  # forking a process with threads warns
 
 
 @pytest.fixture(scope="module")
 def released() -> discoformer.Model:
-    """With two threads in its sessions: threads are what a fork loses."""
+    """A model whose sessions use two threads, since a fork loses threads."""
     return discoformer.load("gmm", device="cpu", threads=2)
 
 
@@ -32,7 +34,7 @@ QUERIES = np.random.default_rng(1).normal(size=(8, 30, 2))
 
 @pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
 def test_worker_processes_answer_alike(estimate: discoformer.Estimate, start: str) -> None:
-    expected = [estimate.log_density(y) for y in QUERIES]  # so that the parent's threads are running
+    expected = [estimate.log_density(y) for y in QUERIES]  # starts the threads of the parent
     with ProcessPoolExecutor(2, mp_context=get_context(start)) as pool:
         for got, want in zip(pool.map(estimate.log_density, QUERIES), expected, strict=True):
             np.testing.assert_array_equal(got, want)
@@ -45,7 +47,7 @@ def test_joblib_workers_answer_alike(estimate: discoformer.Estimate) -> None:
 
 
 def test_a_worker_may_estimate_too(released: discoformer.Model) -> None:
-    """As a server does that loads its model before it forks."""
+    """Some servers load the model before they fork."""
     released.estimate(QUERIES[0])
     with ProcessPoolExecutor(2, mp_context=get_context("fork")) as pool:
         found = list(pool.map(released.estimate, QUERIES[:3]))
@@ -55,7 +57,7 @@ def test_a_worker_may_estimate_too(released: discoformer.Model) -> None:
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_forked_child_ends_by_itself(kept: bool) -> None:
-    """As the workers of a server do that loads its model before it forks; with its own status."""
+    """A child of a process with a loaded model exits with its own status."""
     code = (
         "import os, signal, sys, numpy, discoformer\n"
         "x = numpy.random.default_rng(0).normal(size=(60, 2))\n"
@@ -63,7 +65,7 @@ def test_a_forked_child_ends_by_itself(kept: bool) -> None:
         "expected = p.score(x)\n"
         f"if not {kept}: del p\n"
         "child = os.fork()\n"
-        "signal.alarm(60)\n"  # what hangs is killed, and has another status
+        "signal.alarm(60)\n"  # a process that hangs is killed, and has another status
         f"same = not {kept} or (p.score(x) == expected).all()\n"
         "if child == 0: sys.exit(7 if same else 1)\n"
         "status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])\n"

@@ -1,4 +1,4 @@
-"""Model files that could do harm are refused before onnxruntime sees them."""
+"""Unsafe model files are refused before onnxruntime opens them."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ Make = Callable[[], onnx.ModelProto]
 
 
 def model(*nodes: NodeProto, tensors: tuple[TensorProto, ...] = ()) -> onnx.ModelProto:
-    """A model that gives back its input, with nodes and initialisers besides."""
+    """A model that returns its input and has further nodes and initialisers."""
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [None]) for name in "xy")
     identity = helper.make_node("Identity", ["x"], ["y"])
     return helper.make_model(
@@ -35,7 +35,7 @@ def model(*nodes: NodeProto, tensors: tuple[TensorProto, ...] = ()) -> onnx.Mode
 
 
 def branch(inner: onnx.ModelProto) -> onnx.ModelProto:
-    """A model with the graph of another one in a branch."""
+    """A model with the graph of another model in a branch."""
     return model(helper.make_node("If", ["x"], ["z"], then_branch=inner.graph))
 
 
@@ -53,7 +53,7 @@ def opset(domain: str) -> onnx.ModelProto:
 
 
 def outside(*, said: bool = True) -> TensorProto:
-    """A tensor with the path of another file; whether it says so."""
+    """A tensor with the path of another file; ``said``: whether its location is set to external."""
     tensor = numpy_helper.from_array(np.zeros(3, np.float32), "w")
     tensor.ClearField("raw_data")
     tensor.external_data.add(key="location", value="../../secret")
@@ -121,7 +121,7 @@ def w() -> TensorProto:
 
 @pytest.mark.parametrize("field", ["domain", "location"])
 def test_numbers_written_in_more_bytes_than_they_need_hide_nothing(field: str) -> None:
-    """The tag of the field in two bytes where one would do, and its value again, harmless, after it."""
+    """The tag takes two bytes instead of one, and the field is repeated with a harmless value."""
     if field == "domain":  # of a node: field 7, bytes
         plain, hidden = b"\x3a\x04evil\x3a\x00", b"\xba\x00\x84\x00evil\x3a\x00"
         wrap = [0x0A, 0x3A]  # node of graph, graph of model
@@ -185,7 +185,7 @@ def test_released_files_pass_quickly(name: str) -> None:
         start = time.perf_counter()
         check_files({NAME: content})
         seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.05  # about 0.005 on a slow core that is free
+    assert min(seconds) < 0.05  # takes about 0.005 on a slow, idle core
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_released_files_pass_quickly(name: str) -> None:
         (b"\x08" + b"\xff" * 11, "damaged"),
         (b"\x08\xff", "cut short"),
         (b"\x00\x00", "damaged"),
-        (b"\x3a\x02\x08\x80\x01", "damaged"),  # a number that runs over the end of its message
+        (b"\x3a\x02\x08\x80\x01", "damaged"),  # a number that extends beyond the end of its message
     ],
 )
 def test_what_is_no_onnx_file_is_refused(content: bytes, reason: str) -> None:
@@ -222,7 +222,7 @@ def test_sizes_out_of_proportion_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     length=st.integers(0, 10**6),
 )
 def test_damage_is_refused_or_harmless(changes: list[tuple[int, bytes]], length: int) -> None:
-    """Whatever bytes are changed or cut off, nothing but a refusal comes of it."""
+    """Whatever bytes are changed or cut off, the file is refused or contains nothing unsafe."""
     content = bytearray(SMALL)
     for place, new in changes:
         start = place % len(SMALL)
@@ -255,12 +255,12 @@ SMALL = branch(
 def _parsed(content: bytes) -> onnx.ModelProto | None:
     try:
         return onnx.ModelProto.FromString(content)
-    except Exception:  # protobuf's errors have no base of their own
+    except Exception:  # the errors of protobuf have no base class of their own
         return None
 
 
 def _harmful(message: object) -> bool:
-    """The same question asked of the parsed message, whatever its kind."""
+    """Whether a parsed message, of any kind, has something that must be refused."""
     if isinstance(message, TensorProto):
         return bool(message.external_data) or message.data_location != TensorProto.DEFAULT
     if isinstance(message, NodeProto | onnx.FunctionProto | onnx.OperatorSetIdProto) and (
@@ -273,7 +273,7 @@ def _harmful(message: object) -> bool:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The released files, and a record of their hashes."""
+    """A folder with released files and a record of their hashes."""
     hashes = {}
     for name in ("encode.onnx", "query.onnx"):
         shutil.copy(FOLDER / name, tmp_path)
@@ -288,7 +288,7 @@ def read(folder: Path) -> dict[Path, bytes]:
 
 def test_files_that_their_folder_records_pass(folder: Path) -> None:
     check_files(read(folder))
-    (folder / "config.json").write_text("{}")  # of an older export
+    (folder / "config.json").write_text("{}")  # as written by an older export
     check_files(read(folder))
     (folder / "config.json").unlink()
     check_files(read(folder))

@@ -1,4 +1,4 @@
-"""New weights lie where the old ones lay, in every file, and nothing else moves."""
+"""New weights replace the old ones in every file, and nothing else changes."""
 
 import hashlib
 from pathlib import Path

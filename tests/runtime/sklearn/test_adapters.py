@@ -1,4 +1,4 @@
-"""The clusterer and the imputer keep scikit-learn's rules, and say what the estimate says."""
+"""The clusterer and the imputer pass scikit-learn's checks and agree with the estimate."""
 
 import warnings
 from typing import Any

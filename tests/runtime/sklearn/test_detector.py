@@ -1,4 +1,4 @@
-"""The scikit-learn outlier detector keeps scikit-learn's rules, and finds what is strange."""
+"""The outlier detector passes scikit-learn's checks and finds anomalies."""
 
 import pickle
 import subprocess
@@ -67,7 +67,7 @@ def test_new_rows_are_held_against_the_sample(clean: Floats, rng: np.random.Gene
     np.testing.assert_array_equal(found.p_values, expected)
     np.testing.assert_array_equal(detector.p_values(asked), expected)
     detector.fit(clean[:100])
-    assert not np.array_equal(detector.p_values(asked), expected)  # those of the new fit
+    assert not np.array_equal(detector.p_values(asked), expected)  # these belong to the new fit
 
 
 def test_what_was_fitted_stays_as_it_was(clean: Floats) -> None:

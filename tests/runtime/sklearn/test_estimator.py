@@ -1,4 +1,4 @@
-"""The scikit-learn estimator keeps scikit-learn's rules, and says what the estimate says."""
+"""The density estimator passes scikit-learn's checks and agrees with the estimate."""
 
 import os
 import pickle
@@ -77,7 +77,7 @@ def test_float32_in_float32_out(bimodal: Floats) -> None:
 
 
 def test_score_is_that_of_a_good_gaussian_mixture(bimodal: Floats) -> None:
-    """The same convention, and as good as a fit that is told where the modes are."""
+    """The convention is the same, and the score is that of a mixture that starts at the true modes."""
     train, test = bimodal[:80], bimodal[80:]
     told = GaussianMixture(2, means_init=[[-3, 0], [3, 0]]).fit(train)
     assert unfitted().fit(train).score(test) == pytest.approx(told.score(test), abs=0.3)
@@ -140,7 +140,7 @@ def test_a_model_is_loaded_once_and_again_when_it_changes(
     first, second = (unfitted(model=folder).fit(bimodal).estimate_.graphs for _ in range(2))
     assert first is second
     other_folder({"weights_sha256": "f" * 64}, {"weights_sha256": "f" * 64})
-    os.utime(folder / "query.onnx", ns=(0, 0))  # a clock may be too coarse to tell
+    os.utime(folder / "query.onnx", ns=(0, 0))  # the clock may be too coarse to show the change
     assert unfitted(model=folder).fit(bimodal).estimate_.graphs.metadata.weights_sha256 == "f" * 64
 
 

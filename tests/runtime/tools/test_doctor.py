@@ -1,4 +1,4 @@
-"""The doctor: what it says when all is well, and what to do when it is not."""
+"""The doctor: what it reports if everything works, and its advice if something does not."""
 
 from importlib import metadata
 from pathlib import Path

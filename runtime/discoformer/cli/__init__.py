@@ -1,4 +1,7 @@
-"""The command line, one module for each kind of command; ``shared`` says what they have in common."""
+"""The command line: one module for each kind of command.
+
+The commands share ``options``, ``reading``, ``output`` and ``messages``.
+"""
 
 import click
 
@@ -16,7 +19,11 @@ from discoformer.cli.tools import bench, doctor, play
 @click.group()
 @click.version_option(package_name="discoformer")
 def main() -> None:
-    """Density and score of the distribution behind a sample."""
+    """Estimate the density of the distribution behind a sample, and its score.
+
+    The score is the gradient of the log-density. The sample, DATA, is a CSV, NPY or Parquet file with one row
+    for each point. `discoformer COMMAND --help` describes each command.
+    """
 
 
 for _command in (

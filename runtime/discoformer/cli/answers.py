@@ -1,9 +1,10 @@
-"""Answers to rows of queries: one block after the other, in memory that does not grow with their number."""
+"""Answers to queries, block by block: the memory needed does not grow with the number of queries."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from discoformer.cli.output import distinct_columns
 from discoformer.errors import InputError
 from discoformer.estimates import Estimate
 from discoformer.io.inputs import AnyFloats
@@ -11,47 +12,33 @@ from discoformer.io.readers import Rows
 
 
 def answer_columns(names: Sequence[str]) -> tuple[str, ...]:
-    """What the columns of an answer are called, from the names (D,) of the columns of the queries.
+    """Return the names of the columns of an answer, from the names (D,) of the columns of the queries.
 
     Raises:
-        InputError: Two would be called the same.
+        InputError: Two names are the same.
     """
-    return distinct(*names, "log_density", "density", *(f"score_{name}" for name in names))
-
-
-def distinct(*columns: str) -> tuple[str, ...]:
-    """The names of the columns of an output.
-
-    Raises:
-        InputError: Two are the same.
-    """
-    double = [name for name in columns if columns.count(name) > 1]
-    if double:
-        raise InputError(
-            f"the output would have more than one column {double[0]!r}: rename that column of DATA, "
-            "or leave it out by --columns"
-        )
-    return columns
+    return distinct_columns(*names, "log_density", "density", *(f"score_{name}" for name in names))
 
 
 def answers(found: Estimate, queries: Rows) -> Iterator[AnyFloats]:
-    """Answers queries as they are read.
+    """Answer queries as they are read.
 
     Args:
         found: The estimate.
         queries: Points, data units.
 
-    Returns:
+    Yields:
         Blocks of rows (n, 2 D + 2): queries, log-density (nats), density, score.
 
     Raises:
-        InputError: The queries have other columns than the context, or a row cannot be read or answered. The
-            rows before that one come first.
+        InputError: The queries do not have the columns of DATA, or a row cannot be read or answered. The
+            answers to all rows before that one are yielded first.
     """
     dim = found.diagnostics.dim
     if queries.dim != dim:
         raise InputError(
-            f"{queries.name} has {queries.dim} columns, where {dim} are needed, those of DATA in their order"
+            f"{queries.name} has {queries.dim} columns, but DATA has {dim}: give the same columns "
+            "in the same order"
         )
     done = 0
     for block in queries.blocks:
@@ -60,12 +47,12 @@ def answers(found: Estimate, queries: Rows) -> Iterator[AnyFloats]:
 
 
 def _answer(found: Estimate, name: str, block: AnyFloats, done: int) -> Iterator[AnyFloats]:
-    """Answers to a block; where one of its points has none, halves it to find out which."""
+    """Yield the answers to a block. If a row cannot be answered, find it by halving the block."""
     try:
         answer = _join(block, *found.log_density_and_score(block))
     except InputError as error:
         if len(block) == 1:
-            raise InputError(f"{name}, row {done + 1}, asked alone: {error}") from error
+            raise InputError(f"{name}, row {done + 1} (queried on its own): {error}") from error
     else:
         yield answer
         return

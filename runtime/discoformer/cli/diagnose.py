@@ -1,4 +1,4 @@
-"""``discoformer diagnose``: whether to trust the estimate of a file, and why."""
+"""``discoformer diagnose``: report whether to trust the estimate from a file, and why."""
 
 import json
 from pathlib import Path
@@ -6,28 +6,32 @@ from typing import Any
 
 import click
 
-from discoformer.cli.shared import (
+from discoformer.cli.messages import errors_as_messages
+from discoformer.cli.options import (
+    EXIT_CODES,
     INPUT,
-    Output,
-    check_usage,
     columns_option,
-    errors_as_messages,
     model_options,
-    read_context,
-    read_estimate,
+    seed_option,
     weights_option,
 )
+from discoformer.cli.output import Output, check_usage
+from discoformer.cli.reading import read_data, read_estimate
 from discoformer.errors import require
 from discoformer.io.tables import read_table
 from discoformer.plots.diagnosis import REPORTS, save_report
 
 
-@click.command()
+@click.command(epilog=EXIT_CODES)
 @click.argument("data", type=INPUT)
-@click.option("--query", type=INPUT, help="Points that matter; by default those of DATA.")
-@click.option("--out", type=Output(*REPORTS), help="Write a page with pictures (.html, .png, .svg, .pdf).")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of words.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of folds and draws.")
+@click.option("--query", type=INPUT, help="Queries to check the answers at. By default rows of DATA.")
+@click.option(
+    "--out",
+    type=Output(*REPORTS),
+    help="Also write a report with pictures into this file: .html, .png, .svg or .pdf.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@seed_option("Random seed of the folds and draws.")
 @columns_option
 @weights_option
 @model_options
@@ -44,21 +48,24 @@ def diagnose(
     device: Any,
     threads: int | None,
 ) -> None:
-    """Says whether to trust the estimate of the rows of DATA, and why.
+    """Report whether to trust the estimate, and why.
 
-    Every finding has a level, fine, doubtful or bad, and says what to do. Measured are the data's size,
-    condition, repeated rows and few-valued columns; the integral of the density; the likelihood of held-out
-    rows beside KDE and one Gaussian; Stein's identities; and how far score and slope agree.
+    DATA and --query are CSV, NPY or Parquet files, or - for CSV on stdin.
 
-    Exit codes: 0 whatever is found, 1 after an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
+    Each finding has a level (fine, doubtful or bad) and says what to do. The findings are about the data
+    (size, condition, repeated rows, columns of few values); the integral of the density, which should be 1;
+    the likelihood of held-out rows, compared with KDE and one Gaussian; Stein's identities, which every score
+    satisfies; and the difference between the score and the slope of the log-density.
+
+    The exit code does not depend on the findings.
     """
     check_usage(None, None, data, query)
     with errors_as_messages():
         if out:
             require("matplotlib")
-        context, row_weights = read_context(data, columns, weights)
-        queries = read_table(query, context.columns) if query else None
-        found = read_estimate(context, row_weights, model, device, threads)
+        table, row_weights = read_data(data, columns, weights)
+        queries = read_table(query, table.columns) if query else None
+        found = read_estimate(table, row_weights, model, device, threads)
         diagnosis = found.diagnose(queries, seed)
         click.echo(json.dumps(diagnosis.as_dict(), indent=2) if as_json else str(diagnosis))
         if out:

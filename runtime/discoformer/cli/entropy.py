@@ -1,4 +1,4 @@
-"""``discoformer entropy``: the differential entropy of the distribution behind a file."""
+"""``discoformer entropy``: estimate the differential entropy of the distribution behind a file."""
 
 import json
 import warnings
@@ -8,26 +8,27 @@ from typing import Any
 
 import click
 
-from discoformer.analysis.folds import FOLDS
-from discoformer.cli.shared import (
+from discoformer.cli.messages import errors_as_messages, print_doubts
+from discoformer.cli.options import (
+    EXIT_CODES,
     INPUT,
     columns_option,
-    errors_as_messages,
+    folds_option,
     model_options,
-    read_context,
-    tell_doubts,
+    seed_option,
 )
+from discoformer.cli.reading import read_data
 from discoformer.errors import RangeWarning
 from discoformer.information import Information
 from discoformer.information import entropy as entropy_of
 from discoformer.model import load
 
 
-@click.command()
+@click.command(epilog=EXIT_CODES)
 @click.argument("data", type=INPUT)
-@click.option("--folds", type=click.IntRange(min=2), default=FOLDS, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the folds.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+@folds_option
+@seed_option("Random seed of the folds.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @columns_option
 @model_options
 def entropy(
@@ -41,23 +42,23 @@ def entropy(
     device: Any,
     threads: int | None,
 ) -> None:
-    """Differential entropy of the distribution that the rows of DATA come from, in nats.
+    """Estimate the differential entropy, in nats.
 
-    DATA is a CSV, NPY or Parquet file, or - for CSV on stdin. The entropy is that of the density in the units
-    of the columns, so it may be negative. Each row is asked of an estimate that has not seen it (held out)
-    and of one that has (in sample); the value is the mean of both, and half their difference says what bias
-    there may be.
+    DATA is a CSV, NPY or Parquet file, or - for CSV on stdin. The density is in the units of the columns, so
+    its entropy may be negative.
 
-    Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
+    The entropy is estimated twice: from estimates that have not read the row in question (held out), and from
+    estimates that have (in sample). The result is the mean of both. Half their difference indicates how large
+    the bias may be.
     """
     with errors_as_messages():
-        context, _ = read_context(data, columns, None)
+        table, _ = read_data(data, columns, None)
         loaded = load(model, device, threads)
-        tell_doubts(context, loaded)
+        print_doubts(table, loaded)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RangeWarning)  # said with the other doubts
-            found = entropy_of(context, model=loaded, folds=folds, seed=seed)
-        rows, dim = context.values.shape
+            warnings.simplefilter("ignore", RangeWarning)  # print_doubts has printed these
+            found = entropy_of(table, model=loaded, folds=folds, seed=seed)
+        rows, dim = table.values.shape
         click.echo(_json(found, rows, dim) if as_json else _text(found, rows, dim))
 
 
@@ -72,5 +73,5 @@ def _text(found: Information, rows: int, dim: int) -> str:
         f"entropy {found.value:.6g} nats, standard error {found.standard_error:.2g} "
         f"({rows} rows, {dim} columns)\n"
         f"held out {found.held_out:.6g}, in sample {found.in_sample:.6g}, "
-        f"half the difference {found.bias_check:.2g}: bias may be so much"
+        f"possible bias (half the difference) {found.bias_check:.2g}"
     )

@@ -9,47 +9,41 @@ import click
 import numpy as np
 
 from discoformer.cli.answers import answer_columns, answers
-from discoformer.cli.shared import (
-    INPUT,
+from discoformer.cli.messages import errors_as_messages, print_diagnostics, progress_bar
+from discoformer.cli.options import EXIT_CODES, INPUT, columns_option, model_options, weights_option
+from discoformer.cli.output import (
     PICTURES,
     Output,
     check_usage,
-    columns_option,
-    errors_as_messages,
-    model_options,
-    names_of,
     open_output,
     output_options,
-    read_context,
-    read_estimate,
     require_extras,
-    tell,
-    weights_option,
 )
+from discoformer.cli.reading import names_of, read_data, read_estimate
 from discoformer.errors import InputError
 from discoformer.estimates import Estimate
 from discoformer.io.readers import Rows, rows_of
 from discoformer.io.tables import Table, open_rows
 from discoformer.plots.density import grid, save_figure
 
-_GRID = {1: 512, 2: 128}  # points of --grid along each axis
+_GRID = {1: 512, 2: 128}  # points of --grid along each axis, by number of columns
 
 
-@click.command()
+@click.command(epilog=EXIT_CODES)
 @click.argument("data", type=INPUT)
-@click.option("--query", type=INPUT, help="Points to answer at; by default the rows of DATA themselves.")
+@click.option("--query", type=INPUT, help="Queries. By default the rows of DATA.")
 @click.option(
-    "--grid", "on_grid", is_flag=True, help="Answer on a regular grid around DATA (1 or 2 columns)."
+    "--grid", "on_grid", is_flag=True, help="Query a regular grid around DATA (1 or 2 columns only)."
 )
 @output_options
-@click.option("--plot", type=Output(*PICTURES), help="Draw the estimate into this file (.png, .svg, .pdf).")
+@click.option("--plot", type=Output(*PICTURES), help="Draw the estimate into this file: .png, .svg or .pdf.")
 @columns_option
 @weights_option
 @click.option(
     "--landmarks",
     type=click.IntRange(min=1),
-    help="Rows of DATA that the network reads at most (frame and base take all); by default as many as "
-    "it was trained to read. Time grows with their square.",
+    help="Largest number of rows of DATA that the network reads. By default the number that it was trained "
+    "to read. Time grows with its square. The frame and the base always use all rows.",
 )
 @model_options
 def estimate(
@@ -67,63 +61,56 @@ def estimate(
     device: Any,
     threads: int | None,
 ) -> None:
-    """Log-density, density and score of the distribution that the rows of DATA come from.
+    """Estimate density and score, at the rows of DATA or elsewhere.
 
-    DATA and --query are CSV, NPY or Parquet files with one row for each point, or - for CSV on stdin. DATA is
-    held in memory; queries are read, answered and written in blocks, however many there are.
+    DATA is the sample. The queries are the points at which its density and score are evaluated. DATA and
+    --query are CSV, NPY or Parquet files with one row for each point, or - for CSV on stdin. DATA is held in
+    memory. Queries are read, answered and written in blocks, so there may be any number of them.
 
-    The output, on stdout or in --out, has one row for each query, in their order: the columns of the query,
-    then log_density (nats), density, and score_COLUMN for each column. Numbers in text read back the same. A
-    density too great for its float width is inf, in JSON lines null.
+    The output has one row for each query, in the same order: its columns, then log_density (nats), density,
+    and score_COLUMN for each column. Numbers written as text read back to the same values. A density too
+    large for its float width is inf, or null in JSON lines.
 
-    Until it is complete, --out is written as OUT.partial. After an error or Ctrl-C that file holds the rows
-    answered so far, and the message says how many.
-
-    Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
+    Until it is complete, --out is named OUT.partial. After an error or Ctrl-C, that file holds the rows
+    answered so far, and the error message gives their number.
     """
     if query and on_grid:
-        raise click.UsageError("--query and --grid exclude each other")
+        raise click.UsageError("--query and --grid cannot be used together: choose one")
     check_usage(out, form, data, query)
     with errors_as_messages():
         require_extras(out, plot)
-        context, row_weights = read_context(data, columns, weights)
-        names = names_of(context)
-        found = read_estimate(context, row_weights, model, device, threads, landmarks)
-        tell(found.diagnostics)
-        with _open_queries(context, query, on_grid) as queries:
-            _answer(found, queries, names, out, form)
+        table, row_weights = read_data(data, columns, weights)
+        names = names_of(table)
+        found = read_estimate(table, row_weights, model, device, threads, landmarks)
+        print_diagnostics(found.diagnostics)
+        with _open_queries(table, query, on_grid) as queries:
+            _write_answers(found, queries, names, out, form)
         if plot:
-            save_figure(plot, found, context.values.astype(np.float64), names, row_weights)
+            save_figure(plot, found, table.values.astype(np.float64), names, row_weights)
 
 
-def _open_queries(context: Table, query: Path | None, on_grid: bool) -> AbstractContextManager[Rows]:
+def _open_queries(table: Table, query: Path | None, on_grid: bool) -> AbstractContextManager[Rows]:
     if query:
-        return open_rows(query, context.columns)
+        return open_rows(query, table.columns)
     if not on_grid:
-        return nullcontext(rows_of("DATA", context.values))
-    dim = context.values.shape[1]
+        return nullcontext(rows_of("DATA", table.values))
+    dim = table.values.shape[1]
     if dim not in _GRID:
         raise InputError(
             f"--grid needs 1 or 2 columns, got {dim}: choose them with --columns, or use --query"
         )
-    return nullcontext(rows_of("grid", grid(context.values, _GRID[dim])))
+    return nullcontext(rows_of("grid", grid(table.values, _GRID[dim])))
 
 
-def _answer(
+def _write_answers(
     found: Estimate, queries: Rows, names: tuple[str, ...], out: Path | None, form: str | None
 ) -> None:
-    """Writes the answers block by block, with a progress bar where someone may be watching."""
+    """Write the answers block by block, with a progress bar unless the answers go to the terminal."""
     blocks = answers(found, queries)
+    on_terminal = out is None and sys.stdout.isatty()
     with (
         open_output(out, form, answer_columns(names), queries.dtype) as writer,
-        click.progressbar(
-            blocks,
-            length=queries.length,
-            label="rows",
-            show_pos=True,
-            file=sys.stderr,
-            hidden=not sys.stderr.isatty() or (out is None and sys.stdout.isatty()),
-        ) as bar,
+        progress_bar(queries.length, "rows", hidden=on_terminal, iterable=blocks, show_pos=True) as bar,
     ):
         for block in blocks:
             writer.write(block)

@@ -1,6 +1,5 @@
-"""``discoformer impute``: the missing cells of a file, filled in."""
+"""``discoformer impute``: fill in the missing cells of a file."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,35 +7,34 @@ import click
 import numpy as np
 
 from discoformer.analysis.imputation import SAMPLES, impute_rows, missing_rows
-from discoformer.cli.shared import (
-    INPUT,
-    Output,
-    columns_option,
-    errors_as_messages,
-    model_options,
-    names_in,
-    read_estimate,
-    require_extras,
-    tell,
-)
+from discoformer.cli.messages import errors_as_messages, print_diagnostics, progress_bar
+from discoformer.cli.options import EXIT_CODES, INPUT, columns_option, model_options, seed_option
+from discoformer.cli.output import Output, require_extras
+from discoformer.cli.reading import names_in, read_estimate
 from discoformer.errors import InputError
 from discoformer.io.inputs import AnyFloats
 from discoformer.io.missing import Gaps, read_gaps
 from discoformer.io.tables import SUFFIXES, Table
 
 
-@click.command()
+@click.command(epilog=EXIT_CODES)
 @click.argument("data", type=INPUT)
-@click.option("--out", type=Output(*SUFFIXES), help="Output file, in the format of DATA; stdout for CSV.")
-@click.option("--draw", is_flag=True, help="Fill in draws, which keep the spread, not means.")
+@click.option(
+    "--out",
+    type=Output(*SUFFIXES),
+    help="Output file, in the format of DATA. By default stdout, for CSV only.",
+)
+@click.option(
+    "--draw", is_flag=True, help="Fill in random draws, which keep the spread of the data, instead of means."
+)
 @click.option(
     "--samples",
     type=click.IntRange(2),
     default=SAMPLES,
     show_default=True,
-    help="Points that a row is filled in from; more are slower and more exact.",
+    help="Number of random points from which each row is filled in. More are slower and more exact.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of these points.")
+@seed_option("Random seed of these points.")
 @columns_option
 @model_options
 def impute(
@@ -51,13 +49,14 @@ def impute(
     device: Any,
     threads: int | None,
 ) -> None:
-    """Fills in the missing cells of DATA, from their distribution given the other cells of their row.
+    """Fill in missing cells, given the other cells of their row.
 
-    DATA is a CSV, NPY or Parquet file, or - for CSV on stdin. Missing are empty cells, NaN and null. The
-    density is read from the complete rows. Everything else stays as it is, columns that --columns leaves out
-    included.
+    The density is estimated from the rows without missing cells. A missing cell gets its mean under this
+    density, given the other cells of its row.
 
-    Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
+    DATA is a CSV, NPY or Parquet file, or - for CSV on stdin. NaN and null are missing; in CSV also empty
+    cells, NA, N/A, none and ?. All other cells stay as they are, and so do all columns that --columns leaves
+    out.
     """
     suffix = ".csv" if str(data) == "-" else data.suffix
     if suffix in SUFFIXES and suffix != (out.suffix if out else ".csv"):
@@ -71,23 +70,23 @@ def impute(
 def _filled(
     gaps: Gaps, model: str, device: Any, threads: int | None, draw: bool, samples: int, seed: int
 ) -> AnyFloats:
+    """Return the table with its missing cells filled in, and print how many there were."""
     values = gaps.values
     complete = values[~np.isnan(values).any(axis=1)]
-    holed, cells = missing_rows(values), int(np.isnan(values).sum())
+    incomplete, cells = missing_rows(values), int(np.isnan(values).sum())
     if len(complete) < 2:
         raise InputError(
-            f"DATA has {len(complete)} complete rows of {len(values)}, where 2 or more are needed to read "
-            "the density from: choose columns with fewer missing cells by --columns"
+            f"{len(complete)} of the {len(values)} rows of DATA are complete, but 2 or more are needed to "
+            "estimate the density: use --columns to choose columns with fewer missing cells"
         )
     if not cells:
         click.echo(f"Nothing is missing in {len(values)} rows.", err=True)
         return values
-    table = Table(complete, gaps.columns)
-    found = read_estimate(table, None, model, device, threads)
-    tell(found.diagnostics)
-    with click.progressbar(
-        length=holed, label="imputing", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
+    found = read_estimate(Table(complete, gaps.columns), None, model, device, threads)
+    print_diagnostics(found.diagnostics)
+    with progress_bar(incomplete, "imputing") as bar:
         filled = impute_rows(found, values, 1 if draw else None, samples, seed, bar.update)[0]
-    click.echo(f"Filled in {cells} cells of {holed} rows, from {len(complete)} complete rows.", err=True)
+    click.echo(
+        f"Filled in {cells} cells in {incomplete} rows, using {len(complete)} complete rows.", err=True
+    )
     return filled

@@ -1,6 +1,5 @@
-"""``discoformer modes``: the modes of the density of a file, and the rows that belong to each."""
+"""``discoformer modes``: find the modes of the density of a file, and label its rows."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,42 +7,42 @@ import click
 import numpy as np
 
 from discoformer.analysis.modes import PROMINENCE, Modes, modes_of
-from discoformer.cli.answers import distinct
-from discoformer.cli.shared import (
-    INPUT,
+from discoformer.cli.messages import errors_as_messages, print_diagnostics, progress_bar
+from discoformer.cli.options import EXIT_CODES, INPUT, columns_option, model_options, weights_option
+from discoformer.cli.output import (
     Output,
     check_usage,
-    columns_option,
-    errors_as_messages,
-    model_options,
-    names_of,
+    distinct_columns,
     open_output,
     output_options,
-    read_context,
-    read_estimate,
     require_extras,
-    tell,
-    weights_option,
 )
+from discoformer.cli.reading import names_of, read_data, read_estimate
 from discoformer.estimates import Estimate
 from discoformer.io.inputs import AnyFloats
 from discoformer.io.tables import Table
 from discoformer.io.writers import WRITERS
 
-LABELLED = ("label", "log_density")  # columns beside those of DATA
-MODES = ("log_density", "prominence", "rows")  # beside the place of a mode
+LABELLED = ("label", "log_density")  # columns of the output after those of DATA
+MODES = ("log_density", "prominence", "rows")  # columns of --modes after the position of the mode
 
 
-@click.command()
+@click.command(epilog=EXIT_CODES)
 @click.argument("data", type=INPUT)
 @output_options
-@click.option("--modes", "modes_out", type=Output(*WRITERS), help="Write the modes into this file.")
+@click.option(
+    "--modes",
+    "modes_out",
+    type=Output(*WRITERS),
+    help="Write the modes into this file instead of printing them.",
+)
 @click.option(
     "--prominence",
     type=click.FloatRange(min=0),
     default=PROMINENCE,
     show_default=True,
-    help="Nats that must be lost on the way from a mode to a higher one; 0 keeps every bump.",
+    help="Smallest drop of the log-density, in nats, on the way from a mode to a higher one. Less prominent "
+    "modes are merged into the higher one; 0 keeps every mode.",
 )
 @columns_option
 @weights_option
@@ -61,50 +60,50 @@ def modes(
     device: Any,
     threads: int | None,
 ) -> None:
-    """Finds the modes of the density that the rows of DATA come from, and labels each row by its mode.
+    """Find the modes of the density, and label the rows by mode.
 
-    The output, on stdout or in --out, has the rows of DATA in their order, then the label, from 0 for the
-    highest mode on, and log_density (nats). The modes themselves are told on stderr, or written to --modes:
-    their place, log_density, prominence (nats, inf for the highest) and number of rows.
+    DATA is a CSV, NPY or Parquet file with one row for each point, or - for CSV on stdin. Each row gets the
+    label of the mode that it reaches by climbing the density: its cluster.
 
-    Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
+    The output has the rows of DATA in the same order, then label and log_density (nats). The highest mode has
+    label 0, the next label 1, and so on. The modes are printed on stderr or written into --modes: position,
+    log_density, prominence (nats; inf for the highest mode) and number of rows.
     """
     check_usage(out, form)
     with errors_as_messages():
         require_extras(out, None)
         require_extras(modes_out, None)
-        context, row_weights = read_context(data, columns, weights)
-        names = names_of(context)
-        distinct(*names, *LABELLED)
+        table, row_weights = read_data(data, columns, weights)
+        names = names_of(table)
+        distinct_columns(*names, *LABELLED)
         if modes_out:
-            distinct(*names, *MODES)
-        found = read_estimate(context, row_weights, model, device, threads)
-        tell(found.diagnostics)
-        modes = _climb(found, context).merged(prominence)
-        _write_labels(found, context, modes, names, out, form)
+            distinct_columns(*names, *MODES)
+        found = read_estimate(table, row_weights, model, device, threads)
+        print_diagnostics(found.diagnostics)
+        modes = _climb(found, table).merged(prominence)
+        _write_labels(found, table, modes, names, out, form)
         if modes_out:
             _write_modes(modes, names, modes_out)
         else:
-            _tell_modes(modes, names)
+            _print_modes(modes, names)
 
 
-def _climb(found: Estimate, context: Table) -> Modes:
-    with click.progressbar(
-        length=len(context.values), label="climbing", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
-        return modes_of(found, context, lambda arrived, _: bar.update(max(0, arrived - bar.pos)))
+def _climb(found: Estimate, table: Table) -> Modes:
+    """Find the modes and the label of each row, with a progress bar."""
+    with progress_bar(len(table.values), "climbing") as bar:
+        return modes_of(found, table, lambda arrived, _: bar.update(max(0, arrived - bar.pos)))
 
 
 def _write_labels(
     found: Estimate,
-    context: Table,
+    table: Table,
     modes: Modes,
     names: tuple[str, ...],
     out: Path | None,
     form: str | None,
 ) -> None:
-    values = np.asarray(context.values)
-    log_density = found.log_density(context)
+    values = np.asarray(table.values)
+    log_density = found.log_density(table)
     parts = [values, modes.labels[:, None], np.asarray(log_density)[:, None]]
     text = out is None or out.suffix in (".csv", ".jsonl")
     with open_output(out, form, (*names, *LABELLED), values.dtype) as writer:
@@ -119,16 +118,16 @@ def _write_modes(modes: Modes, names: tuple[str, ...], out: Path) -> None:
 
 
 def _joined(parts: list[Any], text: bool, dtype: Any) -> AnyFloats:
-    """Columns side by side; in text each with its own digits, so that labels stay whole numbers."""
+    """Return columns side by side. In text each keeps its own format, so that labels stay whole numbers."""
     return np.concatenate([part.astype(str if text else dtype) for part in parts], axis=1)
 
 
-def _tell_modes(modes: Modes, names: tuple[str, ...]) -> None:
+def _print_modes(modes: Modes, names: tuple[str, ...]) -> None:
     rows = np.bincount(modes.labels, minlength=len(modes.points))
     for label, point in enumerate(modes.points):
-        place = ", ".join(f"{name}={value:.6g}" for name, value in zip(names, point, strict=True))
+        position = ", ".join(f"{name}={value:.6g}" for name, value in zip(names, point, strict=True))
         click.echo(
             f"mode {label}: {rows[label]} rows, log-density {modes.log_density[label]:.4g}, prominence "
-            f"{modes.prominence[label]:.3g}, at {place}",
+            f"{modes.prominence[label]:.3g}, at {position}",
             err=True,
         )

@@ -1,6 +1,5 @@
-"""``discoformer sample``: new points from the distribution behind the rows of a file."""
+"""``discoformer sample``: draw new points from the distribution behind a file."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,35 +7,37 @@ import click
 
 from discoformer.analysis.sampling import METHODS, STEPS, Sampling
 from discoformer.analysis.sampling import sample as sample_of
-from discoformer.cli.shared import (
+from discoformer.cli.messages import errors_as_messages, print_diagnostics, progress_bar
+from discoformer.cli.options import (
+    EXIT_CODES,
     INPUT,
-    check_usage,
     columns_option,
-    errors_as_messages,
     model_options,
-    names_of,
-    open_output,
-    output_options,
-    read_context,
-    read_estimate,
-    require_extras,
-    tell,
+    seed_option,
     weights_option,
 )
+from discoformer.cli.output import check_usage, open_output, output_options, require_extras
+from discoformer.cli.reading import names_of, read_data, read_estimate
 from discoformer.estimates import Estimate
 
 
-@click.command()
+@click.command(epilog=EXIT_CODES)
 @click.argument("data", type=INPUT)
-@click.option("-n", "count", type=click.IntRange(min=1), required=True, help="How many points.")
-@click.option("--method", type=click.Choice(METHODS), default=METHODS[0], show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("-n", "count", type=click.IntRange(min=1), required=True, help="Number of points to draw.")
+@click.option(
+    "--method",
+    type=click.Choice(METHODS),
+    default=METHODS[0],
+    show_default=True,
+    help="How to draw; see above.",
+)
+@seed_option("Random seed. The same seed draws the same points.")
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
     default=STEPS,
     show_default=True,
-    help="Of the Langevin chains, or levels of noise.",
+    help="Number of steps of the Markov chains, or of noise levels. Time grows with it.",
 )
 @output_options
 @columns_option
@@ -57,36 +58,34 @@ def sample(
     device: Any,
     threads: int | None,
 ) -> None:
-    """New points from the distribution that the rows of DATA come from.
+    """Draw new points from the distribution behind DATA.
 
-    DATA is a CSV, NPY or Parquet file with one row for each point, or - for CSV on stdin. The output, on
-    stdout or in --out, has its columns, without that of --weights.
+    DATA is a CSV, NPY or Parquet file with one row for each point, or - for CSV on stdin. The output has the
+    same columns, without the column of --weights.
 
-    "langevin" draws from the estimated density by Markov chains, and says which share of the moves was
-    accepted. "diffusion" turns noise into points, and encodes DATA anew at each level of noise; "ode" does so
-    without randomness on the way.
-
-    Exit codes: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
+    Methods: "langevin" runs Markov chains whose target is the estimated density, and prints the share of
+    accepted moves. "diffusion" starts from noise and removes it step by step, and reads DATA again
+    at each noise level. "ode" does the same without adding randomness on the way.
     """
     check_usage(out, form)
     with errors_as_messages():
         require_extras(out, None)
-        context, row_weights = read_context(data, columns, weights)
-        names = names_of(context)
-        found = read_estimate(context, row_weights, model, device, threads)
-        tell(found.diagnostics)
+        table, row_weights = read_data(data, columns, weights)
+        names = names_of(table)
+        found = read_estimate(table, row_weights, model, device, threads)
+        print_diagnostics(found.diagnostics)
         drawn = _draw(found, count, method, seed, steps)
         if method == "langevin":
             click.echo(
-                f"{drawn.acceptance:.0%} of the moves and {drawn.jumps:.0%} of the jumps accepted.", err=True
+                f"Accepted {drawn.acceptance:.0%} of the moves along the score and {drawn.jumps:.0%} of the "
+                "jumps to new points.",
+                err=True,
             )
         with open_output(out, form, names, drawn.points.dtype) as writer:
             writer.write(drawn.points)
 
 
 def _draw(found: Estimate, count: int, method: Any, seed: int, steps: int) -> Sampling:
-    """The points, with a progress bar where someone may be watching."""
-    with click.progressbar(
-        length=steps, label=method, show_pos=True, file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
+    """Draw points, with a progress bar."""
+    with progress_bar(steps, method, show_pos=True) as bar:
         return sample_of(found, count, method, seed, steps, lambda done, steps: bar.update(1))

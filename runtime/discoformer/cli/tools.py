@@ -1,4 +1,4 @@
-"""``discoformer bench``, ``doctor`` and ``play``: speed, the installation, a page in the browser."""
+"""``discoformer bench``, ``doctor`` and ``play``: measure speed, check the installation, open a page."""
 
 import warnings
 from pathlib import Path
@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from discoformer.cli.shared import device_option, errors_as_messages, model_option, threads_option
+from discoformer.cli.messages import errors_as_messages
+from discoformer.cli.options import EXIT_CODES, device_option, model_option, seed_option, threads_option
 from discoformer.errors import DeviceWarning, InputError, RangeWarning, require
 from discoformer.model import load
 
@@ -15,15 +16,15 @@ from discoformer.model import load
 @model_option
 @device_option
 def doctor(model: str, device: Any) -> None:
-    """What is installed, whether it works, and what to do if not.
+    """Check the installation, and say how to fix problems.
 
-    Exit codes: 0 when all is well, else 1.
+    Exit codes: 0 no problems, 1 problems found, 2 wrong usage.
     """
     from discoformer.tools.doctor import examine
 
     advice = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeviceWarning)  # found by examine too
+        warnings.simplefilter("ignore", DeviceWarning)  # examine reports these
         for finding in examine(model, device):
             click.echo(f"{finding.name:12} {finding.value}")
             if finding.advice:
@@ -34,26 +35,41 @@ def doctor(model: str, device: Any) -> None:
         raise SystemExit(1)
 
 
-@click.command()
+@click.command(epilog=EXIT_CODES)
 @model_option
 @threads_option
-@click.option("--dims", default="2,10,50", show_default=True, help="Dimensions D, comma-separated.")
 @click.option(
-    "--sizes", default="256,1024,4096,8192,16384", show_default=True, help="Numbers N = M, comma-separated."
+    "--dims", default="2,10,50", show_default=True, help="Numbers of columns D, separated by commas."
 )
-@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="The best counts.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draws.")
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for bench.md, .json and .png."
+    "--sizes",
+    default="256,1024,4096,8192,16384",
+    show_default=True,
+    help="Numbers of rows N of the sample, separated by commas. There are as many queries, M = N.",
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Number of measurements. The shortest time counts.",
+)
+@seed_option("Random seed of the samples and queries.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for bench.md, bench.json and bench.png.",
 )
 def bench(
     model: str, threads: int | None, dims: str, sizes: str, repeats: int, seed: int, out: Path | None
 ) -> None:
-    """Speed and error on the CPU, beside scikit-learn, SciPy and PyTorch where they are installed.
+    """Compare speed and error on the CPU with other methods.
 
-    Times N = M context points and queries in D dimensions, all estimators in turns.
+    The other methods are KDE in scikit-learn and SciPy, and the same network in PyTorch, as far as these
+    packages are installed. All methods get the same samples and queries, and are measured in turns.
     """
-    from discoformer.tools.bench import measure, save_picture, to_json, to_markdown
+    from discoformer.tools.bench import measure
+    from discoformer.tools.bench_report import save_report, to_markdown
 
     with errors_as_messages(), warnings.catch_warnings():
         warnings.simplefilter("ignore", RangeWarning)
@@ -66,40 +82,43 @@ def bench(
         ):
             timings.append(timing)
             click.echo(
-                f"D={timing.dim} N=M={timing.n} {timing.estimator}: read {timing.fit_s:.3g} s, "
-                f"answer {timing.query_s:.3g} s",
+                f"D={timing.dim}, N=M={timing.n}, {timing.estimator}: {timing.fit_s:.3g} s to read the "
+                f"sample, {timing.query_s:.3g} s to answer the queries",
                 err=True,
             )
-            if out:  # what is measured is kept
-                (out / "bench.md").write_text(to_markdown(timings), encoding="utf-8")
-                (out / "bench.json").write_text(to_json(timings), encoding="utf-8")
-                save_picture(out / "bench.png", timings)
+            if out:  # after each measurement, so that an interrupted run keeps its results
+                save_report(out, timings)
         click.echo(to_markdown(timings), nl=False)
 
 
-@click.command()
+@click.command(epilog=EXIT_CODES)
 @model_option
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for any free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen on; 0 takes any free port.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--browser/--no-browser", default=True, help="Open the page in a browser, or do not.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--browser/--no-browser", default=True, help="Whether to open the page in a browser.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write the site into this folder, to be hosted anywhere, instead of serving it.",
+    help="Write the page into this folder, from which any web server can serve it, and exit.",
 )
 @click.option(
     "--onnxruntime-web",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with the files of onnxruntime-web; by default they are fetched once and kept in a cache.",
+    help="Folder with the files of onnxruntime-web. By default they are downloaded once and cached.",
 )
 def play(
     model: str, port: int, host: str, browser: bool, out: Path | None, onnxruntime_web: Path | None
 ) -> None:
-    """A page in which the model runs in the browser: draw points, see their density and score.
+    """Open a page to try the model in the browser.
 
-    Served on this machine until Ctrl-C, or written with --out.
+    Draw points on the page, and see their density and score. The model runs in the browser, and no data leave
+    this machine. The page is served until Ctrl-C.
     """
     from discoformer.play.command import play
 
@@ -108,10 +127,11 @@ def play(
 
 
 def _numbers(option: str, text: str) -> list[int]:
+    """Return the numbers in the value of an option."""
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:
         numbers = []
     if not numbers or min(numbers) < 1:
-        raise InputError(f"{option} must be whole numbers from 1 on, comma-separated, got {text!r}")
+        raise InputError(f"{option} must be whole numbers of 1 or more, separated by commas, got {text!r}")
     return numbers

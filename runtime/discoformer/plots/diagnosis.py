@@ -1,7 +1,11 @@
-"""A diagnosis on one page: plain words, and four pictures. Needs the extra ``[plot]``.
+"""Report of a diagnosis on one page: its findings and four plots. Needs the extra ``[plot]``.
 
-The pictures: held-out log-densities beside those of KDE and one Gaussian; score against slope over the
-queries; Stein's matrix ``E[s z^T]``, which must be minus the identity; and the distribution of log-densities.
+The plots:
+
+1. How much higher the log-likelihood of held-out points is than under KDE and one Gaussian.
+2. The difference of score and slope of the log-density at each query.
+3. The matrix of Stein's identity, ``E[s z^T]``, which is minus the identity for the true score.
+4. The distributions of the log-density, at the queries and at held-out points.
 """
 
 import base64
@@ -19,7 +23,7 @@ from discoformer.errors import require
 from discoformer.io.files import atomic
 
 COLOURS = {"fine": "#2a7f4f", "doubtful": "#b36b00", "bad": "#b3261e"}
-_WIDTH, _LINE = 135, 0.034  # letters of a line, and its height as a share of the words
+_WIDTH, _LINE = 135, 0.034  # characters of a line, and its height as a share of the subfigure of text
 REPORTS = (".html", ".png", ".svg", ".pdf")
 
 _PAGE = """\
@@ -33,7 +37,7 @@ img {{ width: 100%; }}
 </style></head><body>
 <h1>{title}</h1>
 <p style="color: {colour}; font-weight: 600">{verdict}</p>
-<table><thead><tr><th>Level</th><th>What</th><th>Measured</th><th>Meaning</th></tr></thead><tbody>
+<table><thead><tr><th>Level</th><th>Finding</th><th>Measured</th><th>Meaning</th></tr></thead><tbody>
 {rows}
 </tbody></table>
 <img alt="Held-out likelihood, score against slope, Stein's matrix, log-densities"
@@ -43,12 +47,12 @@ img {{ width: 100%; }}
 
 
 def save_report(path: Path, diagnosis: Diagnosis, title: str) -> None:
-    """Writes a diagnosis as a page (.html), or as a picture with its words (.png, .svg, .pdf).
+    """Write a diagnosis as an HTML page (.html), or as a picture with text (.png, .svg, .pdf).
 
     Args:
-        path: File to write.
-        diagnosis: What was found.
-        title: Its heading.
+        path: The file; its suffix gives the format.
+        diagnosis: The diagnosis.
+        title: Heading of the page.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -80,13 +84,13 @@ def _page(diagnosis: Diagnosis, title: str) -> str:
 
 
 def _figure(diagnosis: Diagnosis, title: str | None) -> Any:
-    """The pictures, below the words where there is a title."""
+    """Draw the four plots, below the findings as text if there is a title."""
     figure = require("matplotlib.figure").Figure(figsize=(11, 12 if title else 7), layout="constrained")
-    pictures = figure
+    plots = figure
     if title:
-        words, pictures = figure.subfigures(2, 1, height_ratios=(5, 7))
-        _write(words, diagnosis, title)
-    (one, two), (three, four) = pictures.subplots(2, 2)
+        text, plots = figure.subfigures(2, 1, height_ratios=(5, 7))
+        _write(text, diagnosis, title)
+    (one, two), (three, four) = plots.subplots(2, 2)
     _draw_held_out(one, diagnosis)
     _draw_agreement(two, diagnosis)
     _draw_stein(figure, three, diagnosis)
@@ -107,7 +111,7 @@ def _write(figure: Any, diagnosis: Diagnosis, title: str) -> None:
 
 
 def _draw_held_out(axes: Any, diagnosis: Diagnosis) -> None:
-    axes.set_title("lead on held-out points", fontsize="medium")
+    axes.set_title("Held-out log-likelihood, compared with simple methods", fontsize="medium")
     if (held_out := diagnosis.held_out) is None:
         axes.set_axis_off()
         return
@@ -115,20 +119,20 @@ def _draw_held_out(axes: Any, diagnosis: Diagnosis) -> None:
     for place, (lead, error) in enumerate(ahead.values()):
         axes.bar(place, lead, yerr=2 * error, width=0.5, color="#31688e", capsize=4)
     axes.axhline(0, color="0.5", linewidth=0.8)
-    axes.set_xticks(range(len(ahead)), [f"over {name}" for name in ahead])
-    axes.set_ylabel("nats for each point")
+    axes.set_xticks(range(len(ahead)), [f"estimate minus {name}" for name in ahead])
+    axes.set_ylabel("difference (nats per point)")
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_agreement(axes: Any, diagnosis: Diagnosis) -> None:
     axes.scatter(diagnosis.log_density, diagnosis.consistency.residual, s=8, alpha=0.6, color="#b5367a")
-    axes.set_title("score against slope, at the queries", fontsize="medium")
-    axes.set(xlabel="log-density (nats)", ylabel="difference of an entry, in the frame", yscale="log")
+    axes.set_title("Score against slope of the log-density, at the queries", fontsize="medium")
+    axes.set(xlabel="log-density (nats)", ylabel="RMS difference, in the frame", yscale="log")
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_stein(figure: Any, axes: Any, diagnosis: Diagnosis) -> None:
-    axes.set_title("E[s z^T], which must be -1 on the diagonal, else 0", fontsize="medium")
+    axes.set_title("Stein's identity: E[s z$^T$], should be -1 on the diagonal, else 0", fontsize="medium")
     if (stein := diagnosis.stein) is None:
         axes.set_axis_off()
         return
@@ -140,13 +144,14 @@ def _draw_stein(figure: Any, axes: Any, diagnosis: Diagnosis) -> None:
 
 
 def _draw_log_density(axes: Any, diagnosis: Diagnosis) -> None:
-    axes.set_title("log-densities: at the queries, held out", fontsize="medium")
+    axes.set_title("Distribution of the log-density", fontsize="medium")
     both = [diagnosis.log_density]
     if diagnosis.held_out:
         both.append(diagnosis.held_out.ours)
     edges = np.histogram_bin_edges(np.concatenate(both), 40)
-    for values, colour, name in zip(both, ("#b5367a", "#31688e"), ("queries", "held out"), strict=False):
+    names = ("at the queries", "at held-out points")
+    for values, colour, name in zip(both, ("#b5367a", "#31688e"), names, strict=False):
         axes.hist(values, edges, density=True, histtype="step", color=colour, label=name)
-    axes.set(xlabel="log-density (nats)", ylabel="share")
+    axes.set(xlabel="log-density (nats)", ylabel="density of points")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,26 +1,27 @@
-"""Speed and error beside what one would use instead, in one run: ``discoformer bench``.
+"""Measure speed and error against other methods, in one run: ``discoformer bench``.
 
-Contexts and queries are draws of one mixture of five Gaussians, whose density is known. Everything is timed
-on the same arrays, in turns, the best of a few; what counts are ratios within a run. Beside this package
-stand, where they are installed,
+Samples and queries are drawn from a mixture of five Gaussians, whose density and score are known. All methods
+get the same arrays and are measured in turns; the shortest time of several counts. Compare times within a run
+only, as ratios. The other methods, as far as they are installed:
 
-- scikit-learn's ``KernelDensity`` and SciPy's ``gaussian_kde``, with Scott's bandwidth in whitened
-  coordinates: the same density (at D = 50 scikit-learn's sum over its tree is off by tens of nats);
-- the same network in PyTorch, eager, from the ``weights.safetensors`` of the model, fed the same context.
+- ``KernelDensity`` of scikit-learn and ``gaussian_kde`` of SciPy, with Scott's bandwidth in whitened
+  coordinates. Both compute the same density, but at D = 50 scikit-learn's sum over its tree is off by tens of
+  nats.
+- The same network in eager PyTorch, with the ``weights.safetensors`` of the model.
 
-Speed is also given as GFLOP/s of the matrix products in the attention of the query pass, beside a plain
-matrix product on the same machine.
+For DiScoFormer, the speed of the matrix products in the attention of the queries is measured too, in GFLOP/s,
+together with that of a plain matrix product on the same machine.
+
+Shapes: N rows of the sample, M = N queries, D dimensions.
 """
 
-import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -30,36 +31,39 @@ from discoformer.io.inputs import Floats
 from discoformer.model import Model
 from discoformer.onnx.weights import FILE
 
+OURS = "discoformer"  # the name of our estimator
 _MODES = 5
+
+Answer: TypeAlias = tuple[Floats, Floats | None]  # log-density (M,) and score (M, D), None without a score
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One estimator on one context and as many queries."""
+    """Speed and error of one estimator, for one sample and one set of queries."""
 
     estimator: str
     dim: int  # D
-    n: int  # N context points, and as many queries
-    threads: int  # that it makes use of
-    fit_s: float  # seconds to read the context
+    n: int  # rows of the sample, and number of queries
+    threads: int  # number of CPU threads that it uses
+    fit_s: float  # seconds to read the sample
     query_s: float  # seconds to answer all queries
     density_error: float  # mean squared error of the log-density, nats^2
-    score_error: float | None  # relative squared error of the score, None where it has none
-    gflops: float | None = None  # of the matrix products of attention in the query pass
-    matmul_gflops: float | None = None  # of a plain matrix product
+    score_error: float | None  # relative squared error of the score; None if it has no score
+    gflops: float | None = None  # GFLOP/s of the matrix products in the attention of the queries; ours only
+    matmul_gflops: float | None = None  # GFLOP/s of a plain matrix product; ours only
 
     @property
     def per_query_us(self) -> float:
-        """Microseconds for each query."""
+        """Microseconds per query."""
         return 1e6 * self.query_s / self.n
 
 
 @dataclass(frozen=True)
 class _Mixture:
-    """Five Gaussians in D dimensions."""
+    """A mixture of five Gaussians of equal weight."""
 
     means: Floats  # (5, D)
-    factors: Floats  # (5, D, D) lower triangular, of the covariances
+    factors: Floats  # (5, D, D) lower triangular Cholesky factors of the covariances
 
     @staticmethod
     def drawn(dim: int, seed: int) -> "_Mixture":
@@ -89,115 +93,115 @@ class _Mixture:
 
 
 @dataclass(frozen=True)
-class _Contender:
-    """An estimator: reads a context, then answers queries by log-density and, if it can, score."""
+class _Estimator:
+    """A method to measure."""
 
     name: str
     threads: int
-    fit: Callable[[Floats], Any]
-    answer: Callable[[Any, Floats], tuple[Floats, Floats | None]]
+    fit: Callable[[Floats], Any]  # reads a sample (N, D)
+    answer: Callable[[Any, Floats], Answer]  # takes the result of ``fit`` and queries (M, D)
 
 
 def measure(
     model: Model, dims: Sequence[int], sizes: Sequence[int], repeats: int = 3, seed: int = 0
 ) -> Iterator[Timing]:
-    """Times every estimator at N = M for every size and dimension.
+    """Measure every estimator in every dimension and at every size.
 
     Args:
         model: The model.
         dims: Dimensions D.
-        sizes: Numbers of context points and of queries.
-        repeats: Of which the quickest counts.
-        seed: Of the draws.
+        sizes: Numbers of rows of the sample, and of queries.
+        repeats: Number of measurements; the shortest time counts.
+        seed: Seed of the samples and queries.
 
-    Returns:
-        The timings, as they are taken.
+    Yields:
+        The timings, as soon as they are known.
     """
-    contenders = list(_contenders(model))
-    rate = _matmul_rate()
+    estimators = list(_estimators(model))
+    matmul_gflops = _matmul_gflops()
     for dim in dims:
         mixture = _Mixture.drawn(dim, seed)
         for n in sizes:
             x, y = mixture.sample(n, seed + 1), mixture.sample(n, seed + 2)
             truth = mixture.log_density_and_score(y)
-            best: dict[str, tuple[float, float]] = {}
-            answers = {}
-            for _ in range(repeats):
-                for contender in contenders:
-                    start = time.perf_counter()
-                    fitted = contender.fit(x)
-                    middle = time.perf_counter()
-                    answers[contender.name] = contender.answer(fitted, y)
-                    took = middle - start, time.perf_counter() - middle
-                    so_far = best.get(contender.name, took)
-                    best[contender.name] = min(took[0], so_far[0]), min(took[1], so_far[1])
-            for contender in contenders:
-                name = contender.name
-                yield _timing(contender, dim, n, best[name], answers[name], truth, model, rate)
+            for estimator, seconds, answer in _run_in_turns(estimators, x, y, repeats):
+                ours = estimator.name == OURS
+                yield Timing(
+                    estimator.name,
+                    dim,
+                    n,
+                    estimator.threads,
+                    *seconds,
+                    *_errors(answer, truth),
+                    gflops=_attention_flops(model, dim, n) / seconds[1] / 1e9 if ours else None,
+                    matmul_gflops=matmul_gflops if ours else None,
+                )
 
 
-def _timing(
-    contender: _Contender,
-    dim: int,
-    n: int,
-    took: tuple[float, float],
-    answer: tuple[Floats, Floats | None],
-    truth: tuple[Floats, Floats],
-    model: Model,
-    rate: float,
-) -> Timing:
-    log_density, score = answer
-    ours = contender.name == "discoformer"
-    return Timing(
-        contender.name,
-        dim,
-        n,
-        contender.threads,
-        *took,
-        density_error=float(np.square(log_density - truth[0]).mean()),
-        score_error=None
-        if score is None
-        else float(np.square(score - truth[1]).sum() / np.square(truth[1]).sum()),
-        gflops=_attention_flops(model, dim, n) / took[1] / 1e9 if ours else None,
-        matmul_gflops=rate if ours else None,
-    )
+def _run_in_turns(
+    estimators: Sequence[_Estimator], x: Floats, y: Floats, repeats: int
+) -> Iterator[tuple[_Estimator, tuple[float, float], Answer]]:
+    """Yield for each estimator the shortest times to read the sample and to answer, and the answer."""
+    best = {estimator.name: (math.inf, math.inf) for estimator in estimators}
+    answers = {}
+    for _ in range(repeats):
+        for estimator in estimators:
+            start = time.perf_counter()
+            fitted = estimator.fit(x)
+            middle = time.perf_counter()
+            answers[estimator.name] = estimator.answer(fitted, y)
+            end = time.perf_counter()
+            fit_s, query_s = best[estimator.name]
+            best[estimator.name] = min(middle - start, fit_s), min(end - middle, query_s)
+    for estimator in estimators:
+        yield estimator, best[estimator.name], answers[estimator.name]
+
+
+def _errors(answer: Answer, truth: tuple[Floats, Floats]) -> tuple[float, float | None]:
+    """Return the mean squared error of the log-density, and the relative squared error of the score."""
+    (log_density, score), (true_log_density, true_score) = answer, truth
+    density_error = float(np.square(log_density - true_log_density).mean())
+    if score is None:
+        return density_error, None
+    return density_error, float(np.square(score - true_score).sum() / np.square(true_score).sum())
 
 
 def _attention_flops(model: Model, dim: int, n: int) -> float:
-    """Operations in the matrix products of attention, for n queries to a context of n points."""
+    """Return the number of operations in the matrix products of attention, with n rows and n queries."""
     config = model.metadata.config
     scalars, vectors = config["head_scalars"], config["head_channels"] * dim
-    read = min(n, model.metadata.landmarks)
-    return float(2 * config["blocks"] * config["heads"] * n * read * (2 * (scalars + vectors) + 3))
+    landmarks = min(n, model.metadata.landmarks)
+    return float(2 * config["blocks"] * config["heads"] * n * landmarks * (2 * (scalars + vectors) + 3))
 
 
-def _matmul_rate() -> float:
-    """GFLOP/s of a product of float32 matrices that fit a cache."""
+def _matmul_gflops() -> float:
+    """Return the GFLOP/s of a product of float32 matrices that fit into the cache."""
     a = np.random.default_rng(0).normal(size=(1024, 1024)).astype(np.float32)
-    took = []
+    seconds = []
     for _ in range(10):
         start = time.perf_counter()
         a @ a
-        took.append(time.perf_counter() - start)
-    return 2 * 1024**3 / min(took) / 1e9
+        seconds.append(time.perf_counter() - start)
+    return 2 * 1024**3 / min(seconds) / 1e9
 
 
-def _contenders(model: Model) -> Iterator[_Contender]:
+def _estimators(model: Model) -> Iterator[_Estimator]:
+    """Yield the estimators that are installed, ours first."""
     threads = model.graphs.threads or os.cpu_count() or 1
-    yield _Contender("discoformer", threads, model.estimate, lambda p, y: p.log_density_and_score(y))
+    yield _Estimator(OURS, threads, model.estimate, lambda p, y: p.log_density_and_score(y))
     if find_spec("sklearn"):
-        yield _Contender("scikit-learn KernelDensity", 1, _fit_sklearn, _answer_sklearn)
+        yield _Estimator("scikit-learn KernelDensity", 1, _fit_sklearn, _answer_sklearn)
     if find_spec("scipy"):
         kde = require("scipy.stats").gaussian_kde
-        yield _Contender(
+        yield _Estimator(
             "SciPy gaussian_kde.logpdf", 1, lambda x: kde(x.T), lambda p, y: (p.logpdf(y.T), None)
         )
-        yield _Contender(
+        yield _Estimator(
             "SciPy gaussian_kde.pdf", 1, lambda x: kde(x.T), lambda p, y: (_log(p.pdf(y.T)), None)
         )
     if find_spec("discoformer_training") and find_spec("torch") and (model.folder / FILE).is_file():
         eager = Model(EagerGraphs(model.graphs, threads))
-        yield _Contender("PyTorch eager", threads, eager.estimate, lambda p, y: p.log_density_and_score(y))
+        yield _Estimator("PyTorch eager", threads, eager.estimate, lambda p, y: p.log_density_and_score(y))
 
 
 def _log(density: Floats) -> Floats:
@@ -206,7 +210,7 @@ def _log(density: Floats) -> Floats:
 
 
 def _fit_sklearn(x: Floats) -> tuple[Any, Floats, float]:
-    """KernelDensity in whitened coordinates, with Scott's bandwidth: what gaussian_kde does."""
+    """Fit KernelDensity in whitened coordinates with Scott's bandwidth, as gaussian_kde does."""
     n, dim = x.shape
     whiten = np.linalg.inv(np.linalg.cholesky(np.cov(x.T).reshape(dim, dim))).T
     kde = require("sklearn.neighbors").KernelDensity(bandwidth=n ** (-1 / (dim + 4)))
@@ -216,51 +220,3 @@ def _fit_sklearn(x: Floats) -> tuple[Any, Floats, float]:
 def _answer_sklearn(fitted: tuple[Any, Floats, float], y: Floats) -> tuple[Floats, None]:
     kde, whiten, log_det = fitted
     return kde.score_samples(y @ whiten) + log_det, None
-
-
-def to_markdown(timings: Sequence[Timing]) -> str:
-    """A table: for each D and N the time for each query, the time to read, and the errors."""
-    lines = [
-        "| D, N = M | estimator | threads | read, ms | query, µs each | times ours "
-        "| log-density MSE, nats² | score error |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for t in timings:
-        ours = next(o for o in timings if (o.dim, o.n, o.estimator) == (t.dim, t.n, "discoformer"))
-        score = "" if t.score_error is None else f"{100 * t.score_error:.3g} %"
-        lines.append(
-            f"| {t.dim}, {t.n} | {t.estimator} | {t.threads} | {1e3 * t.fit_s:.3g} | {t.per_query_us:.3g} "
-            f"| {t.query_s / ours.query_s:.2f} | {t.density_error:.3g} | {score} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def to_json(timings: Sequence[Timing]) -> str:
-    """All of it."""
-    return json.dumps([asdict(timing) for timing in timings], indent=2) + "\n"
-
-
-def save_picture(path: Path, timings: Sequence[Timing]) -> None:
-    """Time for each query against error, a panel for each D, a line for each estimator from N to N.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-        OSError: The file cannot be written.
-    """
-    figure_class = require("matplotlib.figure").Figure
-    dims = list(dict.fromkeys(t.dim for t in timings))
-    figure = figure_class(figsize=(4 * len(dims), 3.6), layout="constrained")
-    for axes, dim in zip(figure.subplots(1, len(dims), squeeze=False)[0], dims, strict=True):
-        for name in dict.fromkeys(t.estimator for t in timings):
-            line = [t for t in timings if (t.dim, t.estimator) == (dim, name)]
-            line = [t for t in line if math.isfinite(t.density_error)]
-            if line:
-                axes.plot(
-                    [t.per_query_us for t in line], [t.density_error for t in line], marker="o", label=name
-                )
-                for t in (line[0], line[-1]) if name == "discoformer" else ():
-                    axes.annotate(f"N = {t.n}", (t.per_query_us, t.density_error), fontsize=7)
-        axes.set(xscale="log", yscale="log", title=f"D = {dim}", xlabel="µs for each query")
-    figure.axes[0].set_ylabel("log-density MSE, nats²")
-    figure.axes[0].legend(fontsize=7)
-    figure.savefig(path, dpi=150)

@@ -50,7 +50,7 @@ def test_a_sample_against_itself(
     np.testing.assert_array_equal(found[:, 3], expected.found)
     np.testing.assert_allclose(found[:, 5:], expected.contributions, atol=1e-6)
     assert found[7, 3] == 1
-    assert f"{expected.found.sum()} of 60 rows found." in result.stderr
+    assert f"Anomalies: {expected.found.sum()} of 60 rows." in result.stderr
 
 
 def test_new_rows_in_parquet_with_a_picture(

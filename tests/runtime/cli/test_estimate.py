@@ -177,7 +177,7 @@ def test_a_row_too_far_out_is_named(gaussian_folder: Path, nameless: Path) -> No
     query = save(nameless.with_name("q.npy"), np.array([[1, 2], [3, 4], [1e30, 5], [6, 7]]), "ab")
     result = run(gaussian_folder, nameless, "--query", query)
     assert result.exit_code == 1
-    assert f"{query}, row 3, asked alone: Y is more than" in result.stderr
+    assert f"{query}, row 3 (queried on its own): Y is more than" in result.stderr
     assert "Stopped after 2 rows of answers." in result.stderr
     assert len(result.stdout.splitlines()) == 3
 
@@ -306,7 +306,7 @@ def test_doubts_are_said_on_stderr(kde_folder: Path, tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["nosuch.csv"], 2, "does not exist"),
-        ([IRIS, "--grid", "--query", IRIS], 2, "exclude each other"),
+        ([IRIS, "--grid", "--query", IRIS], 2, "--query and --grid cannot be used together"),
         (["-", "--query", "-"], 2, "cannot both be -"),
         ([IRIS, "--format", "npy"], 2, "is not one of 'csv', 'jsonl'"),
         ([IRIS, "--format", "csv", "--out", "out.npy"], 2, "--format csv does not fit --out out.npy"),
@@ -337,7 +337,7 @@ def test_errors_name_columns(kde_folder: Path, tmp_path: Path) -> None:
     assert "--grid needs 1 or 2 columns, got 3" in run(kde_folder, three, "--grid").stderr
     query = tmp_path / "q.csv"
     query.write_text("1,2\n")
-    assert "q.csv has 2 columns, where 3 are needed" in run(kde_folder, three, "--query", query).stderr
+    assert "q.csv has 2 columns, but DATA has 3" in run(kde_folder, three, "--query", query).stderr
 
 
 def test_names_of_columns_may_hold_commas(kde_folder: Path, tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ def test_the_column_of_weights_may_be_named_among_the_columns(kde_folder: Path, 
     expected = run(kde_folder, data, "--columns", "a,b", "--weights", "w").stdout
     assert expected.startswith("a,b,log_density,")
     assert run(kde_folder, data, "--columns", "a,b,w", "--weights", "w").stdout == expected
-    assert "no column but 'w'" in run(kde_folder, data, "--columns", "w", "--weights", "w").stderr
+    assert "names only 'w'" in run(kde_folder, data, "--columns", "w", "--weights", "w").stderr
     assert "'a' of" in run(kde_folder, data, "--columns", "a,a").stderr
 
 
@@ -364,7 +364,7 @@ def test_landmarks_are_said(kde_folder: Path, tmp_path: Path) -> None:
     np.save(data, np.random.default_rng(0).normal(size=(90, 2)))
     result = run(kde_folder, data, "--landmarks", "50")
     assert result.exit_code == 0
-    assert "reads 50 of the 90 points" in result.stderr
+    assert "reads 50 landmarks out of the 90 rows" in result.stderr
     assert result.stdout != run(kde_folder, data).stdout
     assert run(kde_folder, data, "--landmarks", "90").stderr == ""
 
@@ -372,3 +372,9 @@ def test_landmarks_are_said(kde_folder: Path, tmp_path: Path) -> None:
 def test_help_and_version() -> None:
     assert discoformer.__version__ in CliRunner().invoke(main, ["--version"]).stdout
     assert "--weights COLUMN" in CliRunner().invoke(main, ["estimate", "--help"]).stdout
+
+
+def test_no_summary_of_a_command_is_cut_off() -> None:
+    listed = CliRunner().invoke(main, ["--help"]).stdout.partition("Commands:")[2]
+    assert len(listed.strip().splitlines()) == len(main.commands)
+    assert "..." not in listed

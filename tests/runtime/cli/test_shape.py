@@ -70,7 +70,7 @@ def test_impute(gaussian_folder: Path, data: Path, tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "holed.csv", index=False)
     result = run(gaussian_folder, "impute", tmp_path / "holed.csv", "--columns", "a,b")
     assert result.exit_code == 0, result.output
-    assert "Filled in 2 cells of 2 rows, from 58 complete rows." in result.stderr
+    assert "Filled in 2 cells in 2 rows, using 58 complete rows." in result.stderr
     lines = result.stdout.splitlines()
     given = (tmp_path / "holed.csv").read_text().splitlines()
     assert [i for i, (one, other) in enumerate(zip(lines, given, strict=True)) if one != other] == [4, 6]
@@ -86,7 +86,7 @@ def test_impute_has_nothing_to_do_or_to_read_from(gaussian_folder: Path, data: P
     (tmp_path / "few.csv").write_text("a,b\n1,\n2,3\n,4\n")
     result = run(gaussian_folder, "impute", tmp_path / "few.csv")
     assert result.exit_code == 1
-    assert "DATA has 1 complete rows of 3, where 2 or more are needed" in result.stderr
+    assert "1 of the 3 rows of DATA are complete, but 2 or more are needed" in result.stderr
     result = run(gaussian_folder, "impute", data, "--out", tmp_path / "out.npy")
     assert result.exit_code == 2
     assert "--out must end in .csv" in result.stderr

@@ -1,0 +1,93 @@
+"""Messages on stderr: progress, reasons to doubt an estimate, and errors. Results never go to stderr.
+
+Exit codes: 0 (success), 1 (error), 2 (wrong usage), 130 (Ctrl-C), 143 (SIGTERM).
+"""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import click
+
+from discoformer.errors import DiscoformerError
+from discoformer.fit import read_sample
+from discoformer.fitted import Diagnostics
+from discoformer.io.tables import Table
+from discoformer.model import Model
+
+
+class _Interrupted(click.ClickException):
+    exit_code = 128 + signal.SIGINT  # the convention of shells
+
+
+class _Ended(click.ClickException):
+    exit_code = 128 + signal.SIGTERM
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM was received; it ends a command as Ctrl-C does."""
+
+
+def progress_bar(
+    length: int | None, label: str, *, hidden: bool = False, **options: Any
+) -> AbstractContextManager[Any]:
+    """Return a progress bar on stderr, hidden if stderr is not a terminal.
+
+    Args:
+        length: Number of steps.
+        label: Text before the bar.
+        hidden: Whether to hide it in any case.
+        **options: Further options of ``click.progressbar``.
+    """
+    hidden = hidden or not sys.stderr.isatty()
+    return click.progressbar(length=length, label=label, file=sys.stderr, hidden=hidden, **options)
+
+
+def print_diagnostics(diagnostics: Diagnostics) -> None:
+    """Print how many landmarks the network reads, if not all rows, and the reasons to doubt the estimate."""
+    if diagnostics.landmarks < diagnostics.n:
+        click.echo(
+            f"The network reads {diagnostics.landmarks} landmarks out of the {diagnostics.n} rows of DATA. "
+            "The frame and the base use all rows.",
+            err=True,
+        )
+    _print_warnings(diagnostics.warnings)
+
+
+def print_doubts(table: Table, model: Model) -> None:
+    """Print the reasons to doubt estimates from parts of a table, as far as the whole table shows them."""
+    sample = read_sample(table, None)
+    _print_warnings(model.metadata.out_of_range(*sample.z.shape) + sample.doubts())
+
+
+def _print_warnings(doubts: tuple[str, ...]) -> None:
+    for doubt in doubts:
+        click.echo(f"Warning: {doubt}", err=True)
+
+
+@contextmanager
+def errors_as_messages() -> Iterator[None]:
+    """Turn errors and signals into a message and an exit code. Unexpected errors keep their traceback."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # the reader of stdout has closed it; click exits quietly
+    except _Terminated as error:
+        raise _Ended(_with_notes("terminated", error)) from error
+    except KeyboardInterrupt as error:
+        raise _Interrupted(_with_notes("interrupted", error)) from error
+    except (DiscoformerError, OSError) as error:
+        raise click.ClickException(_with_notes(str(error), error)) from error
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise _Terminated
+
+
+def _with_notes(message: str, error: BaseException) -> str:
+    return "\n".join([message, *getattr(error, "__notes__", ())])

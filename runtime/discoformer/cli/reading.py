@@ -1,0 +1,72 @@
+"""Reading DATA: the chosen columns, the row weights, and the estimate from them."""
+
+import csv
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from discoformer.cli.messages import progress_bar
+from discoformer.errors import InputError, RangeWarning
+from discoformer.estimates import Estimate
+from discoformer.io.tables import Table, read_table
+from discoformer.model import load
+
+
+def read_data(data: Path, columns: str | None, weights: str | None) -> tuple[Table, Any]:
+    """Read the sample, and its weights if ``weights`` names their column.
+
+    Raises:
+        InputError: The file cannot be read as a table, or ``columns`` names only the column of weights.
+    """
+    wanted = names_in(columns)
+    if weights is None:
+        return read_table(data, wanted), None
+    if wanted is not None:
+        wanted = [name for name in wanted if name != weights]
+        if not wanted:
+            raise InputError(
+                f"--columns names only {weights!r}, the column of --weights: name at least one other column"
+            )
+        wanted.append(weights)
+    return read_table(data, wanted).split_off(weights)
+
+
+def names_in(columns: str | None) -> list[str] | None:
+    """Return the names in the value of ``--columns``, a line of CSV."""
+    if columns is None:
+        return None
+    return [name.strip() for name in next(csv.reader([columns], skipinitialspace=True)) or [""]]
+
+
+def names_of(table: Table) -> tuple[str, ...]:
+    """Return the names of the columns. Columns without names are called x1, x2, and so on."""
+    return table.columns or tuple(f"x{j + 1}" for j in range(table.values.shape[1]))
+
+
+def read_estimate(
+    table: Table, weights: Any, model: str, device: Any, threads: int | None, landmarks: int | None = None
+) -> Estimate:
+    """Load the model and estimate the density, with a progress bar.
+
+    Reasons to doubt the estimate are not printed here; ``messages.print_diagnostics`` prints them.
+    """
+    with warnings.catch_warnings(), _stages() as on_progress:
+        warnings.simplefilter("ignore", RangeWarning)
+        return load(model, device, threads).estimate(table, weights, None, landmarks, on_progress)
+
+
+@contextmanager
+def _stages() -> Iterator[Callable[[str], None]]:
+    """Show a progress bar, and yield the function to call at the start of each of its three stages."""
+    with progress_bar(3, "reading", show_eta=False, item_show_func=lambda stage: stage) as bar:
+        begun: list[str] = []
+
+        def on_progress(stage: str) -> None:
+            bar.update(len(begun[:1]), stage)  # the start of a stage is the end of the one before
+            begun.append(stage)
+            bar.render_progress()
+
+        yield on_progress
+        bar.update(1)

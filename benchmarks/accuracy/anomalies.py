@@ -25,8 +25,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor
 
 import discoformer
-from benchmarks.common.data_sets import Floats, load, write
+from benchmarks.common.data_sets import Floats, load
 from benchmarks.common.estimators import Estimator, base, gaussian, gmm_bic, kde
+from benchmarks.common.report import write
 
 TRAIN = 0.8  # of the rows of the normal class
 

@@ -1,15 +1,16 @@
-"""What one model costs and gains beside another, in every cell that both were measured in.
+"""Errors of one released model relative to another, in every cell of both benchmarks.
 
     python -m benchmarks.accuracy.compare_models models/base models/gmm
 
-Errors of the first over those of the second, on the same draws, from the files benchmark.json and
-wide/benchmark.json of their folders (`discoformer-train benchmark models/NAME [--cells wide] --out FOLDER`).
+The errors are on the same draws. They come from the files benchmark.json and wide/benchmark.json in the
+folders of the models (`discoformer-train benchmark models/NAME [--cells wide] --out FOLDER`).
 """
 
 import json
-import sys
 from pathlib import Path
 from statistics import geometric_mean
+
+import click
 
 from discoformer_training.evaluation.cells import Cell
 
@@ -19,7 +20,7 @@ Errors = dict[Cell, tuple[float, float]]
 
 
 def errors_of(file: Path) -> Errors:
-    """Score error in % and log-density MSE in nats^2 of the model, by cell."""
+    """Return the score error in % and the log-density MSE in nats^2 of a model, by cell."""
     rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
     return {
         Cell(**row["cell"] | {"modes": tuple(row["cell"]["modes"])}): tuple(
@@ -30,9 +31,11 @@ def errors_of(file: Path) -> Errors:
     }
 
 
-def main() -> None:
-    """Print a line per cell, and the geometric means of each file."""
-    one, other = map(Path, sys.argv[1:3])
+@click.command()
+@click.argument("one", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("other", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def main(one: Path, other: Path) -> None:
+    """Print a line per cell for the models in the folders ONE and OTHER, and geometric means per file."""
     print(f"| cell | {one.name} | {other.name} | score, ratio | log-density, ratio |\n|---|---|---|---|---|")
     for file in FILES:
         if not ((one / file).exists() and (other / file).exists()):

@@ -1,19 +1,18 @@
-"""The integral of the estimated density, over families and dimensions: 1 if the estimate is normalised.
+"""The integral of the estimated density by family and dimension: 1 if the estimate is normalised.
 
-For each family in D = 1, 2, 5 and 10 (N = 512, 4 draws, seed 0) the median over the draws of the integral, by
-`normalization` (4,096 samples), with the largest standard error among the draws; (--) where fewer than 100
-samples carry it.
+For each family in D = 1, 2, 5 and 10 (N = 512, 4 draws, seed 0) the table has the median of the integral over
+the draws, by `normalization` with 4,096 samples, and the largest standard error. It has "--" if the number of
+effective samples is below 100.
 
     python -m benchmarks.accuracy.integrals models/base
 """
 
 import math
-import sys
-import warnings
-from pathlib import Path
 from statistics import median
 
-import discoformer
+import click
+
+from benchmarks.common.report import load_model
 from discoformer_training.data.families import FAMILIES as STREAMED
 from discoformer_training.evaluation.cells import FAMILIES, Cell, draw
 
@@ -22,10 +21,11 @@ DIMS = (1, 2, 5, 10)
 ENOUGH = 100.0  # effective samples
 
 
-def main() -> None:
-    """Print a line per family."""
-    model = discoformer.load(Path(sys.argv[1]), device="cpu")
-    warnings.simplefilter("ignore", discoformer.RangeWarning)
+@click.command()
+@click.argument("model")
+def main(model: str) -> None:
+    """Print a line per family for MODEL, the name or folder of a released model."""
+    loaded = load_model(model, threads=None)
     print("| family | " + " | ".join(f"D = {dim}" for dim in DIMS) + " |")
     print("|---" * (1 + len(DIMS)) + "|")
     off: dict[int, list[float]] = {dim: [] for dim in DIMS}
@@ -37,7 +37,7 @@ def main() -> None:
                 continue
             cell = Cell(family, dim, SIZE)
             contexts = [draw(cell, index).context for index in range(DRAWS)]
-            found = [estimate.normalization() for estimate in model.estimate_batch(contexts)]
+            found = [estimate.normalization() for estimate in loaded.estimate_batch(contexts)]
             known = [one for one in found if one.effective_samples >= ENOUGH]
             if not known:
                 entries.append("--")

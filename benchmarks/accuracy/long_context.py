@@ -1,36 +1,40 @@
-"""Seconds and peak resident memory for a long context: to read it, and to answer 1,000 queries.
+"""Seconds and peak resident memory to read a long context, and to answer 1,000 queries.
+
+The context is a sample of five Gaussians, by default of 131,072 points in 10 columns.
 
     python -m benchmarks.accuracy.long_context [N] [D] [LANDMARKS]
-
-131,072 points in 10 columns by default, of five Gaussians; by default the model chooses the landmarks.
 """
 
 import resource
-import sys
 import time
-import warnings
 
+import click
 import numpy as np
 
-import discoformer
+from benchmarks.common.report import load_model
 
 
 def peak_mb() -> float:
-    """The greatest resident memory that this process has had."""
+    """Return the peak resident memory of this process in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def main() -> None:
-    """Print a line when the model is loaded, the context read, and the queries answered."""
-    n, dim, *rest = [int(argument) for argument in sys.argv[1:]] + [131_072, 10][len(sys.argv) - 1 :]
+@click.command()
+@click.argument("n", default=131_072)
+@click.argument("dim", default=10)
+@click.argument("landmarks", type=int, required=False)
+def main(n: int, dim: int, landmarks: int | None) -> None:
+    """Print a line after loading the model, after reading the context, and after the queries.
+
+    N and DIM are the size of the context. By default the model chooses the number of LANDMARKS.
+    """
     rng = np.random.default_rng(0)
     means = 3 * rng.normal(size=(5, dim))
     x, y = (means[rng.integers(5, size=rows)] + rng.normal(size=(rows, dim)) for rows in (n, 1000))
-    warnings.simplefilter("ignore", discoformer.RangeWarning)
-    model = discoformer.load(device="cpu")
+    model = load_model("base", threads=None)
     print(f"loaded: {peak_mb():.0f} MB")
     start = time.perf_counter()
-    p = model.estimate(x, landmarks=rest[0] if rest else None)
+    p = model.estimate(x, landmarks=landmarks)
     took = time.perf_counter() - start
     print(f"{p.diagnostics.landmarks} of {n} points read: {took:.1f} s, {peak_mb():.0f} MB")
     start = time.perf_counter()

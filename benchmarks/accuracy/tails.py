@@ -1,38 +1,36 @@
-"""How well the log-density is known in the tails of Student-t distributions of 3 degrees of freedom.
+"""Error of the log-density in the tails of Student-t distributions with 3 degrees of freedom.
 
-Root mean square error of the log-density, in nats, over fresh queries of 16 draws (seed 0, N = 1024): among
-the 1 % whose true density is least, and among the others; and the ratio of the two.
+Root mean square error of the log-density, in nats, over fresh queries of 16 draws (seed 0, N = 1024): for the
+1 % of the queries with the least true density, for the others, and the ratio of the two.
 
     python -m benchmarks.accuracy.tails models/base
 """
 
-import sys
-import warnings
-from pathlib import Path
-
+import click
 import numpy as np
 
-import discoformer
+from benchmarks.common.report import load_model
 from discoformer_training.evaluation.baselines import BASELINES
 from discoformer_training.evaluation.cells import Cell, draw
 
 DRAWS, QUERIES = 16, 4096
 CELLS = [Cell("student3", dim, 1024, queries=QUERIES) for dim in (2, 5, 20)]
 OUTER = 0.01
-BESIDE = ("base", "kde_scott", "gaussian")
+OTHERS = ("base", "kde_scott", "gaussian")
 
 
-def main() -> None:
-    """Print a line per cell and estimator."""
-    model = discoformer.load(Path(sys.argv[1]), device="cpu")
-    warnings.simplefilter("ignore", discoformer.RangeWarning)
+@click.command()
+@click.argument("model")
+def main(model: str) -> None:
+    """Print a line per cell and estimator for MODEL, the name or folder of a released model."""
+    loaded = load_model(model, threads=None)
     print("| D | estimator | outer 1 %, nats | the others, nats | ratio |\n|---|---|---|---|---|")
     for cell in CELLS:
         squares: dict[str, list[np.ndarray]] = {}
         for index in range(DRAWS):
             at = draw(cell, index)
-            found = {"discoformer": model.estimate(at.context).log_density(at.queries)}
-            found |= {name: BASELINES[name](at.context, at.queries, at.truth).log_density for name in BESIDE}
+            found = {"discoformer": loaded.estimate(at.context).log_density(at.queries)}
+            found |= {name: BASELINES[name](at.context, at.queries, at.truth).log_density for name in OTHERS}
             order = np.argsort(at.truth.log_density)
             for name, log_density in found.items():
                 squares.setdefault(name, []).append(np.square(log_density - at.truth.log_density)[order])

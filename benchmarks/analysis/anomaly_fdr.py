@@ -32,9 +32,10 @@ from sklearn.neighbors import LocalOutlierFactor
 
 import discoformer
 from benchmarks.accuracy.anomalies import transformed
-from benchmarks.common.data_sets import Floats, load, write
+from benchmarks.common.data_sets import Floats, load
 from benchmarks.common.estimators import kde
-from discoformer.anomalies import Reference, benjamini_hochberg, find_anomalies, push_of
+from benchmarks.common.report import write
+from discoformer.anomalies import Reference, benjamini_hochberg, contributions_of, find_anomalies
 
 Flags = NDArray[np.bool_]
 
@@ -193,7 +194,7 @@ def blame(model: discoformer.Model, seed: int) -> Iterator[Result]:
             moved = move(asked, unit, rng)
             score, offset = p.score(asked), asked - train.mean(axis=0)
             blames = {
-                "push: s_j^2 / E s_j^2": np.abs(push_of(p, score)),
+                "push: s_j^2 / E s_j^2": np.abs(contributions_of(p, score)),
                 "score times spread": np.abs(score * drawn.spread),
                 "score times offset from the mean": -score * offset,
                 "offset over spread": np.abs(offset / drawn.spread),

@@ -23,7 +23,8 @@ from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import StandardScaler
 
 import discoformer
-from benchmarks.common.data_sets import DataSet, Floats, load, principal, write
+from benchmarks.common.data_sets import DataSet, Floats, load, principal
+from benchmarks.common.report import write
 from benchmarks.common.toys import toy
 from discoformer.analysis.modes import modes_of
 

@@ -21,7 +21,8 @@ from scipy.stats import multivariate_normal
 from sklearn.mixture import GaussianMixture
 
 import discoformer
-from benchmarks.common.data_sets import Floats, write
+from benchmarks.common.data_sets import Floats
+from benchmarks.common.report import write
 from discoformer.analysis.conditionals import Conditioner
 from discoformer_training.data.mixtures import draw_mixtures
 

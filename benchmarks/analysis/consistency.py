@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from discoformer.base.frame import fit_frames
 from discoformer_training.data.context import context_in_frame
 from discoformer_training.evaluation.cells import Cell, draw
-from discoformer_training.frame import fit_frame
 from discoformer_training.nn.network import DiScoFormer
 from discoformer_training.run.checkpoint import load_network
 
@@ -28,12 +28,12 @@ DRAWS = 8
 
 def score_and_slope(network: DiScoFormer, context: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
     """Return S and grad T, (M, D) each in 1 / data units, at queries (M, D) given a context (N, D)."""
-    frame = fit_frame(context[None])
+    frame = fit_frames(context[None])
     framed = frame.to_frame(queries[None]).requires_grad_()
     in_frame = context_in_frame(context[None], frame).each(Tensor.double)
     log_density, score = network(in_frame, framed)
     (slope,) = torch.autograd.grad(log_density.sum(), framed)
-    return frame.score_from_frame(score.detach())[0], frame.score_from_frame(slope)[0]
+    return frame.score_to_data(score.detach())[0], frame.score_to_data(slope)[0]
 
 
 def main() -> None:

@@ -27,7 +27,8 @@ import torch
 from scipy.stats import spearmanr
 
 import discoformer
-from benchmarks.common.data_sets import Floats, write
+from benchmarks.common.data_sets import Floats
+from benchmarks.common.report import write
 from discoformer.analysis.consistency import consistency_of
 from discoformer.analysis.held_out import fit_folds, standard_error
 from discoformer_training.data.families.registry import FAMILIES, draw_density

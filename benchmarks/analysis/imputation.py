@@ -29,7 +29,8 @@ from sklearn.impute import IterativeImputer, KNNImputer
 from sklearn.metrics.pairwise import nan_euclidean_distances
 
 import discoformer
-from benchmarks.common.data_sets import Floats, load, principal, write
+from benchmarks.common.data_sets import Floats, load, principal
+from benchmarks.common.report import write
 from benchmarks.common.toys import TOYS, toy
 from discoformer.base.conditional_mixtures import draw_given, given_mixture, mean_given, split
 

@@ -25,7 +25,8 @@ from scipy.special import digamma, gammaln
 from scipy.stats import multivariate_t, norm
 
 import discoformer
-from benchmarks.common.data_sets import Floats, write
+from benchmarks.common.data_sets import Floats
+from benchmarks.common.report import write
 from discoformer.information import (
     FOLDS,
     Information,

@@ -25,7 +25,8 @@ import numpy as np
 from scipy.special import logsumexp
 
 import discoformer
-from benchmarks.common.data_sets import Floats, read, write
+from benchmarks.common.data_sets import Floats
+from benchmarks.common.report import read, write
 from discoformer.particles import Density, Velocity, flow, heat, landau, ornstein_uhlenbeck, own_density
 from discoformer_training.evaluation.baselines import scott_bandwidth, whitened_axes
 

@@ -31,7 +31,8 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.preprocessing import StandardScaler
 
 import discoformer
-from benchmarks.common.data_sets import Floats, read, write
+from benchmarks.common.data_sets import Floats
+from benchmarks.common.report import read, write
 from discoformer.analysis.sampling import ACCEPTED, langevin
 from discoformer.particles import own_density
 from discoformer.posterior import sample_posterior

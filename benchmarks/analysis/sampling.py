@@ -25,8 +25,9 @@ from scipy.spatial.distance import cdist
 from sklearn.mixture import GaussianMixture
 
 import discoformer
-from benchmarks.common.data_sets import Floats, read, write
+from benchmarks.common.data_sets import Floats
 from benchmarks.common.estimators import FACTORS, leave_one_out
+from benchmarks.common.report import read, write
 from discoformer.analysis.sampling import METHODS
 from discoformer.base.mixture import draw as draw_components
 from discoformer_training.evaluation.baselines import scott_bandwidth, whitened_axes

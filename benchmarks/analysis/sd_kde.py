@@ -20,7 +20,8 @@ import click
 import numpy as np
 
 import discoformer
-from benchmarks.common.data_sets import Floats, write
+from benchmarks.common.data_sets import Floats
+from benchmarks.common.report import write
 from discoformer.analysis.sd_kde import normal_bandwidth, sd_kde
 from discoformer_training.evaluation.baselines import KernelDensity, kde_best, kde_scott, whitened_axes
 from discoformer_training.evaluation.cells import Cell, Draw, draw

@@ -1,1 +1,1 @@
-"""What the benchmarks share: data sets, other estimators, toy densities."""
+"""Shared by the benchmarks: data sets, other estimators, toy densities, reports."""

@@ -1,13 +1,10 @@
-"""Real data that scikit-learn brings along, made ready for density estimation; nothing is downloaded.
+"""Real data sets of scikit-learn, prepared for density estimation; nothing is downloaded.
 
-Data are printed with few digits, so many values repeat, and strictly no density exists. Every column in
-which a value repeats has noise added, uniform within half a unit of its last decimal place: what rounding
-took away.
+The data are rounded, so many values repeat, and strictly no density exists. Noise is added to every column
+with repeated values: uniform within half a unit of the last decimal place, which undoes the rounding.
 """
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +12,6 @@ from numpy.typing import NDArray
 from sklearn import datasets
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
-
-import discoformer
 
 Floats = NDArray[np.float64]
 
@@ -28,33 +23,30 @@ LOADERS: dict[str, Callable[[], Any]] = {
     "breast_cancer": datasets.load_breast_cancer,
     "digits": datasets.load_digits,
 }
-SAME_UNIT = {
-    "iris",
-    "digits",
-}  # whose columns share a unit: their principal axes are those of the raw columns
-DECIMALS = 9  # places looked at, at most
+SAME_UNIT = {"iris", "digits"}  # all columns have one unit: no standardisation before the principal axes
+DECIMALS = 9  # greatest number of decimal places
 
 
 class DataSet(NamedTuple):
-    """Rows with a density, and a class for each."""
+    """Rows, and the class of each row."""
 
     points: Floats  # (N, D)
-    labels: NDArray[np.int64]  # (N,); of no meaning in regression data
+    labels: NDArray[np.int64]  # (N,); zeros for regression data
 
 
 def load(name: str, seed: int = 0) -> DataSet:
-    """A data set by name, without its constant columns, the rounding of the others undone at random."""
-    found = LOADERS[name]()
-    points = np.asarray(found.data, dtype=np.float64)
+    """Load a data set by name. Constant columns are dropped, and noise undoes the rounding of the others."""
+    bunch = LOADERS[name]()
+    points = np.asarray(bunch.data, dtype=np.float64)
     points = points[:, np.ptp(points, axis=0) > 0]
     rng = np.random.default_rng(seed)
     columns = [jittered(column, rng) for column in points.T]
-    labels = found.target if found.target.ndim == 1 else np.zeros(len(points))
+    labels = bunch.target if bunch.target.ndim == 1 else np.zeros(len(points))
     return DataSet(np.stack(columns, axis=1), labels.astype(np.int64))
 
 
 def jittered(column: Floats, rng: np.random.Generator) -> Floats:
-    """A column (N,) with noise of half a unit in the last place, if any of its values repeats."""
+    """Add noise of half a unit in the last place to a column (N,) with repeated values."""
     if len(np.unique(column)) == len(column):
         return column
     unit = last_place(column)
@@ -62,35 +54,14 @@ def jittered(column: Floats, rng: np.random.Generator) -> Floats:
 
 
 def last_place(column: Floats) -> float:
-    """The greatest power of ten, at most 1, of which all values are multiples."""
+    """Return the greatest power of ten, at most 1, of which all values are multiples."""
     units = [10.0**-places for places in range(DECIMALS + 1)]
     fits = (unit for unit in units if np.allclose(column / unit, np.round(column / unit), rtol=0, atol=1e-3))
     return next(fits, units[-1])
 
 
 def principal(name: str, points: Floats, dim: int | None) -> Floats:
-    """All columns, standardised (dim None), or so many principal components of columns in like units."""
+    """Return the standardised columns (dim None), or the first principal components."""
     if dim is None or name not in SAME_UNIT:
         points = StandardScaler().fit_transform(points)
     return points if dim is None else PCA(dim, svd_solver="full").fit_transform(points)
-
-
-def write(
-    out: Path, name: str, model: discoformer.Model, seed: int, text: str, results: list[dict[str, Any]]
-) -> None:
-    """Writes a report, NAME.md, and all results with what they were measured on, NAME.json, by columns."""
-    out.mkdir(parents=True, exist_ok=True)
-    about = model.metadata
-    found = {
-        "model": {"name": about.name, "version": about.version, "weights_sha256": about.weights_sha256},
-        "seed": seed,
-        "results": {key: [result[key] for result in results] for key in results[0]},
-    }
-    (out / f"{name}.md").write_text(text, encoding="utf-8")
-    (out / f"{name}.json").write_text(json.dumps(found) + "\n", encoding="utf-8")
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """Reads the results from a NAME.json."""
-    columns = json.loads(path.read_text(encoding="utf-8"))["results"]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -1,7 +1,7 @@
-"""Density estimators that a user would try on data whose density nobody knows.
+"""Density estimators to compare with on real data.
 
-Each is a function of training rows (N, D), test rows (M, D) and a seed, and gives the log-density at the test
-rows (M,), in nats. None is told anything but the training rows.
+Each is a function of training rows (N, D), test rows (M, D) and a seed. It returns the log-density (M,) at
+the test rows, in nats. It uses nothing but the training rows.
 """
 
 import copy
@@ -19,19 +19,19 @@ from discoformer_training.evaluation.metrics import Values
 Floats = NDArray[np.float64]
 Estimator = Callable[[Floats, Floats, int], Floats]
 
-FACTORS = np.geomspace(0.1, 3.0, 16)  # bandwidths tried, times Scott's
-UNKNOWN = Values(np.empty(0), np.empty((0, 0)))  # the truth, which the baselines used here do not look at
+FACTORS = np.geomspace(0.1, 3.0, 16)  # bandwidths to try, as multiples of Scott's
+UNKNOWN = Values(np.empty(0), np.empty((0, 0)))  # the truth, which these baselines do not use
 
 FLOW_TRANSFORMS, FLOW_BINS, FLOW_HIDDEN = 3, 8, (64, 64)  # of the neural spline flow
 FLOW_BATCH = 128
 FLOW_RATE = 5e-3  # of Adam
-FLOW_PATIENCE = 20  # epochs without a better validation before it stops,
-FLOW_STEPS = 1500  # and steps at most
-FLOW_VALIDATION = 0.15  # of the training rows
+FLOW_PATIENCE = 20  # epochs without a better validation likelihood before training stops
+FLOW_STEPS = 1500  # greatest number of steps
+FLOW_VALIDATION = 0.15  # share of the training rows
 
 
 def kde(train: Floats, test: Floats, seed: int) -> Floats:
-    """Gaussian KDE, bandwidth and coordinates (standardised, whitened) by leave-one-out likelihood."""
+    """Gaussian KDE. Leave-one-out likelihood selects bandwidth and coordinates (standardised or whitened)."""
     del seed
     grid = baselines.scott_bandwidth(train) * FACTORS
     choices = []
@@ -44,7 +44,7 @@ def kde(train: Floats, test: Floats, seed: int) -> Floats:
 
 
 def leave_one_out(points: Floats, bandwidths: Floats) -> Floats:
-    """Mean log-density (H,) of each of the points (N, D) in the KDE of the others, for so many bandwidths."""
+    """Return the leave-one-out mean log-likelihood (H,) of a KDE of points (N, D) at H bandwidths."""
     n, dim = points.shape
     distances = cdist(points, points, "sqeuclidean")
     np.fill_diagonal(distances, np.inf)
@@ -56,25 +56,25 @@ def leave_one_out(points: Floats, bandwidths: Floats) -> Floats:
 
 
 def gmm_bic(train: Floats, test: Floats, seed: int) -> Floats:
-    """Gaussian mixture by EM, full covariances, 1 to 12 components by BIC."""
+    """Gaussian mixture by EM with full covariances. BIC selects 1 to 12 components."""
     del seed
     return baselines.gmm_bic(train, test, UNKNOWN).log_density
 
 
 def gaussian(train: Floats, test: Floats, seed: int) -> Floats:
-    """One Gaussian, by maximum likelihood."""
+    """One Gaussian by maximum likelihood."""
     del seed
     return baselines.gaussian(train, test, UNKNOWN).log_density
 
 
 def base(train: Floats, test: Floats, seed: int) -> Floats:
-    """The mixture that the network refines, by itself: already normalised."""
+    """The base of the network alone, which is normalised."""
     del seed
     return baselines.base_alone(train, test, UNKNOWN).log_density
 
 
 def flow(train: Floats, test: Floats, seed: int) -> Floats:
-    """A neural spline flow in whitened coordinates, trained on this data set, stopped early."""
+    """A neural spline flow in whitened coordinates, trained on this data set with early stopping."""
     torch.manual_seed(seed)
     axes, center = baselines.whitened_axes(train), train.mean(axis=0)
     rows, queries = (torch.as_tensor((part - center) @ axes, dtype=torch.float32) for part in (train, test))
@@ -90,7 +90,7 @@ def flow(train: Floats, test: Floats, seed: int) -> Floats:
 
 
 def _train_flow(network: zuko.flows.NSF, rows: torch.Tensor, held: torch.Tensor) -> None:
-    """Trains until the likelihood of the rows held back (n, D) rises no more; leaves the best weights."""
+    """Train until the likelihood of the held-out rows (n, D) stops rising, and keep the best weights."""
     optimizer = torch.optim.Adam(network.parameters(), lr=FLOW_RATE)
     best, best_state, waited, steps = -np.inf, network.state_dict(), 0, 0
     while waited < FLOW_PATIENCE and steps < FLOW_STEPS:

@@ -1,4 +1,4 @@
-"""Toy sets in the plane with a label for each point: those that clustering methods are shown on, and more."""
+"""Toy data sets in the plane with labels, as used to show clustering methods."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from sklearn import datasets
 
 from benchmarks.common.data_sets import DataSet, Floats
 
-Maker = Callable[[int, int], tuple[Floats, Floats]]  # from number of points and seed
+Maker = Callable[[int, int], tuple[Floats, Floats]]  # from the number of points and a seed
 
 
 def _anisotropic(n: int, seed: int) -> tuple[Floats, Floats]:
@@ -31,6 +31,6 @@ TOYS: dict[str, Maker] = {
 
 
 def toy(name: str, n: int, seed: int) -> DataSet:
-    """So many points of a toy set."""
+    """Draw n points of a toy set."""
     points, labels = TOYS[name](n, seed)
     return DataSet(points, labels.astype(np.int64))

@@ -1,1 +1,1 @@
-"""How exact the invariances are."""
+"""Exactness of the invariances."""

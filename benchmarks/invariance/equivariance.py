@@ -1,21 +1,21 @@
-"""How exactly a released model follows affine maps of the data, in ONNX Runtime, raw data in and out.
+"""Exactness of affine equivariance of a released model in ONNX Runtime, on raw data.
 
-For D from 1 to 40 and N = 4 D, 16 D and 64 D (at least 32), mixtures of 1 to 10 modes, and random
-x -> x A + b of condition 30 (1 for a rotation): the greatest
+The data are mixtures of 1 to 10 modes, for D from 1 to 40 and N = 4 D, 16 D and 64 D (at least 32). The maps
+x -> x A + b are random, of condition 30, or 1 for a rotation. The figures are the greatest values of
 
     |S(XA + b) A^T - S(X)| / rms |S(X)|    and    |T(XA + b) + log|det A| - T(X)|
 
-over the queries, and the greatest of those over 8 draws.
+over the queries of 8 draws.
 
     python -m benchmarks.invariance.equivariance models/gmm
 """
 
-import sys
-
+import click
 import numpy as np
 from numpy.typing import NDArray
 
 import discoformer
+from benchmarks.common.report import load_model, markdown
 from discoformer_training.evaluation.cells import Cell, draw
 
 DRAWS = 8
@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 
 def random_map(rng: np.random.Generator, dim: int, condition: float) -> Floats:
-    """A matrix (D, D) whose singular values are log-uniform and span the condition exactly, for D > 1."""
+    """Draw a matrix (D, D) with log-uniform singular values and, for D > 1, exactly this condition."""
     left, right = (np.linalg.qr(rng.normal(size=(dim, dim)))[0] for _ in range(2))
     logs = rng.uniform(0, np.log(condition), dim)
     logs[0], logs[-1] = 0, np.log(condition)
@@ -34,7 +34,7 @@ def random_map(rng: np.random.Generator, dim: int, condition: float) -> Floats:
 
 
 def errors(model: discoformer.Model, cell: Cell, index: int, condition: float) -> tuple[float, float]:
-    """The greatest relative error of the score and error of the log-density (nats) on one draw."""
+    """Return the greatest relative error of the score, and error of the log-density (nats), of a draw."""
     at = draw(cell, index)
     rng = np.random.default_rng([cell.dim, cell.context_size, index])
     linear, shift = random_map(rng, cell.dim, condition), rng.normal(size=cell.dim)
@@ -45,22 +45,29 @@ def errors(model: discoformer.Model, cell: Cell, index: int, condition: float) -
     return float(off.max()), float(np.abs(log_mapped + np.linalg.slogdet(linear)[1] - log_density).max())
 
 
-def main() -> None:
-    """Print a line per dimension and size."""
-    model = discoformer.load(sys.argv[1], device="cpu")
-    print(
-        "| D, N | score, rotation | log-density, rotation | score, condition 30 | log-density, condition 30 |"
-    )
-    print("|---|---|---|---|---|")
+@click.command()
+@click.argument("model")
+def main(model: str) -> None:
+    """Print a line per dimension and size for MODEL, the name or folder of a released model."""
+    loaded = load_model(model, threads=None)
+    rows = []
     for dim in (1, 2, 5, 10, 20, 40):
-        for n in sorted({max(32, rows * dim) for rows in (4, 16, 64)}):
+        for n in sorted({max(32, rows_per_dim * dim) for rows_per_dim in (4, 16, 64)}):
             cell = Cell("gmm", dim, n, queries=QUERIES)
             worst = [
                 max(values)
                 for condition in (1.0, 30.0)
-                for values in zip(*(errors(model, cell, i, condition) for i in range(DRAWS)), strict=True)
+                for values in zip(*(errors(loaded, cell, i, condition) for i in range(DRAWS)), strict=True)
             ]
-            print(f"| {dim}, {n} | " + " | ".join(f"{x:.1e}" for x in worst) + " |", flush=True)
+            rows.append([f"{dim}, {n}", *(f"{x:.1e}" for x in worst)])
+    header = (
+        "D, N",
+        "score, rotation",
+        "log-density, rotation",
+        "score, condition 30",
+        "log-density, condition 30",
+    )
+    click.echo(markdown(header, rows))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""How nearly isotropic clusters are in the frame: a study of its seeds and rounds.
+"""Isotropy of clusters in the frame, by the number of rounds from each initialisation.
 
-The figure is the ratio of the extreme eigenvalues of the average covariance of the mixture's components, seen
-in the frame: 1 is isotropic. Geometric mean over 4 mixtures, published protocol, seed 0.
+The figure is the ratio of the extreme eigenvalues of the mean covariance of the components of a mixture, in
+the frame. It is 1 if the clusters are isotropic. Geometric mean over 4 mixtures of the published protocol,
+seed 0.
 
     python -m benchmarks.invariance.frame_isotropy
 """
 
 import torch
 
-from discoformer_training import frame as frames
+from discoformer.base import frame as frames
 from discoformer_training.data.mixtures import draw_mixtures
 
 CELLS = [  # D, modes, N
@@ -23,14 +24,14 @@ CELLS = [  # D, modes, N
     (100, 2, 2048),
     (100, 10, 2048),
 ]
-ROUNDS = [(0, 0), (1, 1), (5, 2), (5, 5)]  # from the whitened and from the standardised seed
+ROUNDS = [(0, 0), (1, 1), (5, 2), (5, 5)]  # from the whitened and from the standardised initialisation
 
 
 def isotropy(dim: int, modes: int, n: int) -> float:
-    """Ratio of extreme eigenvalues of the within-cluster covariance in the frame."""
+    """Return the ratio of the extreme eigenvalues of the within-cluster covariance in the frame."""
     generator = torch.Generator().manual_seed(0)
     mixtures = draw_mixtures(4, dim, modes=(modes, modes), generator=generator)
-    frame = frames.fit_frame(mixtures.sample(n, generator=generator))
+    frame = frames.fit_frames(mixtures.sample(n, generator=generator))
     weights = mixtures.log_weights.exp()[..., None]
     own = (mixtures.linear.mT * (weights * mixtures.variances).sum(1)[:, None]) @ mixtures.linear
     eigenvalues = torch.linalg.eigvalsh(frame.linear.mT @ own @ frame.linear)

@@ -1,1 +1,1 @@
-"""How long it takes."""
+"""Time and memory."""

@@ -1,6 +1,7 @@
-"""Seconds of a fresh process up to its first answer: import, load, 100 or 1,000 points in 2-D, and there.
+"""Seconds from the start of a process to its first answer: import, load, estimate, and query.
 
-CPU seconds add up the threads that onnxruntime and NumPy start. Median of five runs, after one to warm up.
+The context has 100 or 1,000 points in the plane, which are also the queries. CPU seconds include all threads
+of ONNX Runtime and NumPy. Median of five runs, after one run to warm up.
 
     python -m benchmarks.speed.first_estimate
 """
@@ -29,13 +30,13 @@ print(f"{'total':16} {marks[-1][1] - marks[0][1]:.2f} s, CPU {marks[-1][2] - mar
 
 
 def run(rows: int) -> str:
-    """Run the program in a process of its own; return what it prints."""
+    """Run the program in a new process, and return its output."""
     command = [sys.executable, "-c", PROGRAM.replace("{rows}", str(rows))]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def main() -> None:
-    """Print, for each size, the run of median CPU time."""
+    """Print the run of median CPU time for each size."""
     for rows in (100, 1000):
         runs = [run(rows) for _ in range(6)][1:]
         print(

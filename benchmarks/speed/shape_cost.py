@@ -1,7 +1,7 @@
-"""Time and memory of modes, diagnosis, imputation and conditionals, each in a process of its own.
+"""Time and memory of modes, diagnosis, imputation and conditionals, each in its own process.
 
-N points of five Gaussians in D dimensions, seed 0; one thread. Seconds are of CPU time; those of reading the
-context are not among them; memory is the most that the process held, libraries and context included.
+The context is a sample of five Gaussians in D dimensions, seed 0; one thread. Times are CPU seconds without
+reading the context. Memory is the peak of the process, with libraries and context.
 
     python -m benchmarks.speed.shape_cost --model models/base --out docs/shape_cost.md
 """
@@ -18,13 +18,14 @@ from sklearn.datasets import make_blobs
 
 import discoformer
 from benchmarks.common.data_sets import Floats
+from benchmarks.common.report import load_model, model_option
 
 HOLED = 1000  # rows with missing entries
 MISSING = 0.3
 
 
 def holes(points: Floats) -> Floats:
-    """Some of the points, with entries missing at random."""
+    """Return some of the points, with entries missing at random."""
     rows = points[:HOLED]
     return np.where(np.random.default_rng(0).random(rows.shape) < MISSING, np.nan, rows)
 
@@ -43,9 +44,9 @@ TASKS: dict[str, Callable[[discoformer.Estimate, Floats], object]] = {
 
 
 def run(task: str, name: str, n: int, dim: int) -> tuple[float, float]:
-    """CPU seconds, and megabytes at most."""
+    """Return CPU seconds and peak memory in MB."""
     points = make_blobs(n, dim, centers=5, random_state=0)[0]
-    p = discoformer.load(name, device="cpu", threads=1).estimate(points)
+    p = load_model(name).estimate(points)
     start = time.process_time()
     TASKS[task](p, points)
     seconds = time.process_time() - start
@@ -53,12 +54,12 @@ def run(task: str, name: str, n: int, dim: int) -> tuple[float, float]:
 
 
 @click.command()
-@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
+@model_option
 @click.option("--n", type=click.IntRange(100), default=10_000, show_default=True)
 @click.option("--dim", type=click.IntRange(3), default=10, show_default=True)
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File for the table.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File of the table.")
 def main(name: str, n: int, dim: int, out: Path | None) -> None:
-    """Prints a line for each task, and writes the table to --out."""
+    """Print a line per task, and write the table to --out."""
     lines = [f"| N = {n}, D = {dim} | CPU seconds | MB |", "|---|---|---|"]
     click.echo("\n".join(lines))
     spawn = multiprocessing.get_context("spawn")
@@ -68,7 +69,7 @@ def main(name: str, n: int, dim: int, out: Path | None) -> None:
         lines.append(f"| {task} | {seconds:.1f} | {memory:.0f} |")
         click.echo(lines[-1])
     if out is not None:
-        about = f"`python -m benchmarks.speed.shape_cost --n {n} --dim {dim} --out {out}`, one thread."
+        about = f"`python -m benchmarks.speed.shape_cost --model {name} --n {n} --dim {dim} --out {out}`, one thread."
         out.write_text("\n".join([*lines, "", about]) + "\n", encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 import discoformer
 from benchmarks.accuracy import anomalies, real_data
-from benchmarks.common import data_sets, estimators
+from benchmarks.common import data_sets, estimators, report
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "gmm"
@@ -81,7 +81,7 @@ def test_the_command_on_held_out_likelihood(tmp_path: Path) -> None:
     options = ["--data", "linnerud", "--dim", "2", "--splits", "2", "--few-splits", "1", "--seed", "3"]
     done = CliRunner().invoke(real_data.main, [str(MODEL), "--out", str(tmp_path), *options])
     assert done.exit_code == 0, done.output
-    results = data_sets.read(tmp_path / "gmm.json")
+    results = report.read(tmp_path / "gmm.json")
     assert len(results) == 2 * (2 * 5 + 1)
     assert (tmp_path / "gmm.md").read_text(encoding="utf-8") in done.output
     points = data_sets.principal("linnerud", data_sets.load("linnerud", 3).points, None)
@@ -113,7 +113,7 @@ def test_the_command_on_anomalies(tmp_path: Path) -> None:
         anomalies.main, [str(MODEL), "--out", str(tmp_path), "--task", "wine", "--splits", "1"]
     )
     assert done.exit_code == 0, done.output
-    results = data_sets.read(tmp_path / "gmm_anomalies.json")
+    results = report.read(tmp_path / "gmm_anomalies.json")
     assert {(r["detector"], r["normal"]) for r in results} == {
         (detector, normal) for detector in anomalies.detectors(None) for normal in (0, 1, 2)
     }
@@ -132,5 +132,5 @@ def test_the_command_on_anomalies(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("script", "suffix"), [(real_data, ""), (anomalies, "_anomalies")])
 def test_the_tables_are_those_of_the_results(script: object, suffix: str, model: str) -> None:
     name = f"{model}{suffix}"
-    results = [script.Result(**result) for result in data_sets.read(WRITTEN / f"{name}.json")]
+    results = [script.Result(**result) for result in report.read(WRITTEN / f"{name}.json")]
     assert script.table(results) in (WRITTEN / f"{name}.md").read_text(encoding="utf-8")

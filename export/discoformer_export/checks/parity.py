@@ -1,7 +1,7 @@
-"""Parity of the ONNX files, in ONNX Runtime, with PyTorch, over a grid of sizes and its edges.
+"""Parity: the ONNX files in ONNX Runtime against PyTorch, over a grid of sizes and edge cases.
 
 The reference is the network in float64. The error of an output is
-max |got - reference| / (1 + max |reference|); that of PyTorch in float32 stands beside it: both round.
+max |got - reference| / (1 + max |reference|). The report also has the error of PyTorch in float32.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from discoformer_export.graphs.network import GRAPHS, Graph, example_inputs
 from discoformer_training.data.context import Context
 from discoformer_training.nn.network import DiScoFormer
 
-GRID = [  # B, N, M, D, K, J: none was traced
+GRID = [  # B, N, M, D, K, J: other sizes than those traced
     (1, 1, 1, 1, 1, 1),
     (1, 2, 1, 1, 2, 2),
     (1, 1, 3, 100, 1, 1),
@@ -47,21 +47,21 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Parity:
-    """How one graph compares at one size."""
+    """The errors of one graph at one size."""
 
     graph: str
     batch: int
     n: int
     m: int
     dim: int
-    components: int  # 0 where the file finds them itself,
-    per_coordinate: int  # and those of a coordinate of the product
+    components: int  # 0 for discoformer.onnx, which fits the components itself
+    per_coordinate: int  # components of each coordinate of the product; likewise
     onnx_error: float
     torch_error: float
 
     @property
     def passed(self) -> bool:
-        """Whether the file computes what the network computes."""
+        """Whether the error is within the tolerance."""
         return self.onnx_error <= TOLERANCE
 
 
@@ -89,7 +89,7 @@ def measure(models: Mapping[str, onnx.ModelProto], network: DiScoFormer) -> list
 
 
 def measure_raw(model: onnx.ModelProto, network: DiScoFormer) -> list[Parity]:
-    """Compare the file for raw data with the runtime's own frame and base before the network."""
+    """Compare discoformer.onnx with the frame and base of the runtime, followed by the network."""
     session = _session(model)
     double = deepcopy(network).double()
     report = []
@@ -104,7 +104,7 @@ def measure_raw(model: onnx.ModelProto, network: DiScoFormer) -> list[Parity]:
 
 
 def to_json(report: list[Parity]) -> dict[str, object]:
-    """Give the report as plain values."""
+    """Convert the report to JSON values."""
     return {
         "reference": "PyTorch float64",
         "onnxruntime": onnxruntime.__version__,

@@ -18,7 +18,17 @@ import torch
 from onnx_ir.passes import Sequential, common
 from onnxscript.optimizer import fold_constants
 
-from discoformer.base import arrays, base, frame, ica, independent, mixture, mixture_fit, normal_wishart
+from discoformer.base import (
+    arrays,
+    base,
+    frame,
+    ica,
+    independent,
+    landmarks,
+    mixture,
+    mixture_fit,
+    normal_wishart,
+)
 from discoformer.io.files import atomic
 from discoformer.model import find_folder
 from discoformer_export.files.onnx_files import finished, traced
@@ -41,6 +51,7 @@ SOURCES = (
     mixture,
     mixture_fit,
     frame,
+    landmarks,
     independent,
     mixture_graph,
     frame_graph,

@@ -1,8 +1,8 @@
-"""From a module to an ONNX model: traced with dynamic axes, checked, stripped, with its metadata inside.
+"""From a PyTorch module to an ONNX model: trace with dynamic axes, check, strip, add metadata.
 
-Plain `torch.export` goes first: it raises where tracing would fix an axis, while the ONNX exporter would
-silently re-export with that axis fixed. Initialisers have the names of the parameters, so that weights can be
-replaced in the file.
+`torch.export` runs before `torch.onnx.export`. It raises an error if tracing would fix an axis, while the
+ONNX exporter would silently fix it. Initialisers have the names of the parameters, so that the runtime can
+replace the weights in the file.
 """
 
 import logging
@@ -29,7 +29,7 @@ TRANSPOSED = ".T"
 
 
 def _softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
-    """One node, which is exact at every x; the exporter's own has PyTorch's threshold, and three."""
+    """Use the ONNX operator, exact at every x. The exporter would write three nodes with a threshold."""
     assert beta == 1
     return opset18.Softplus(x)
 
@@ -64,7 +64,7 @@ def traced(
     outputs: Sequence[str],
     translations: Mapping[Any, Any],
 ) -> onnx_ir.Model:
-    """Trace a module that takes its inputs by name, given examples; every axis that AXES names is dynamic.
+    """Trace a module that takes its inputs by name. Every axis that AXES names is dynamic.
 
     Raises:
         ExportError: an axis cannot be dynamic.
@@ -72,8 +72,8 @@ def traced(
     given = (dict(examples),)
     axes = ({name: {i: Dim(axis) for i, axis in enumerate(AXES[name]) if axis} for name in examples},)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of shared axis names, and of torch's own deprecations
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # of translations for torchvision
+        warnings.simplefilter("ignore")  # shared axis names, and deprecations within torch
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # missing translations for torchvision
         try:
             program = torch.export.export(module, given, dynamic_shapes=axes)
         except Exception as error:
@@ -87,7 +87,7 @@ def traced(
             opset_version=OPSET,
             custom_translation_table=dict(translations),
             dynamo=True,
-            optimize=False,  # it would fold and rename parameters; see _simplified
+            optimize=False,  # optimisation would fold and rename parameters; see _simplified
             verbose=False,
         )
     assert exported is not None
@@ -97,7 +97,7 @@ def traced(
 def finished(
     model: onnx.ModelProto, metadata: Mapping[str, str], axes: Mapping[str, tuple[str | None, ...]] = AXES
 ) -> onnx.ModelProto:
-    """Check the axes of a model, strip it, put the metadata inside, and check the whole."""
+    """Check the axes of a model, strip it, add the metadata, and check the whole model."""
     _check_axes(model, axes)
     _strip(model.graph)
     model.doc_string = ""
@@ -109,10 +109,10 @@ def finished(
 
 
 def _simplified(model: onnx_ir.Model, network: DiScoFormer) -> onnx.ModelProto:
-    """Compute what is constant: most nodes go, and files open sooner.
+    """Fold constants, which removes most nodes, so that files open faster.
 
-    Parameters keep their names and values, but for maps of the last axis: those stand as they are multiplied
-    from the right, as `transposed` says.
+    Parameters keep their names and values. Only linear maps of the last axis are stored as `transposed` gives
+    them, ready to be multiplied from the right.
     """
     origins = {name: name for name, _ in network.named_parameters()}
 
@@ -136,7 +136,7 @@ def _simplified(model: onnx_ir.Model, network: DiScoFormer) -> onnx.ModelProto:
         assert np.array_equal(found.numpy(), expected.numpy())
         del initializers[name]
         value.name = f"{origins[name]}{TRANSPOSED}"
-        if value.name in initializers:  # the map is used more than once
+        if value.name in initializers:  # a map that is used more than once
             value.replace_all_uses_with(initializers[value.name])
         else:
             model.graph.register_initializer(value)
@@ -144,7 +144,7 @@ def _simplified(model: onnx_ir.Model, network: DiScoFormer) -> onnx.ModelProto:
 
 
 def transposed(parameter: Tensor) -> Tensor:
-    """A map of the last axis, (..., in), as graphs hold it: (in, out), under its name with TRANSPOSED."""
+    """Return a map of the last axis, (..., in), as graphs store it under name + TRANSPOSED: (in, out)."""
     return parameter.flatten(0, -2).mT
 
 
@@ -153,14 +153,14 @@ def _check_axes(model: onnx.ModelProto, axes: Mapping[str, tuple[str | None, ...
         got = tuple(dim.dim_param or None for dim in value.type.tensor_type.shape.dim)
         if got != axes[value.name]:
             raise ExportError(
-                f"{value.name} has axes {got}, needed {axes[value.name]}: tracing has fixed one"
+                f"{value.name} has axes {got}, needed {axes[value.name]}: tracing has fixed an axis"
             )
 
 
 def _strip(graph: onnx.GraphProto) -> None:
-    """Remove the stack traces with local paths that nodes and values carry, in subgraphs too.
+    """Remove the stack traces of nodes and values, which contain local paths, in subgraphs too.
 
-    The shapes of values stay: with them ONNX Runtime opens a file two to three times as fast.
+    The shapes of values are kept: with them ONNX Runtime opens a file two to three times as fast.
     """
     for item in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
         item.ClearField("metadata_props")

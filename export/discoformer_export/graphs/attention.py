@@ -1,11 +1,11 @@
-"""Attention whose memory grows with M + N: the Scan operator over blocks of queries, in standard operators.
+"""Attention with memory linear in M + N: a Scan over blocks of queries, in standard operators.
 
-To PyTorch it is one operator, so that tracing sees its shapes alone; to the exporter it is the function
-`scanned`. See `discoformer_training.nn.attention` for what it computes.
+In PyTorch it is a custom operator, so tracing sees only its shapes. The exporter replaces it by the function
+`scanned`. See `discoformer_training.nn.attention` for the formula.
 """
 
 # mypy: ignore-errors
-# (The function is a program in ONNX, which onnxscript reads: its types are not Python's.)
+# (onnxscript compiles `scanned` to ONNX: its types are not those of Python.)
 
 from onnxscript import FLOAT, graph, script
 from onnxscript import opset18 as op
@@ -13,12 +13,12 @@ from torch import Tensor, library
 
 from discoformer_training.nn.attention import attend_plain
 
-BLOCK = 128  # queries at a time
+BLOCK = 128  # queries in a block
 
 
 @library.custom_op("discoformer::attend", mutates_args=())
 def attend_scanned(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Attend, as the exported Scan does; here by the formula."""
+    """Compute the attention in PyTorch, by the plain formula."""
     return attend_plain(queries, keys, values)
 
 
@@ -29,7 +29,7 @@ def _(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
 
 @script()
 def scanned(queries: FLOAT[...], keys: FLOAT[...], values: FLOAT[...]) -> tuple[FLOAT[...], FLOAT[...]]:
-    """Queries (B, H, M, K), keys (B, H, N, K), values (B, H, N, V) to output and log-normaliser."""
+    """Map queries (B, H, M, K), keys (B, H, N, K), values (B, H, N, V) to output and log-normaliser."""
     count = op.Squeeze(op.Shape(queries, start=2, end=3))
     zero = op.Constant(value_int=0)
     size = op.Min(op.Constant(value_int=BLOCK), count)

@@ -1,11 +1,10 @@
-"""Roots and inverses of matrices, and places in order, which ONNX has no operators for: loops of its own.
+"""Operators that ONNX lacks or rounds, as functions: matrix roots and inverses, binary search, and others.
 
-To PyTorch they are its own operators, so the same code runs there; the exporter takes these functions
-instead.
+Traced code calls PyTorch's own operators. The exporter replaces them by these functions, see TRANSLATIONS.
 """
 
 # mypy: ignore-errors
-# (The functions are programs in ONNX, which onnxscript reads: their types are not Python's.)
+# (onnxscript compiles these functions to ONNX: their types are not those of Python.)
 
 import onnx
 import torch
@@ -15,7 +14,7 @@ from onnxscript import opset18 as op
 
 @script()
 def cholesky(matrix: DOUBLE[...]) -> DOUBLE[...]:
-    """Lower triangular roots of positive definite matrices (..., D, D); NaN where one is not."""
+    """Cholesky factors (lower triangular) of matrices (..., D, D); NaN if one is not positive definite."""
     square = op.Shape(matrix, start=-2)
     count = op.Squeeze(op.Shape(matrix, start=-1))
     index = op.Range(op.Constant(value_int=0), count, op.Constant(value_int=1))
@@ -43,7 +42,7 @@ def inverse_root(root: DOUBLE[...]) -> DOUBLE[...]:
     identity = op.CastLike(op.EyeLike(op.ConstantOfShape(square)), root)
 
     @graph()
-    def eliminate(rest, j):  # the identity, less what the rows so far account for
+    def eliminate(rest, j):  # rest: the identity minus the contributions of the rows so far
         row_axis, column_axis = op.Constant(value_ints=[1]), op.Constant(value_ints=[2])
         own = op.Gather(many, j, axis=2)
         row = op.Gather(rest, j, axis=1) / op.Unsqueeze(op.Gather(own, j, axis=1), row_axis)
@@ -55,12 +54,12 @@ def inverse_root(root: DOUBLE[...]) -> DOUBLE[...]:
     return op.Reshape(rows, op.Shape(root))
 
 
-RANKS = (3, 2)  # of what the bodies of the scans give: (P, D, D) and (P, D)
+RANKS = (3, 2)  # of the outputs of the Scan bodies: (P, D, D) and (P, D)
 
 
 @script()
 def searchsorted(ascending: DOUBLE[...], values: DOUBLE[...]) -> INT64[...]:
-    """How many of each row (B, N) are below each value (B, k), by steps half as long each time."""
+    """Count the entries of each row (B, N) that are smaller than each value (B, k), by binary search."""
     count = op.Squeeze(op.Shape(ascending, start=1))
     zero, one, two = op.Constant(value_int=0), op.Constant(value_int=1), op.Constant(value_int=2)
     below = op.CastLike(values * op.CastLike(zero, values), zero)
@@ -80,7 +79,7 @@ def searchsorted(ascending: DOUBLE[...], values: DOUBLE[...]) -> INT64[...]:
 
 
 def diagonal(matrix, offset: int = 0, dim1: int = 0, dim2: int = 1):
-    """Diagonals (..., D) of matrices (..., D, D)."""
+    """Take the diagonals (..., D) of matrices (..., D, D)."""
     assert (offset, dim1, dim2) == (0, -2, -1)
     square = op.Shape(matrix, start=-2)
     identity = op.CastLike(op.EyeLike(op.ConstantOfShape(square)), matrix)
@@ -88,7 +87,7 @@ def diagonal(matrix, offset: int = 0, dim1: int = 0, dim2: int = 1):
 
 
 def transpose(x, dim0: int, dim1: int):
-    """A transpose that old ONNX Runtimes do not join with a product, which they cannot do in float64."""
+    """Transpose by Einsum: old ONNX Runtimes fuse Transpose with MatMul, and then fail in float64."""
     axes = list(range(len(x.shape)))
     if {dim0 % len(axes), dim1 % len(axes)} == set(axes[-2:]):
         return op.Einsum(x, equation="...ij->...ji")
@@ -97,7 +96,7 @@ def transpose(x, dim0: int, dim1: int):
 
 
 def part(x, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1):
-    """A slice, where it is not the whole: indexing with None makes hundreds of those."""
+    """Slice, or do nothing for a full slice: indexing with None makes hundreds of full slices."""
     if not start and (end is None or (isinstance(end, int) and end >= 2**62)):
         return op.Identity(x)
     one = op.Constant(value_ints=[1])
@@ -109,7 +108,7 @@ def part(x, dim: int = 0, start: int | None = None, end: int | None = None, step
 
 
 def scalar(s: float, dtype: int = 1, layout: str = "", device: str = "", pin_memory: bool = False):
-    """A number as it is: the exporter's own translation rounds it to float32."""
+    """Make a constant in its own type: the translation of the exporter rounds it to float32."""
     if isinstance(s, float):
         return op.Constant(value=onnx.helper.make_tensor("", dtype, [], [s]))
     return op.Cast(s, to=dtype)
@@ -122,5 +121,5 @@ TRANSLATIONS = {
     torch.ops.aten.transpose.int: transpose,
     torch.ops.aten.linalg_cholesky.default: cholesky,
     torch.ops.aten.searchsorted.Tensor: searchsorted,
-    torch.ops.aten.linalg_inv.default: inverse_root,  # of roots alone: see arrays.inverse_root
+    torch.ops.aten.linalg_inv.default: inverse_root,  # triangular matrices only: see arrays.inverse_root
 }

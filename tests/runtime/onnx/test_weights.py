@@ -12,7 +12,7 @@ from safetensors.numpy import load, save
 from discoformer.errors import ModelError
 from discoformer.onnx.weights import TRANSPOSED, read_weights_file, replaced, with_weights
 
-FOLDER = Path(__file__).parents[3] / "models" / "gmm"
+FOLDER = Path(__file__).parents[3] / "models" / "base"
 FILES = sorted(path.name for path in FOLDER.glob("*.onnx"))
 WEIGHTS = (FOLDER / "weights.safetensors").read_bytes()
 

@@ -163,6 +163,32 @@ def test_a_basis_is_kept_in_the_checkpoint_which_can_be_trained_further(
     assert "cannot be read" in missing.output
 
 
+def test_the_basis_of_a_released_model_goes_into_a_file_of_its_own(tmp_path: Path) -> None:
+    released = Path(__file__).parents[2] / "models" / "base"
+    refused = invoke("basis", released)
+    assert refused.exit_code == 2
+    assert "--out FILE.safetensors" in refused.output
+    out = tmp_path / "base.safetensors"
+    result = invoke("basis", released, "--tasks", 2, "--out", out)
+    assert result.exit_code == 0, result.output
+    before, after = load_checkpoint(released), load_checkpoint(out)
+    assert after[:2] == before[:2]
+    assert after[2].pop("adaptation.basis").shape == (650, 2)
+    assert all(torch.equal(tensor, before[2][name]) for name, tensor in after[2].items())
+
+
+def test_a_run_begins_with_the_weights_of_a_released_model_and_cannot_resume_it(tmp_path: Path) -> None:
+    released = Path(__file__).parents[2] / "models" / "gmm"
+    resumed = invoke("run", "--out", tmp_path, "--resume", released)
+    assert resumed.exit_code == 1
+    assert "averaged weights only" in resumed.output
+    options = ("--dims", 1, 2, "--context-sizes", 8, 16, "--tokens", 64, "--steps", 1, "--accelerator", "cpu")
+    config = tmp_path / "config.json"
+    config.write_text('{"network": {"greatest_size": 32768.0}}')
+    run = invoke("run", "--out", tmp_path, "--weights-from", released, "--config", config, *options)
+    assert run.exit_code == 0, run.output
+
+
 @pytest.mark.parametrize("cell", ["gmm:2", "gmm:x:64", "gmm:2:64:1:2", "2:64"])
 def test_a_cell_that_cannot_be_read_is_a_usage_error(cell: str) -> None:
     result = invoke("benchmark", "--cell", cell)

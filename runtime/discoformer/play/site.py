@@ -42,7 +42,10 @@ def site_files(model: Path, onnxruntime_web: Path) -> dict[str, Path]:
 
 
 def _file(model: Path, name: str) -> Path:
-    """Return the path of a file. Models without ``frame.onnx``, which has no weights, use the default model's."""
+    """Return the path of a model file.
+
+    ``frame.onnx`` has no weights. If a model lacks it, the file of the default model is used.
+    """
     path = model / name
     return path if name != "frame.onnx" or path.is_file() else find_folder(DEFAULT_NAME) / name
 

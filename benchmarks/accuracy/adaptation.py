@@ -1,17 +1,16 @@
-"""What adaptation to a data set gains: errors after every step, and the step at which it stops.
+"""The gain of adaptation to a data set: errors after every step, and the step at which it stops.
 
-Families that the model `gmm` was not trained on, and its own mixtures. Each draw of the benchmark is adapted
-to by itself; errors are on fresh queries, relative to those without adaptation, as a mean over draws with its
-standard error. *Best* chooses the step of each draw with the truth in hand. Beside them, before adaptation
-and pooled over draws, the relative score error (percent) and the squared error of the log-density (nats^2),
-and those of kernel density with the best bandwidth, chosen with the truth in hand. Of long contexts a quarter
-of the draws is made.
+The families are some that the model `gmm` was not trained on, and its own mixtures. The model adapts to each
+draw of the benchmark separately. Errors are on fresh queries, relative to those without adaptation: mean over
+draws with its standard error. *Best* selects the step of each draw by the truth. The table also has, before
+adaptation and pooled over draws, the relative score error (percent) and the squared error of the log-density
+(nats^2), and the same for a kernel density whose bandwidth is selected by the truth. Long contexts have a
+quarter of the draws.
 
     python -m benchmarks.accuracy.adaptation models/gmm --draws 32 --out docs/adaptation
 """
 
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 
 import discoformer
 from benchmarks.common.data_sets import Floats
-from benchmarks.common.report import write
+from benchmarks.common.report import load_model, mean_and_error, out_option, seed_option, write
 from discoformer.analysis.adaptation_descent import course_of
 from discoformer.analysis.torch_network import network_of
 from discoformer_training.evaluation.baselines import kde_best
@@ -38,8 +37,8 @@ CELLS = [
 ]
 OWN = "gmm"  # the family that the model was trained on
 STEPS = 256
-KEPT = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)  # steps whose errors are written
-LONG = 4096  # N from which on a quarter of the draws is made
+KEPT = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)  # steps whose errors are stored
+LONG = 4096  # cells of this N or more have a quarter of the draws
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,9 @@ class Result:
     dim: int  # D
     n: int  # N
     draw: int
-    chosen: int  # step
-    score: list[float]  # sum of the squared score errors, at each step
-    log_density: list[float]  # likewise of the log-density, nats^2
+    chosen: int  # the selected step
+    score: list[float]  # sum of the squared score errors at each step
+    log_density: list[float]  # sum of the squared log-density errors, nats^2, at each step
     power: float  # sum of the squared true scores
     queries: int
     kde_score: float
@@ -61,7 +60,7 @@ class Result:
 
 
 def measure(model: discoformer.Model, cell: Cell, index: int, seed: int) -> Result:
-    """Adapts to one draw."""
+    """Adapt to one draw."""
     at = draw(cell, index, seed=seed)
     estimate = model.estimate(at.context)
     start = time.process_time()
@@ -86,7 +85,7 @@ def measure(model: discoformer.Model, cell: Cell, index: int, seed: int) -> Resu
 
 
 def _errors(estimate: discoformer.Estimate, path: Floats, at: Draw) -> list[ErrorSums]:
-    """Errors at each step, by the features of the map: the heads are affine in it."""
+    """Return the errors at each step. The heads are affine in the map that changes."""
     z = estimate.frame.to_frame(at.queries)
     found = read(network_of(estimate.graphs), estimate.encoded.arrays, z)
     channels = found.vectors.shape[-1]
@@ -103,18 +102,18 @@ def _errors(estimate: discoformer.Estimate, path: Floats, at: Draw) -> list[Erro
 
 
 def ratios(results: Sequence[Result], field: str) -> Floats:
-    """Errors relative to those at step 0: (draws, steps + 1)."""
+    """Return errors relative to those at step 0, (draws, steps + 1)."""
     errors = np.array([getattr(result, field) for result in results])
     return errors / errors[:, :1]
 
 
 def at_chosen(results: Sequence[Result], field: str) -> Floats:
-    """Ratios (draws,) at the chosen steps."""
+    """Return the ratios (draws,) at the selected steps."""
     return ratios(results, field)[np.arange(len(results)), [result.chosen for result in results]]
 
 
 def by_cell(results: Sequence[Result]) -> dict[tuple[str, int, int], list[Result]]:
-    """Results of each cell, in order."""
+    """Return the results of each cell, in order."""
     cells: dict[tuple[str, int, int], list[Result]] = {}
     for result in results:
         cells.setdefault((result.family, result.dim, result.n), []).append(result)
@@ -122,7 +121,7 @@ def by_cell(results: Sequence[Result]) -> dict[tuple[str, int, int], list[Result
 
 
 def table(results: Sequence[Result]) -> str:
-    """Markdown: a line for each cell, and the means over those of other families and of the model's own."""
+    """Return a Markdown table: a line per cell, and means over other families and the model's own."""
     lines = [
         "| family, D, N | draws | before | best KDE | score, pooled | score | log-density | best: score "
         "| adapted | steps | worst draw | s |",
@@ -131,10 +130,11 @@ def table(results: Sequence[Result]) -> str:
     for key, found in by_cell(results).items():
         steps = np.array([result.chosen for result in found])
         score, density = (at_chosen(found, field) for field in ("score", "log_density"))
+        best = ratios(found, "score").min(1)
         lines.append(
             f"| {', '.join(map(str, key))} | {len(found)} | {_before(found)} | {_kde(found)} "
-            f"| {_pooled_ratio(found)} | {_mean(score)} | {_mean(density)} "
-            f"| {_mean(ratios(found, 'score').min(1))} | {np.mean(steps > 0):.0%} | {np.median(steps):.0f} "
+            f"| {_pooled_ratio(found)} | {mean_and_error(score)} | {mean_and_error(density)} "
+            f"| {mean_and_error(best)} | {np.mean(steps > 0):.0%} | {np.median(steps):.0f} "
             f"| {score.max():.2f} | {np.median([result.seconds for result in found]):.1f} |"
         )
     others = [found for key, found in by_cell(results).items() if key[0] != OWN]
@@ -161,11 +161,6 @@ def _chosen_and_first(found: Sequence[Result]) -> tuple[list[float], list[float]
     return [result.score[result.chosen] for result in found], [result.score[0] for result in found]
 
 
-def _mean(values: Floats) -> str:
-    error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-    return f"{values.mean():.3f} ± {error:.3f}"
-
-
 def _before(found: Sequence[Result]) -> str:
     return _pooled(found, [r.score[0] for r in found], [r.log_density[0] for r in found])
 
@@ -180,24 +175,27 @@ def _pooled(found: Sequence[Result], score: list[float], log_density: list[float
 
 
 def report(model: discoformer.Model, results: Sequence[Result], seed: int, command: str) -> str:
-    """Markdown: what was measured, and the table."""
+    """Return the report in Markdown."""
     about = model.metadata
     return f"""\
 Adaptation of the model `{about.name}` {about.version} to one data set at a time, seed {seed} (`{command}`).
-`score` and `log-density` are the squared errors on fresh queries after adaptation, relative to those before:
-mean over draws ± standard error, below 1 where adaptation helps; `score, pooled` the ratio of the sums over
-draws, in which hard draws count more. `best: score` is `score` at the step of each draw that is best in
-truth, of {STEPS}; `adapted` the share of draws in which a step was taken, `steps` their median number over
-all draws, `s` the median CPU time. `before` and `best KDE` are relative score error / squared error of the
-log-density in nats^2, pooled. The last lines are means over the families that the model was not trained on,
-and over its own.
+
+- `before` and `best KDE`: relative score error / squared error of the log-density in nats^2, pooled.
+- `score` and `log-density`: squared errors on fresh queries after adaptation, relative to those before. Mean
+  over draws ± standard error; below 1, adaptation helps.
+- `score, pooled`: the ratio of the sums over draws, in which hard draws count more.
+- `best: score`: `score` at the best of {STEPS} steps of each draw, selected by the truth.
+- `adapted`: share of draws with at least one step. `steps`: their median number over all draws.
+- `worst draw`: the greatest `score`. `s`: median CPU time.
+
+The last lines are means over the families that the model was not trained on, and over its own.
 
 {table(results)}
 """
 
 
 def draw_picture(path: Path, results: Sequence[Result]) -> None:
-    """Errors by steps, a panel for each cell: mean over draws, with the steps that were chosen."""
+    """Plot mean errors over draws by step, and the selected steps, with a panel per cell."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -231,14 +229,14 @@ def _panel(ax: Any, key: tuple[str, int, int], found: Sequence[Result]) -> None:
 
 
 def _rounded(result: Result) -> dict[str, Any]:
-    """A result as it is written: errors at some steps only."""
+    """Return a result for storage, with the errors at some steps only."""
     errors = {name: [round(getattr(result, name)[t], 4) for t in KEPT] for name in ("score", "log_density")}
     chosen = {f"chosen_{name}": round(getattr(result, name)[result.chosen], 4) for name in errors}
     return asdict(result) | errors | chosen
 
 
 def everything(model: discoformer.Model, draws: int, seed: int) -> Iterator[Result]:
-    """Yields results, draw by draw, of all cells in turn: an interrupted run has some of each."""
+    """Yield results draw by draw, of all cells in turn, so that an interrupted run has some of each."""
     for index in range(draws):
         for cell in CELLS:
             if cell.context_size >= LONG and index % 4:
@@ -248,15 +246,12 @@ def everything(model: discoformer.Model, draws: int, seed: int) -> Iterator[Resu
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--draws", type=click.IntRange(1), default=32, show_default=True, help="Of each cell.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for .md, .json and .png."
-)
+@click.option("--draws", type=click.IntRange(1), default=32, show_default=True, help="Draws per cell.")
+@seed_option
+@out_option
 def main(folder: Path, draws: int, seed: int, out: Path | None) -> None:
-    """Measures adaptation of the model in FOLDER; what is measured is written as it comes."""
-    warnings.simplefilter("ignore", discoformer.RangeWarning)
-    model = discoformer.load(folder.resolve(), device="cpu", threads=1)
+    """Measure adaptation of the model in FOLDER, and write results to --out as they come."""
+    model = load_model(folder.resolve())
     command = f"python -m benchmarks.accuracy.adaptation {folder} --draws {draws} --out docs/adaptation"
     results: list[Result] = []
     for result in everything(model, draws, seed):

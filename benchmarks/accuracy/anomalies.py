@@ -1,16 +1,15 @@
-"""Anomalies on real data by low density, beside the detectors that a user would try.
+"""Detection of anomalies on real data by low density, compared with other detectors.
 
-A detector reads 80 % of the rows of one class, the normal one, and nothing else. It is asked for the rest of
-them and for all rows of the other classes: the area under its ROC curve, 1 where every anomaly has a lower
-density than every normal row, 1/2 for guessing. Benign against malignant in breast_cancer; in wine and
-digits each class in turn against the others, the areas averaged. The noise of ``data_sets`` is added first;
-principal components are those of the normal rows read. The standard error is over splits, which share data.
+A detector reads 80 % of the rows of one class, the normal class. It scores the other rows of this class and
+all rows of the other classes. The figure is the area under its ROC curve: 1 if every anomaly has a lower
+density than every normal row, 1/2 for guessing. In breast_cancer, benign rows are normal. In wine and digits,
+each class in turn is normal, and the areas are averaged. The noise of ``data_sets`` is added first. Principal
+components are those of the normal rows read. The standard error is over splits, which share data.
 
     python -m benchmarks.accuracy.anomalies models/gmm --out docs/real_data
 """
 
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,17 +26,17 @@ from sklearn.neighbors import LocalOutlierFactor
 import discoformer
 from benchmarks.common.data_sets import Floats, load
 from benchmarks.common.estimators import Estimator, base, gaussian, gmm_bic, kde
-from benchmarks.common.report import write
+from benchmarks.common.report import load_model, markdown, mean_and_error, out_option, seed_option, write
 
-TRAIN = 0.8  # of the rows of the normal class
+TRAIN = 0.8  # share of the rows of the normal class
 
 
 class Task(NamedTuple):
-    """A data set, the classes that are normal in turn, and how many principal components are taken."""
+    """A data set, its normal classes in turn, and the number of principal components."""
 
     data: str
     normal: tuple[int, ...]
-    dim: int | None = None  # all columns, if None
+    dim: int | None = None  # all columns if None
 
 
 BENIGN = 1  # class of breast_cancer
@@ -57,31 +56,30 @@ class Result:
     task: str
     dim: int  # D
     train: int  # rows read
-    normal: int  # the class that they are of
+    normal: int  # the normal class
     split: int
     detector: str
     area: float  # under the ROC curve
-    seconds: float  # of CPU time, to read and to answer
+    seconds: float  # of CPU time, to read and to score
 
 
 def isolation_forest(train: Floats, test: Floats, seed: int) -> Floats:
-    """scikit-learn's, with its defaults."""
+    """Isolation forest of scikit-learn, with its defaults."""
     found: Floats = IsolationForest(random_state=seed).fit(train).score_samples(test)
     return found
 
 
 def local_outlier_factor(train: Floats, test: Floats, seed: int) -> Floats:
-    """scikit-learn's, with its defaults."""
+    """Local outlier factor of scikit-learn, with its defaults."""
     del seed
     found: Floats = LocalOutlierFactor(novelty=True).fit(train).score_samples(test)
     return found
 
 
 def ecod(train: Floats, test: Floats, seed: int) -> Floats:
-    """PyOD's, with its defaults, asked for one row at a time.
+    """ECOD of PyOD, with its defaults, for one row at a time.
 
-    It counts the rows that it is asked for among those that it has read, so that the anomalies in one long
-    question would pass for normal rows.
+    It adds the rows to score to the rows that it has read. Many anomalies at once would look normal.
     """
     del seed
     detector = ECOD().fit(train)
@@ -89,7 +87,7 @@ def ecod(train: Floats, test: Floats, seed: int) -> Floats:
 
 
 def detectors(model: discoformer.Model) -> dict[str, Estimator]:
-    """Functions of training rows, test rows and seed, to what is high at normal rows."""
+    """Return functions from training rows, test rows and seed to a score that is high at normal rows."""
     return {
         "DiScoFormer": lambda train, test, _: model.estimate(train).log_density(test),
         "its base alone": base,
@@ -105,7 +103,7 @@ def detectors(model: discoformer.Model) -> dict[str, Estimator]:
 def measure(
     functions: dict[str, Estimator], names: Sequence[str], splits: int, seed: int
 ) -> Iterator[Result]:
-    """Yields results, task by task."""
+    """Yield results, task by task."""
     for name in names:
         task = TASKS[name]
         points, labels = load(task.data, seed)
@@ -125,7 +123,7 @@ def measure(
 
 
 def transformed(train: Floats, test: Floats, dim: int | None) -> tuple[Floats, Floats]:
-    """Columns standardised, or so many principal components; both as the training rows have them."""
+    """Standardise the columns, or take principal components, as fitted to the training rows."""
     if dim is None:
         center, spread = train.mean(axis=0), train.std(axis=0)
         return (train - center) / spread, (test - center) / spread
@@ -134,34 +132,32 @@ def transformed(train: Floats, test: Floats, dim: int | None) -> tuple[Floats, F
 
 
 def table(results: Sequence[Result]) -> str:
-    """Markdown: a line for each task, 100 times the area and its standard error over the splits."""
+    """Return a Markdown table with a line per task: 100 times the area ± its standard error over splits."""
     names = list(dict.fromkeys(r.detector for r in results))
-    lines = [f"| task, D, N | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+    rows = []
     for task in dict.fromkeys(r.task for r in results):
         here = [r for r in results if r.task == task]
         fewest, most = min(r.train for r in here), max(r.train for r in here)
-        cells = [f"{task}, {here[0].dim}, {fewest}" + (f"-{most}" if most > fewest else "")]
-        cells += [_entry([r for r in here if r.detector == name]) for name in names]
-        lines.append(f"| {' | '.join(cells)} |")
+        size = f"{task}, {here[0].dim}, {fewest}" + (f"-{most}" if most > fewest else "")
+        rows.append([size, *(_entry([r for r in here if r.detector == name]) for name in names)])
     seconds = [np.median([r.seconds for r in results if r.detector == name]) for name in names]
-    lines.append(f"| CPU seconds, median | {' | '.join(f'{mean:.2g}' for mean in seconds)} |")
-    return "\n".join(lines)
+    rows.append(["CPU seconds, median", *(f"{median:.2g}" for median in seconds)])
+    return markdown(["task, D, N", *names], rows)
 
 
 def _entry(results: Sequence[Result]) -> str:
     splits = sorted({r.split for r in results})
-    areas = np.array([np.mean([r.area for r in results if r.split == split]) for split in splits])
-    error = f" ± {100 * areas.std(ddof=1) / np.sqrt(len(areas)):.2f}" if len(areas) > 1 else ""
-    return f"{100 * areas.mean():.2f}{error}"
+    areas = [100 * np.mean([r.area for r in results if r.split == split]) for split in splits]
+    return mean_and_error(areas, ".2f")
 
 
 def report(model: discoformer.Model, results: Sequence[Result], seed: int) -> str:
-    """Markdown: what was measured, and the table."""
+    """Return the report in Markdown."""
     about, splits = model.metadata, 1 + max(r.split for r in results)
     return f"""\
 Area under the ROC curve, in per cent, of the model `{about.name}` {about.version} and other detectors of
-anomalies, which read N rows of the normal class alone: mean of {splits} random splits ± its standard error,
-seed {seed}. In wine and digits each class in turn is normal, and the areas are averaged.
+anomalies. All read N rows of the normal class only. Mean of {splits} random splits ± its standard error, seed
+{seed}. In wine and digits each class in turn is normal, and the areas are averaged.
 
 {table(results)}
 """
@@ -169,14 +165,13 @@ seed {seed}. In wine and digits each class in turn is normal, and the areas are 
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the .md and .json.")
+@out_option
 @click.option("--task", "names", multiple=True, type=click.Choice(list(TASKS)), default=tuple(TASKS))
 @click.option("--splits", type=click.IntRange(1), default=10, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@seed_option
 def main(folder: Path, out: Path | None, names: Sequence[str], splits: int, seed: int) -> None:
-    """Measures the model in FOLDER, prints the table, and writes it with all results to --out."""
-    warnings.simplefilter("ignore", discoformer.RangeWarning)
-    model = discoformer.load(folder.resolve(), device="cpu", threads=1)
+    """Measure the model in FOLDER, print the report, and write it with all results to --out."""
+    model = load_model(folder.resolve())
     functions, results = detectors(model), []
     for result in measure(functions, names, splits, seed):
         results.append(result)

@@ -1,18 +1,17 @@
-"""Held-out log-likelihood on real data, beside the estimators that a user would try.
+"""Held-out log-likelihood on real data, compared with other estimators.
 
-The data come with scikit-learn (see ``data_sets``): all columns, standardised, and their leading principal
-components. Each is split at random into 80 % to read and 20 % to answer for, some times over. Differences
-are paired by split; as splits overlap, the variance over them is multiplied by ``1 / splits + test / train``
-(Nadeau and Bengio, *Machine Learning* 52, 2003) before its root is taken as the standard error.
+The data are the sets of scikit-learn (see ``data_sets``): all columns, standardised, and the first principal
+components. Each set is split at random into 80 % training and 20 % test rows, several times. Differences are
+paired by split. Since splits overlap, the standard error is the root of the variance over splits times
+``1 / splits + test / train`` (Nadeau and Bengio, *Machine Learning* 52, 2003).
 
-The network's density need not integrate to one. The log of its integral is subtracted where it is known, by
-100 effective samples or more. On the first splits the network is also adapted to the rows that it reads.
+The density of the network may not integrate to one. The log of its integral is subtracted if it is known from
+100 effective samples or more. On the first splits the network is also adapted to the training rows.
 
     python -m benchmarks.accuracy.real_data models/gmm --out docs/real_data
 """
 
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,12 +23,12 @@ import torch
 import discoformer
 from benchmarks.common.data_sets import LOADERS, Floats, load, principal
 from benchmarks.common.estimators import Estimator, base, flow, gaussian, gmm_bic, kde
-from benchmarks.common.report import write
+from benchmarks.common.report import load_model, markdown, out_option, seed_option, write
 from discoformer.analysis.adaptation_descent import FEWEST
 
-DIMS = (2, 5, 10, 30)  # principal components, where there are more columns
-TRAIN = 0.8  # of the rows
-SAMPLES = 2048  # of the integral
+DIMS = (2, 5, 10, 30)  # numbers of principal components, for data with more columns
+TRAIN = 0.8  # share of the rows
+SAMPLES = 2048  # for the integral
 ENOUGH = 100.0  # effective samples
 OURS = "DiScoFormer"
 ADAPTED = "adapted to the data"
@@ -49,20 +48,20 @@ class Result:
 
     data: str
     dim: int  # D
-    train: int  # rows read
-    test: int  # rows answered for
+    train: int  # training rows
+    test: int  # test rows
     split: int
     estimator: str
     log_likelihood: float  # mean over the test rows, nats
-    seconds: float  # of CPU time, to read and to answer, the integral left out
-    log_integral: float | None = None  # nats; subtracted from log_likelihood already, if samples are enough
-    effective_samples: float | None = None  # of the integral
+    seconds: float  # of CPU time, to read and to answer, without the integral
+    log_integral: float | None = None  # nats; already subtracted from log_likelihood if it is known
+    effective_samples: float | None = None  # for the integral
 
 
 def measure(
     model: discoformer.Model, names: Sequence[str], dims: Sequence[int], splits: int, few: int, seed: int
 ) -> Iterator[Result]:
-    """Yields results, data set by data set."""
+    """Yield results, data set by data set."""
     for name in names:
         points = load(name, seed).points
         for dim in (*(dim for dim in dims if dim < points.shape[1]), None):
@@ -96,7 +95,7 @@ def _ours(
 
 
 def corrected_error(differences: Floats, result: Result) -> float:
-    """Standard error of the mean difference of splits that overlap."""
+    """Return the standard error of the mean difference of overlapping splits."""
     if len(differences) < 2:
         return float("nan")
     factor = 1 / len(differences) + result.test / result.train
@@ -104,24 +103,22 @@ def corrected_error(differences: Floats, result: Result) -> float:
 
 
 def table(results: Sequence[Result]) -> str:
-    """Markdown: a line for each data set; estimators as differences from ours."""
+    """Return a Markdown table with a line per data set: estimators as differences from the network."""
     others = [name for name in (ADAPTED, *OTHERS) if any(r.estimator == name for r in results)]
-    lines = [
-        f"| data, D, N | **{OURS}** | {' | '.join(others)} | flow, s | {OURS}, s | log-integral | samples |",
-        "|---" * (6 + len(others)) + "|",
-    ]
+    header = ["data, D, N", f"**{OURS}**", *others, "flow, s", f"{OURS}, s", "log-integral", "samples"]
+    rows = []
     for key in dict.fromkeys((r.data, r.dim, r.train) for r in results):
         here = [r for r in results if (r.data, r.dim, r.train) == key]
         ours = [r for r in here if r.estimator == OURS]
         cells = [f"{key[0]}, {key[1]}, {key[2]}", f"{np.mean([r.log_likelihood for r in ours]):.3f}"]
         cells += [_difference([r for r in here if r.estimator == name], ours) for name in others]
         cells += [_seconds(here, FLOW), _seconds(here, OURS), *_integral(ours)]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown(header, rows)
 
 
 def _difference(theirs: Sequence[Result], ours: Sequence[Result]) -> str:
-    """From ours, by split; that of the adapted network where both integrals are known."""
+    """Return the mean difference by split; of the adapted network, where both integrals are known."""
     pairs = [
         (one, other)
         for one, other in zip(theirs, ours, strict=False)
@@ -140,7 +137,7 @@ def _seconds(results: Sequence[Result], estimator: str) -> str:
 
 
 def _integral(ours: Sequence[Result]) -> tuple[str, str]:
-    """Mean log-integral, and the fewest effective samples; how often they were enough, if not always."""
+    """Return the mean log-integral and the least effective samples, with a note if they are too few."""
     effective = np.array([r.effective_samples for r in ours])
     enough = int((effective >= ENOUGH).sum())
     note = "" if enough == len(ours) else f" (enough {enough} times of {len(ours)})"
@@ -148,16 +145,16 @@ def _integral(ours: Sequence[Result]) -> tuple[str, str]:
 
 
 def report(model: discoformer.Model, results: Sequence[Result], few: int, seed: int) -> str:
-    """Markdown: what was measured, and the table."""
+    """Return the report in Markdown."""
     about, splits = model.metadata, 1 + max(r.split for r in results)
     return f"""\
-Held-out mean log-likelihood of the model `{about.name}` {about.version}, nats per row: mean of {splits}
-splits, seed {seed}; N rows are read, a quarter as many are answered for. The other estimators are given by
-their difference from it (negative: worse) ± its standard error, corrected for the overlap of splits; the flow
-was trained, and the network adapted, on the first {few} splits, and what the latter brings is given where
-both integrals are known. Then the median CPU time to read and to answer. Last, of the
-network's density, the mean log of its integral, and by how many effective samples it is known, at least. It
-is subtracted where these are {ENOUGH:.0f} or more; where they are not, the network's figure may be too high.
+Held-out mean log-likelihood of the model `{about.name}` {about.version}, in nats per row: mean of {splits}
+splits, seed {seed}, with N training rows and a quarter as many test rows. The other columns are differences
+from it (negative: worse) ± standard error, corrected for the overlap of splits. The flow was trained, and the
+network adapted, on the first {few} splits. The difference of the adapted network uses the splits where both
+integrals are known. Times are the median CPU time to read and to answer. The last columns are the mean log of
+the integral of the network's density, and its least number of effective samples. The log-integral is
+subtracted if this number is {ENOUGH:.0f} or more. Otherwise the figure of the network may be too high.
 
 {table(results)}
 """
@@ -165,7 +162,7 @@ is subtracted where these are {ENOUGH:.0f} or more; where they are not, the netw
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the .md and .json.")
+@out_option
 @click.option("--data", "names", multiple=True, type=click.Choice(list(LOADERS)), default=tuple(LOADERS))
 @click.option("--dim", "dims", multiple=True, type=click.IntRange(1), default=DIMS, show_default=True)
 @click.option("--splits", type=click.IntRange(1), default=10, show_default=True)
@@ -175,9 +172,9 @@ is subtracted where these are {ENOUGH:.0f} or more; where they are not, the netw
     type=click.IntRange(0),
     default=3,
     show_default=True,
-    help="Splits with what takes long: a flow, and adaptation.",
+    help="Number of splits with a flow and with adaptation, which are slow.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@seed_option
 def main(
     folder: Path,
     out: Path | None,
@@ -187,10 +184,9 @@ def main(
     few: int,
     seed: int,
 ) -> None:
-    """Measures the model in FOLDER, prints the table, and writes it with all results to --out."""
+    """Measure the model in FOLDER, print the report, and write it with all results to --out."""
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore", discoformer.RangeWarning)
-    model = discoformer.load(folder.resolve(), device="cpu", threads=1)
+    model = load_model(folder.resolve())
     results = []
     for result in measure(model, names, dims, splits, few, seed):
         results.append(result)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 import discoformer
+from discoformer_training.evaluation.metrics import six_digits
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -57,10 +58,17 @@ def write(
     content = {
         "model": {"name": about.name, "version": about.version, "weights_sha256": about.weights_sha256},
         "seed": seed,
-        "results": {key: [result[key] for result in results] for key in results[0]},
+        "results": {key: [_rounded(result[key]) for result in results] for key in results[0]},
     }
     (out / f"{name}.md").write_text(text, encoding="utf-8")
-    (out / f"{name}.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
+    (out / f"{name}.json").write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    """Round numbers to six significant digits."""
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return six_digits(value) if isinstance(value, float) else value
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """CPU seconds and peak resident memory of sampling and of particle flows, each in its own process.
 
-The context is a sample of five Gaussians, by default of 10,000 points in 10 columns. The number of points drawn
-or moved is the same. Diffusion is measured per level of noise, flows and Bayesian sampling per step.
+The context is a sample of five Gaussians, by default of 10,000 points in 10 columns. As many points are drawn
+or moved. Diffusion is measured per level of noise, flows and Bayesian sampling per step.
 
     python -m benchmarks.speed.flow_cost [N] [D]
 """

@@ -69,7 +69,8 @@ def main(name: str, n: int, dim: int, out: Path | None) -> None:
         lines.append(f"| {task} | {seconds:.1f} | {memory:.0f} |")
         click.echo(lines[-1])
     if out is not None:
-        about = f"`python -m benchmarks.speed.shape_cost --model {name} --n {n} --dim {dim} --out {out}`, one thread."
+        options = f"--model {name} --n {n} --dim {dim} --out {out}"
+        about = f"`python -m benchmarks.speed.shape_cost {options}`, one thread."
         out.write_text("\n".join([*lines, "", about]) + "\n", encoding="utf-8")
 
 

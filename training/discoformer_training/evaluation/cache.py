@@ -48,7 +48,10 @@ class BaselineCache:
         if self.path is None:
             return
         lines = [
-            json.dumps(json.loads(key) | dict(zip(ErrorSums._fields, zip(*sums, strict=True), strict=True)))
+            json.dumps(
+                json.loads(key) | dict(zip(ErrorSums._fields, zip(*sums, strict=True), strict=True)),
+                separators=(",", ":"),
+            )
             for key, sums in self._entries.items()
             if sums
         ]

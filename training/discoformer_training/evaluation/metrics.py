@@ -42,6 +42,10 @@ class ErrorSums(NamedTuple):
     score_power: float
     log_density_error: float
 
+    def rounded(self) -> "ErrorSums":
+        """Round to six significant digits, for storage."""
+        return ErrorSums(*map(six_digits, self))
+
 
 class Measurement(NamedTuple):
     """A pooled figure and its jackknife standard error, which is NaN for a single draw."""
@@ -75,6 +79,11 @@ def sum_errors(estimate: Values, truth: Values) -> ErrorSums:
             raise InputError(f"{name} has shape {got.shape}, needed {needed.shape}: one row per query")
     power = float(np.square(truth.score).sum())
     return ErrorSums(score_error(estimate, truth), power, log_density_error(estimate, truth))
+
+
+def six_digits(value: float) -> float:
+    """Round to six significant digits."""
+    return float(f"{value:.6g}")
 
 
 def pooled_ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Measurement:

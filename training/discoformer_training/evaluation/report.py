@@ -19,7 +19,7 @@ from rich.table import Table
 from discoformer_training.evaluation.benchmark import REFERENCES, Report, Row
 from discoformer_training.evaluation.cells import LONG, Cell
 from discoformer_training.evaluation.floor import FLOORS
-from discoformer_training.evaluation.metrics import Measurement
+from discoformer_training.evaluation.metrics import Measurement, six_digits
 
 HEADER = (
     "cell",
@@ -76,8 +76,11 @@ def render_text(report: Report) -> str:
 
 
 def render_json(report: Report) -> str:
-    """Return the report as JSON: each figure is ``{"value": .., "error": ..}``, null if it is not finite."""
-    return json.dumps(_plain(report), allow_nan=False) + "\n"
+    """Return the report as JSON: each figure is ``{"value": .., "error": ..}``, null if it is not finite.
+
+    Figures have six significant digits.
+    """
+    return json.dumps(_plain(report), separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def _caption(report: Report) -> str:
@@ -150,7 +153,7 @@ def _figures(measurement: Measurement) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Convert to dicts and lists, with None for NaN and infinities, which JSON lacks."""
+    """Convert to dicts and lists of rounded numbers, with None for NaN and infinities, which JSON lacks."""
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Measurement):
@@ -159,4 +162,6 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float):
+        return six_digits(value) if math.isfinite(value) else None
+    return value

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from discoformer.base.base import fit_base
+from discoformer.base.frame import Frames, fit_frames
 from discoformer_training.data.context import Context
 from discoformer_training.data.mixtures import draw_mixtures
 from discoformer_training.data.stream import StreamConfig, Task
-from discoformer_training.frame import Frame, fit_frame
 from discoformer_training.nn.attention import Attend, attend_plain
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.network import DiScoFormer
@@ -86,11 +86,11 @@ def make_map() -> Callable[..., Tensor]:
 
 
 @pytest.fixture(scope="session")
-def read_context() -> Callable[[Tensor], tuple[Context, Frame]]:
+def read_context() -> Callable[[Tensor], tuple[Context, Frames]]:
     """Bring data sets (B, N, D) to their frames, in float64."""
 
-    def read(data: Tensor) -> tuple[Context, Frame]:
-        frame = fit_frame(data)
+    def read(data: Tensor) -> tuple[Context, Frames]:
+        frame = fit_frames(data)
         points = frame.to_frame(data)
         weights = torch.full_like(points[..., 0], 1 / points.shape[1])
         given = (

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-import discoformer.base.frame
+from discoformer.base.frame import SUBSET, fit_frame, fit_frames
 from discoformer_training.data.mixtures import draw_mixtures
-from discoformer_training.frame import SUBSET, fit_frame
 
 SIZES = [
     (1, 2),
@@ -24,7 +23,7 @@ SIZES = [
 
 
 def _both(points: torch.Tensor):
-    return fit_frame(points[None]), discoformer.base.frame.fit_frame(points.numpy())
+    return fit_frames(points[None]), fit_frame(points.numpy())
 
 
 @pytest.mark.parametrize(("dim", "n"), [*SIZES, (3, SUBSET + 500)])

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch._higher_order_ops import while_loop
 
 from discoformer.base import frame
-from discoformer.base.arrays import cholesky, inverse_root, log_diagonal, trace
+from discoformer.base.arrays import cholesky, inverse_factor, inverse_root, log_diagonal, trace
 from discoformer.base.base import Base, log_odds_of
+from discoformer.base.landmarks import ROUNDING
 from discoformer.onnx.names import CONTEXT
 from discoformer_export.graphs.independent import fit_product
 from discoformer_export.graphs.mixture import fit_components
@@ -56,8 +57,9 @@ class FrameGraph(nn.Module):
         """
         data, w = given["data"], torch.softmax(given["data_log_weights"], -1)
         size = 1 / w.square().sum(-1)
-        center, spread = _center_and_spread(data, w)
-        u = (data - center[:, None]) / spread[:, None]
+        absent = (w <= 0)[..., None]
+        data = torch.where(absent, rows(data, w.argmax(-1)[:, None]), data)  # their values do not matter
+        center, spread, u = frame.standardised(data, w)
         draft, covariance = _best_draft(u, w, size)
         scale = _unit_radius(u @ draft, w)
         precision_root, log_det_precision = _precision_root(covariance * scale[:, None, None].square())
@@ -79,32 +81,18 @@ def _fit_base(z: Tensor, w: Tensor, size: Tensor, precision_root: Tensor, log_de
     return Base(components, product, log_odds_of(product_elbo - elbo, size, z.shape[-1]))
 
 
-def _center_and_spread(data: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted mean (B, D) and standard deviation (B, D), whatever the columns' offset and scale."""
-    present = (w > 0)[..., None]
-    low = data.masked_fill(~present, torch.inf).amin(1)
-    high = data.masked_fill(~present, -torch.inf).amax(1)
-    anchor = 0.5 * low + 0.5 * high
-    weight = w[:, None]
-    center = anchor + (weight @ (data - anchor[:, None]))[:, 0]
-    offset = (data - center[:, None]) * present
-    reach = offset.abs().amax(1)
-    return center, reach * (weight @ (offset / reach[:, None]).square())[:, 0].sqrt()
-
-
 def _best_draft(u: Tensor, w: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
     """The linear map (B, D, D) before its scale, upper triangular, and the total covariance in it."""
     dim = u.shape[-1]
-    shrinkage = _shrinkage(size, dim)
-    correlation = _shrink((u * w[..., None]).mT @ u, shrinkage)
-    whitener = _inverse_factor(correlation)
+    correlation = frame.shrunk(frame.correlation_of(u, w), frame.shrinkage_of(size, dim))
+    whitener = inverse_factor(correlation)
     u, w, taken = _subset(u, w, (u @ whitener).square().sum(-1))
     size = torch.where(taken, size.clamp(max=frame.SUBSET), size)
     identity = torch.eye(dim, dtype=u.dtype).expand_as(correlation)
-    short = _shrinkage(size, dim) > 0
-    several = torch.full_like(size, dim) > frame.TWO_SEEDS_ABOVE
-    first = _tighten(u, w, size, whitener, identity, frame.ROUNDS["whitened"] * (~short).any())
-    rounds = frame.ROUNDS["standardised"] * (short | several).any()
+    short = frame.shrinkage_of(size, dim) > 0
+    several = torch.full_like(size, dim) > frame.TWO_STARTS_ABOVE
+    first = _tighten(u, w, size, whitener, identity, frame.WHITENED_ROUNDS * (~short).any())
+    rounds = frame.STANDARDISED_ROUNDS * (short | several).any()
     second = _tighten(u, w, size, identity, correlation, rounds)
     tighter = _tighter(u, w, size, first[0], second[0], (several & ~short).any())
     take_second = (short | (several & tighter))[:, None, None]
@@ -116,7 +104,7 @@ def _tighten(
 ) -> tuple[Tensor, Tensor]:
     """Rounds of local scatter from a seed, given by its map and its total covariance."""
     dim = u.shape[-1]
-    shrinkage = _shrinkage(size, dim)
+    shrinkage = frame.shrinkage_of(size, dim)
 
     def ongoing(done: Tensor, linear: Tensor, covariance: Tensor) -> Tensor:
         return done < rounds
@@ -124,17 +112,17 @@ def _tighten(
     def tighten(done: Tensor, linear: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         z = u @ linear
         distances = _squared_distances(z)
-        pairs = 1 - distances / _squared_radii(distances, w, size)[..., None]
-        pairs = torch.where((pairs > frame.EDGE) & (distances > 0), pairs, 0.0) * w[..., None] * w[:, None]
+        radii = _squared_radii(distances, w, size)
+        near = 1 - distances / radii[..., None]
+        pairs = torch.where(frame.near_pairs(distances, radii), near, 0.0) * w[..., None] * w[:, None]
         degree = (pairs.sum(-1) + pairs.sum(-2))[..., None]
         scatter = z.mT @ (degree * z - pairs @ z - pairs.mT @ z)
         total = trace(scatter)
         flat = (total <= frame.TINY)[:, None, None]
         scatter = torch.where(flat, covariance, scatter)
-        scatter = _shrink(scatter * (dim / trace(scatter))[:, None, None], shrinkage)
+        scatter = frame.shrunk(scatter * (dim / trace(scatter))[:, None, None], shrinkage)
         inverse = inverse_root(cholesky(covariance))
-        share = trace(inverse @ scatter @ inverse.mT) / dim
-        step = _inverse_factor(scatter + frame.GUARD * share[:, None, None] * covariance)
+        step = frame.guarded_step(scatter, trace(inverse @ scatter @ inverse.mT), covariance)
         return (
             done + 1,
             torch.where(flat, linear, linear @ step),
@@ -151,7 +139,7 @@ def _tighter(u: Tensor, w: Tensor, size: Tensor, first: Tensor, second: Tensor, 
 
     def log_volume(linear: Tensor) -> Tensor:
         radii = _squared_radii(_squared_distances(u @ linear), w, size)
-        mean_log = (w * radii.clamp(min=1e-12).log()).sum(-1)
+        mean_log = (w * radii.clamp(min=frame.LEAST_RADIUS).log()).sum(-1)
         return u.shape[-1] * mean_log / 2 - log_diagonal(linear)
 
     def ongoing(done: Tensor, gain: Tensor) -> Tensor:
@@ -162,7 +150,7 @@ def _tighter(u: Tensor, w: Tensor, size: Tensor, first: Tensor, second: Tensor, 
 
     start = torch.zeros((), dtype=torch.int64)
     _, gain = while_loop(ongoing, compare, (start, torch.zeros_like(size)))
-    return gain > frame.SEED_MARGIN
+    return gain > frame.MARGIN
 
 
 def _subset(points: Tensor, w: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -181,20 +169,20 @@ def _squared_distances(z: Tensor) -> Tensor:
     squares = z.square().sum(-1)
     sums = squares[..., None] + squares[:, None]
     distances = sums - 2 * (z @ z.mT)
-    return torch.where(distances <= 1e-14 * sums, 0.0, distances)
+    return torch.where(distances <= frame.COINCIDENT * sums, 0.0, distances)
 
 
 def _squared_radii(distances: Tensor, w: Tensor, size: Tensor) -> Tensor:
     """For each row the smallest distance that holds the weight fraction of a neighbourhood, (B, n)."""
     n = distances.shape[-1]
-    fraction = (((size / 50).clamp(min=10) + 1) / size).clamp(max=1)
+    fraction = frame.neighbourhood_fraction(size)
     equal = w.max() == w.min()
     needed = (fraction.max() * n).floor().long() + 1
     count = known_later(torch.where(equal, needed.clamp(max=n), n))
     torch._check(count <= n)
     nearest, index = distances.topk(count, largest=False)
     held = rows(w[:, None].expand(-1, n, -1).flatten(0, 1), index.flatten(0, 1)).unflatten(0, (-1, n))
-    missing = (held.cumsum(-1) < (fraction - frame.ROUNDING)[:, None, None]).sum(-1, keepdim=True)
+    missing = (held.cumsum(-1) < (fraction - ROUNDING)[:, None, None]).sum(-1, keepdim=True)
     return nearest.gather(-1, missing.clamp(max=count - 1))[..., 0].clamp(min=frame.TINY)
 
 
@@ -202,10 +190,9 @@ def _unit_radius(z: Tensor, w: Tensor) -> Tensor:
     """The factor (B,) that makes the weighted median of |z|^2 / D 1 (the mean, where the median vanishes)."""
     squares = z.square().mean(-1)
     ordered, order = squares.topk(squares.shape[1], largest=False)
-    rank = (w.gather(1, order).cumsum(-1) < 0.5 - frame.ROUNDING).sum(-1, keepdim=True)
+    rank = (w.gather(1, order).cumsum(-1) < 0.5 - ROUNDING).sum(-1, keepdim=True)
     median = ordered.gather(1, rank)[:, 0]
-    average = (w * squares).sum(-1)
-    return torch.where(median > 1e-12 * average, median, average).rsqrt()
+    return frame.inverse_radius(median, (w * squares).sum(-1))
 
 
 def _precision_root(covariance: Tensor) -> tuple[Tensor, Tensor]:
@@ -241,17 +228,3 @@ def _inverse(matrix: Tensor) -> Tensor:
     """Inverses of positive definite matrices."""
     inverse = inverse_root(cholesky(0.5 * (matrix + matrix.mT)))
     return inverse.mT @ inverse
-
-
-def _inverse_factor(matrix: Tensor) -> Tensor:
-    """L^-T for matrix = L L^T, upper triangular."""
-    return inverse_root(cholesky(matrix)).mT
-
-
-def _shrinkage(size: Tensor, dim: int) -> Tensor:
-    return (1 - frame.ROUNDING - (size / (4 * dim)).square()).clamp(min=0).square()
-
-
-def _shrink(matrix: Tensor, shrinkage: Tensor) -> Tensor:
-    amount = shrinkage[:, None, None]
-    return (1 - amount) * matrix + amount * torch.eye(matrix.shape[-1], dtype=matrix.dtype)

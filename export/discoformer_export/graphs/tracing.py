@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from discoformer.base.landmarks import ranks
+
 
 def for_each(x: Tensor, times: int) -> Tensor:
     """Each row of x (B, ...) so many times, (B times, ...)."""
@@ -57,8 +59,7 @@ def evenly_spaced(radius: Tensor, w: Tensor, place: Tensor, count: Tensor | int)
     """Indices (B, k), evenly spaced in the weighted ranks of the radius (B, N): at places (k,) of so many."""
     order = radius.topk(radius.shape[1], largest=False).indices
     mass = w.gather(1, order).cumsum(-1)
-    wanted = (place.to(w.dtype) + 0.5) / count - 1e-12
-    return order.gather(1, first_at_least(wanted, mass))
+    return order.gather(1, first_at_least(ranks(place.to(w.dtype), count), mass))
 
 
 def first_at_least(wanted: Tensor, ascending: Tensor) -> Tensor:

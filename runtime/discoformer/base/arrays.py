@@ -7,12 +7,14 @@ import math
 import sys
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 Array: TypeAlias = Any
 """A NumPy array or a PyTorch tensor."""
+ArrayT = TypeVar("ArrayT")
 
 TIE = 1e-9  # relative: smaller differences are rounding errors
 
@@ -40,6 +42,11 @@ def place_in_upper(dim: int) -> Array:
 def take_rows(array: Array, index: Array) -> Array:
     """Rows of array (B, n, ...) by index (B, k)."""
     return array[library(index).arange(len(index))[:, None], index]
+
+
+def select(array: Array, index: Array) -> Array:
+    """Return rows of array (n, ...) by index (k,)."""
+    return array.take(index, 0) if isinstance(array, np.ndarray) else array[index]
 
 
 def with_rows(array: Array, rows: int) -> Array:
@@ -89,6 +96,13 @@ def spaced(count: int, most: int) -> npt.NDArray[np.intp]:
     return np.linspace(0, count - 1, min(most, count)).round().astype(np.intp)
 
 
+def kth_smallest(values: Array, k: int) -> Array:
+    """Return the value that is k-th in ascending order, from 0, along the last axis."""
+    if isinstance(values, np.ndarray):
+        return np.partition(values, k, axis=-1)[..., k]
+    return values.topk(k + 1, largest=False, sorted=False).values.amax(-1)
+
+
 def index_range(n: int, like: Array) -> Array:
     """0 to n - 1, of the dtype and device of another array."""
     return library(like).arange(n, dtype=like.dtype, device=like.device)
@@ -112,6 +126,11 @@ def cholesky(matrix: Array) -> Array:
 def inverse_root(root: Array) -> Array:
     """Inverses of lower triangular matrices (..., D, D)."""
     return library(root).linalg.inv(root)
+
+
+def inverse_factor(matrix: Array) -> Array:
+    """Return ``L^-T`` of matrices (..., D, D) = L L^T: points times it have the identity for that scatter."""
+    return inverse_root(cholesky(matrix)).mT
 
 
 def log_diagonal(root: Array) -> Array:

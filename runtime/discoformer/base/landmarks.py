@@ -8,6 +8,23 @@ Shapes: B data sets, N points, D dimensions.
 
 from discoformer.base.arrays import Array, choose, index_range, library, take_rows, with_rows
 
+ROUNDING = 1e-12  # slack of cumulated weights and sizes
+
+
+def evenly_spaced(radius: Array, weights: Array, count: int) -> Array:
+    """Return indices (B, count), evenly spaced in the weighted ranks of the radius (B, N)."""
+    xp = library(radius)
+    order = xp.argsort(radius, stable=True)
+    mass = xp.cumsum(take_rows(weights, order), 1)
+    wanted = ranks(index_range(count, weights), count)
+    picked = xp.stack([xp.searchsorted(row, wanted) for row in mass])
+    return take_rows(order, picked)
+
+
+def ranks(place: Array, count: Array | int) -> Array:
+    """Return the weighted ranks, between 0 and 1, of landmarks at places 0 to count - 1."""
+    return (place + 0.5) / count - ROUNDING
+
 
 def take_landmarks(points: Array, weights: Array, size: Array, most: int) -> tuple[Array, Array]:
     """Takes landmarks of the data sets whose points are worth more than ``most``, else all points.
@@ -28,12 +45,9 @@ def take_landmarks(points: Array, weights: Array, size: Array, most: int) -> tup
     many = (size > most) | ((weights > 0).sum(-1) > 4 * most)  # (B,)
     if not many.any():
         return all_points
-    order = xp.argsort((points * points).sum(-1), stable=True)
-    mass = xp.cumsum(take_rows(weights, order), 1)
-    wanted = (index_range(most, weights) + 0.5) / most - 1e-12
-    picked = xp.stack([xp.searchsorted(row, wanted) for row in mass])
-    counts = xp.minimum(size, xp.full_like(size, most))[:, None] / most + 0 * wanted
-    landmarks = take_rows(points, take_rows(order, picked)), counts
+    picked = evenly_spaced((points * points).sum(-1), weights, most)
+    counts = xp.clip(size, None, most)[:, None] / most + 0 * index_range(most, weights)
+    landmarks = take_rows(points, picked), counts
     if many.all():
         return landmarks
     rows = max(points.shape[1], most)

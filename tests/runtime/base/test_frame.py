@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from discoformer.base import frame as frame_module
-from discoformer.base.frame import Frame, fit_frame
+from discoformer.base.frame import Frame, fit_frame, fit_frames
 from discoformer.errors import DegenerateDataError
 from discoformer.io.inputs import Floats
 
@@ -103,9 +103,13 @@ def test_the_two_ways_to_the_neighbourhood_radius_agree(rng: np.random.Generator
     distances = rng.integers(0, 40, (300, 300)).astype(np.float64)
     w = np.full(300, 1 / 300)
     for size in (15.0, 77.7, 300.0, 4000.0):
-        fraction = min(1.0, (max(10, size / 50) + 1) / size)
-        fast = np.maximum(frame_module._weighted_radii(distances, w, fraction), frame_module.TINY)
-        np.testing.assert_array_equal(frame_module._squared_radii(distances, w, size), fast)
+        sample = frame_module._Sample.of(
+            np.zeros((1, 300, 2)), w[None], np.array([size]), np.zeros((1, 300, 2))
+        )
+        fraction = frame_module.neighbourhood_fraction(np.array([size]))
+        slow = frame_module.weighted_radii(distances[None], w[None], fraction)
+        fast = sample._squared_radii(distances[None])
+        np.testing.assert_array_equal(fast, np.maximum(slow, frame_module.TINY))
 
 
 def test_columns_of_wildly_different_units(rng: np.random.Generator) -> None:
@@ -213,3 +217,22 @@ def test_nearly_collinear_data_have_a_frame(rng: np.random.Generator) -> None:
     x[:, 1] = x[:, 0] + 1e-5 * x[:, 1]
     white = fit_frame(x).to_frame(x) @ fit_frame(x).precision_root
     np.testing.assert_allclose(np.cov(white.T, bias=True), np.eye(2), atol=1e-4)
+
+
+def test_the_old_name_of_the_initialisation_warns(rng: np.random.Generator) -> None:
+    with pytest.warns(DeprecationWarning, match="initialisation"):
+        assert fit_frame(clusters(rng, 50, 2)).seed == "whitened"
+
+
+def test_a_batch_with_weights_of_all_sizes_gives_the_frames_one_by_one(rng: np.random.Generator) -> None:
+    data = np.stack([clusters(rng, 60, 3) for _ in range(3)])
+    w = rng.uniform(0.5, 2, (3, 60))
+    w, size = w / w.sum(1)[:, None], np.array([9.0, 30.0, 50.0])  # the first is short of 4 D
+    frames = fit_frames(data, w, size)
+    assert frames.whitened.tolist() == [False, True, True]
+    for b in range(3):
+        alone = fit_frame(data[b], w[b], size[b])
+        z = frames.to_frame(data)[b]
+        np.testing.assert_allclose(z @ z.T, gram(alone, data[b]), rtol=1e-8, atol=1e-8)
+        assert frames.log_abs_det[b] == pytest.approx(alone.log_abs_det, abs=1e-9)
+        assert frames.log_det_precision[b] == pytest.approx(alone.log_det_precision, abs=1e-9)

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from discoformer.base.frame import Frames, fit_frames
 from discoformer.base.mixture import evaluate
 from discoformer_training.data import stream
 from discoformer_training.data.families import FAMILIES, Affine, draw_density
 from discoformer_training.data.mixtures import Mixtures, draw_mixtures
 from discoformer_training.data.stream import StreamConfig, Task, draw_task
-from discoformer_training.frame import Frame, fit_frame
 from discoformer_training.run.config import TrainConfig
 
 FEW = settings(deadline=None, max_examples=10, derandomize=True)
@@ -24,7 +24,7 @@ CONFIG = StreamConfig(dims=(1, 6), context_sizes=(32, 64), tokens=256)
 
 
 @pytest.fixture
-def drawn(monkeypatch) -> list[tuple[Mixtures, Frame]]:
+def drawn(monkeypatch) -> list[tuple[Mixtures, Frames]]:
     """What was behind the tasks drawn during a test."""
     seen: list = []
 
@@ -32,12 +32,12 @@ def drawn(monkeypatch) -> list[tuple[Mixtures, Frame]]:
         seen.append(draw_mixtures(*args, **kwargs))
         return seen[-1]
 
-    def remember_frame(context: Tensor) -> Frame:
-        seen.append((seen.pop(), fit_frame(context)))
+    def remember_frame(context: Tensor) -> Frames:
+        seen.append((seen.pop(), fit_frames(context)))
         return seen[-1][1]
 
     monkeypatch.setattr(stream, "draw_mixtures", remember_mixtures)
-    monkeypatch.setattr(stream, "fit_frame", remember_frame)
+    monkeypatch.setattr(stream, "fit_frames", remember_frame)
     return seen
 
 
@@ -268,7 +268,7 @@ def test_tasks_of_every_family_are_finite_and_exact(name: str, monkeypatch, tens
         return seen[-1]
 
     monkeypatch.setattr(stream, "draw_density", remember)
-    monkeypatch.setattr(stream, "fit_frame", lambda context: seen.append(fit_frame(context)) or seen[-1])
+    monkeypatch.setattr(stream, "fit_frames", lambda context: seen.append(fit_frames(context)) or seen[-1])
     config = replace(CONFIG, families={name: 1.0}, dims=(3, 3), context_sizes=(80, 80), tokens=1)
     task = draw_task(config, 0, 0)
     density, frame = seen

@@ -42,7 +42,7 @@ def answer_data(network, read_context):
     def answer(points: Tensor, n: int) -> Answers:
         context, frame = read_context(points[:, :n])
         log_density, score = network(context, frame.to_frame(points[:, n:]))
-        return log_density + frame.log_abs_det[:, None], frame.score_from_frame(score)
+        return log_density + frame.log_abs_det[:, None], frame.score_to_data(score)
 
     return answer
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from discoformer.base.base import Base, fit_base
+from discoformer.base.frame import Frames
 from discoformer.base.landmarks import take_landmarks
-from discoformer_training.frame import Frame
 
 LANDMARKS = 4096  # context points that the network reads at most
 
@@ -47,7 +47,7 @@ class Context(NamedTuple):
         )
 
 
-def context_in_frame(context: Tensor, frame: Frame, landmarks: int = LANDMARKS) -> Context:
+def context_in_frame(context: Tensor, frame: Frames[Tensor], landmarks: int = LANDMARKS) -> Context:
     """Map contexts to their frames.
 
     Args:

@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from discoformer.base.frame import fit_frames
 from discoformer.base.mixture import ABSENT, Components, draw, evaluate
 from discoformer.errors import InputError
 from discoformer_training.data.context import LANDMARKS, Context, context_in_frame
 from discoformer_training.data.families import FAMILIES, LAWS, Affine, draw_density
 from discoformer_training.data.mixtures import Mixtures, draw_mixtures
-from discoformer_training.frame import fit_frame
 
 FULL_BATCH_DIM = 50  # D at which a task has half as many tokens, since the cost grows with D
 DEEPEST = 1e4  # nats: no query is moved to where the density is below exp(-DEEPEST)
@@ -115,10 +115,10 @@ def draw_task(config: StreamConfig, seed: int, number: int, *, rank: int = 0) ->
     n_seen = min(n, n_seen)
     draws = densities.sample(m - n_seen, generator=generator)
     off_support = _move_off_support(draws[:, n_fresh:], n_noised, densities, generator)
-    frame = fit_frame(context)
+    frame = fit_frames(context)
     framed = context_in_frame(context, frame, config.landmarks)
     imagined, imagined_floor = _draw_imagined(framed.base.components, round(config.imagined * m), generator)
-    queries = torch.cat([draws[:, :n_fresh], context[:, :n_seen], off_support, frame.from_frame(imagined)], 1)
+    queries = torch.cat([draws[:, :n_fresh], context[:, :n_seen], off_support, frame.to_data(imagined)], 1)
     floor = torch.full_like(queries[..., 0], -math.inf)
     floor[:, m:] = imagined_floor
     log_density, score = densities.log_density_and_score(queries)

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 import discoformer
+from discoformer.base.frame import fit_frames
 from discoformer_training.data.context import context_in_frame
 from discoformer_training.evaluation.benchmark import Estimator
 from discoformer_training.evaluation.metrics import FloatArray
-from discoformer_training.frame import fit_frame
 from discoformer_training.nn.network import DiScoFormer
 
 
@@ -19,12 +19,12 @@ def network_estimator(network: DiScoFormer) -> Estimator:
     @torch.no_grad()
     def estimate(context: FloatArray, queries: FloatArray) -> tuple[FloatArray, FloatArray]:
         points = torch.as_tensor(context, dtype=torch.float64)[None]
-        frame = fit_frame(points)
+        frame = fit_frames(points)
         framed = frame.to_frame(torch.as_tensor(queries, dtype=torch.float64)[None]).float()
         log_density, score = network(context_in_frame(points, frame), framed)
         return (
             (log_density.double() + frame.log_abs_det[:, None])[0].numpy(),
-            frame.score_from_frame(score.double())[0].numpy(),
+            frame.score_to_data(score.double())[0].numpy(),
         )
 
     return estimate

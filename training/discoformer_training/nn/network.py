@@ -1,6 +1,6 @@
 """The DiScoFormer network: a set transformer, exactly O(D)-equivariant, with a density and a score head.
 
-The network works in the frame of the context (discoformer_training.frame). Token i, a context point or a
+The network works in the frame of the context (discoformer.base.frame). Token i, a context point or a
 query, has scalars s_i (E,) and vectors V_i (C, D). Scalars are functions of rotation invariants only. Vectors
 are linear combinations of frame points with scalar coefficients. No layer has width D, so the same weights
 serve every dimension.

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from discoformer_training.nn.config import NetworkConfig
-from discoformer_training.nn.heads import LOG_TWO_PI
 from discoformer_training.nn.network import Block, DiScoFormer
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-8}
@@ -58,7 +57,7 @@ def set_kde(network: DiScoFormer, bandwidth: float) -> None:
     for parameter in (heads.linear.weight, heads.linear.bias, heads.out.weight):
         parameter.zero_()
     heads.linear.weight[0, 0] = 1
-    heads.linear.bias[1] = 0.5 * (math.log(beta) - LOG_TWO_PI)
+    heads.linear.bias[1] = 0.5 * (math.log(beta) - math.log(2 * math.pi))
     heads.linear.bias[2 + 1] = beta
 
 

@@ -14,13 +14,13 @@ from scipy.stats import multivariate_t
 from torch import Tensor
 
 from discoformer.base import mixture_fit as components
+from discoformer.base.arrays import log_gamma
 from discoformer.base.base import Base
 from discoformer.base.independent import evaluate_product
 from discoformer.base.mixture import Components
 from discoformer_training.data.context import Context
 from discoformer_training.nn.attention import attend_blocked
 from discoformer_training.nn.config import NetworkConfig
-from discoformer_training.nn.heads import log_gamma
 from discoformer_training.nn.network import ABSENT, DiScoFormer, normalise_log_weights
 from discoformer_training.nn.point_features import soft_clip
 
@@ -394,6 +394,12 @@ def test_untrained_network_is_its_base(small, setting):
 def test_log_gamma_agrees_with_torch(x):
     value = torch.tensor(x, dtype=torch.float64)
     torch.testing.assert_close(log_gamma(value), torch.lgamma(value), rtol=1e-12, atol=4e-9)
+
+
+def test_log_gamma_is_safe_in_float32_for_every_argument_met():
+    value = torch.logspace(math.log10(0.5), 4, 1000)
+    expected = torch.lgamma(value.double())
+    torch.testing.assert_close(log_gamma(value).double(), expected, rtol=1e-6, atol=1e-5)
 
 
 def test_log_gamma_agrees_at_every_half_integer_and_so_does_its_gradient():

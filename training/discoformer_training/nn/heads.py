@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, logsigmoid, softplus
 
+from discoformer.base.arrays import log_gamma
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.point_features import Points, squared_radius
 
-LOG_TWO_PI = math.log(2 * math.pi)
 CUTOFF = 4.0  # q beyond which the residual falls off like q^-5
 
 
@@ -102,11 +102,3 @@ class Heads(nn.Module):
 def trust_weight(q: Tensor) -> Tensor:
     """Return the weight omega of the residual at q = r^2 / trust_radius^2: about one half at q = 1."""
     return 1 / ((1 + q) * (1 + (q / CUTOFF).square().square()))
-
-
-def log_gamma(x: Tensor) -> Tensor:
-    """Return log Gamma(x) for x > 0, by six steps of the recurrence and Stirling's series."""
-    shift = (x[..., None] + torch.arange(6, dtype=x.dtype, device=x.device)).log().sum(-1)
-    y = x + 6
-    series = (1 / 12 - (1 / 360 - 1 / 1260 / y.square()) / y.square()) / y
-    return (y - 0.5) * y.log() - y + 0.5 * LOG_TWO_PI + series - shift

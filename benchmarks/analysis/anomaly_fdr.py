@@ -1,24 +1,25 @@
-"""Anomalies found with control of false discoveries: what is promised, what is found, and why.
+"""Anomalies with control of the false discovery rate: rates, power, and the column responsible.
 
-**New rows**: a clean sample of N rows is read, and M = 200 others are asked, one in ten of them an anomaly.
-Conformal p-values come from the model (cross-conformal, split), or in the same split way from a KDE and an
-isolation forest; all then go through Benjamini and Hochberg at a rate of 10 %.
+**New rows**: a clean sample of N rows is the reference. 10 % of M = 200 new rows are anomalies. Conformal
+p-values come from the model (cross-conformal or split), or from a KDE and an isolation forest (split). The
+procedure of Benjamini and Hochberg then controls the rate at 10 %.
 
-**Against itself**: a sample of which one row in twenty is an anomaly (or none), at 10 %; beside an isolation
-forest and the local outlier factor, which have no rate to control and are told the true share.
+**Against itself**: 5 % of the rows of a sample are anomalies, or none; the rate is 10 %. An isolation forest
+and the local outlier factor control no rate, and are told the true share.
 
-**Why**: on rows of a correlated mixture in which one column was moved, how often that column is blamed most.
+**Why**: in rows of a correlated mixture one column was moved. The figure is how often this column gets the
+greatest contribution.
 
-Mixtures: three Gaussians, mapped by a random affine map of condition about 5; an anomaly has one column moved
-by 3 to 6 of its spreads, in the last table also of those that the other columns leave open,
-``(E s_j^2)^(-1/2)`` with the exact score. breast_cancer: benign rows, malignant ones as anomalies; digits:
-ten principal components, zeros against the rest (noise as in ``data_sets``), of both three in ten.
+Mixtures are three Gaussians after a random affine map of condition about 5. An anomaly has one column moved
+by 3 to 6 standard deviations. In the last table the unit is also the conditional one given the other columns,
+``(E s_j^2)^(-1/2)`` with the exact score. In breast_cancer, malignant rows are anomalies. In digits (ten
+principal components, noise as in ``data_sets``), all digits but zeros are. In both, 30 % of new rows are
+anomalies.
 
     python -m benchmarks.analysis.anomaly_fdr --out docs/anomalies
 """
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,19 +35,19 @@ import discoformer
 from benchmarks.accuracy.anomalies import transformed
 from benchmarks.common.data_sets import Floats, load
 from benchmarks.common.estimators import kde
-from benchmarks.common.report import write
+from benchmarks.common.report import load_model, markdown, mean_and_error, model_option, out_option, write
 from discoformer.anomalies import Reference, benjamini_hochberg, contributions_of, find_anomalies
 
 Flags = NDArray[np.bool_]
 
 FDR = 0.1
 ROWS, ASKED = 400, 200
-AMONG_ASKED, AMONG_REAL, AMONG_ITSELF = 0.1, 0.3, 0.05  # share of anomalies
-BIG = 10_000, 10  # N and D of the time
+AMONG_ASKED, AMONG_REAL, AMONG_ITSELF = 0.1, 0.3, 0.05  # shares of anomalies
+BIG = 10_000, 10  # N and D for the time
 
 
 class Task(NamedTuple):
-    """Normal rows to read, rows to ask, and which of these are anomalies."""
+    """Normal training rows, new rows, and which new rows are anomalies."""
 
     train: Floats
     asked: Floats
@@ -55,26 +56,26 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """One way to find anomalies, on one draw."""
+    """One method on one draw."""
 
     setting: str
     data: str
     seed: int
     way: str
-    false: float  # share of false ones among those found, 0 if none is found
-    power: float  # share of the anomalies found, nan if there are none
+    false: float  # share of false discoveries, 0 if there is no discovery
+    power: float  # share of anomalies found, NaN if there are none
 
 
 class Mixture(NamedTuple):
-    """Rows of a mixture of correlated columns."""
+    """Rows of a mixture with correlated columns."""
 
     rows: Floats  # (count, D)
-    spread: Floats  # (D,) of each column
-    open: Floats  # (D,) what the other columns leave open of it
+    spread: Floats  # (D,) standard deviations
+    open: Floats  # (D,) conditional standard deviations given the other columns
 
 
 def mixture(dim: int, count: int, rng: np.random.Generator) -> Mixture:
-    """Three Gaussians of one covariance, mapped."""
+    """Draw rows of three Gaussians of one covariance, after an affine map."""
     means = rng.uniform(-3, 3, (3, dim))
     rows = means[rng.integers(3, size=count)] + rng.normal(size=(count, dim))
     logits = -0.5 * np.square(rows[:, None] - means).sum(axis=-1)
@@ -87,7 +88,7 @@ def mixture(dim: int, count: int, rng: np.random.Generator) -> Mixture:
 
 
 def move(rows: Floats, spread: Floats, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Moves one column of each row, in place, and says which (rows,)."""
+    """Move one column of each row in place, and return the columns (rows,)."""
     columns = rng.integers(rows.shape[1], size=len(rows))
     steps = rng.uniform(3, 6, len(rows)) * rng.choice([-1, 1], len(rows))
     rows[np.arange(len(rows)), columns] += steps * spread[columns]
@@ -95,7 +96,7 @@ def move(rows: Floats, spread: Floats, rng: np.random.Generator) -> NDArray[np.i
 
 
 def mixture_task(dim: int, seed: int) -> Task:
-    """A mixture, some of whose rows have one column moved."""
+    """Draw a mixture with one column moved in some of the new rows."""
     rng = np.random.default_rng([seed, dim])
     rows, spread, _ = mixture(dim, ROWS + ASKED, rng)
     train, asked = np.split(rows, [ROWS])
@@ -107,7 +108,7 @@ def mixture_task(dim: int, seed: int) -> Task:
 
 
 def real_task(name: str, normal: int, dim: int | None, seed: int) -> Task:
-    """Rows of one class, and among those asked some of the others."""
+    """Take training rows of one class, and new rows that include other classes."""
     rng = np.random.default_rng(seed)
     points, labels = load(name)
     own, others = (rng.permutation(points[mask]) for mask in (labels == normal, labels != normal))
@@ -126,7 +127,7 @@ TASKS: dict[str, Callable[[int], Task]] = {
 
 
 def split_conformal(score: Callable[[Floats, Floats], Floats], task: Task, seed: int) -> Flags:
-    """Anomalies by a score (of rows to read and rows to ask), calibrated on the half not read."""
+    """Find anomalies by a score of training and new rows, calibrated on the half not trained on."""
     half = np.random.default_rng(seed).permutation(len(task.train)) % 2 == 0
     both = score(task.train[half], np.concatenate([task.train[~half], task.asked]))
     calibration, asked = np.split(both, [np.sum(~half)])
@@ -135,7 +136,7 @@ def split_conformal(score: Callable[[Floats, Floats], Floats], task: Task, seed:
 
 
 def new_rows(model: discoformer.Model, seed: int) -> Iterator[Result]:
-    """Yields what each way finds among new rows."""
+    """Yield the results of each method on new rows."""
     for data, make in TASKS.items():
         task = make(seed)
         ways: dict[str, Callable[[], Flags]] = {
@@ -155,7 +156,7 @@ def new_rows(model: discoformer.Model, seed: int) -> Iterator[Result]:
 
 
 def against_itself(model: discoformer.Model, seed: int) -> Iterator[Result]:
-    """Yields what each way finds in a sample that holds anomalies, or none."""
+    """Yield the results of each method on a sample with anomalies, or without."""
     for dim in (2, 10):
         for share in (AMONG_ITSELF, 0.0):
             rng = np.random.default_rng([seed, dim, 1])
@@ -175,62 +176,56 @@ def against_itself(model: discoformer.Model, seed: int) -> Iterator[Result]:
 
 
 def shares(found: Flags, strange: Flags) -> tuple[float, float]:
-    """Share of false ones among those found, and of the anomalies that are found."""
+    """Return the share of false discoveries, and the share of anomalies found."""
     return (
         float(np.sum(found & ~strange) / max(1, found.sum())),
         float(np.mean(found[strange])) if strange.any() else float("nan"),
     )
 
 
-def blame(model: discoformer.Model, seed: int) -> Iterator[Result]:
-    """Yields how often the column that was moved is blamed most, as power."""
+def moved_columns(model: discoformer.Model, seed: int) -> Iterator[Result]:
+    """Yield how often the moved column has the greatest contribution, as power."""
     for dim in (2, 5, 10):
         rng = np.random.default_rng([seed, dim, 2])
         drawn = mixture(dim, ROWS + ASKED, rng)
         train, kept = np.split(drawn.rows, [ROWS])
         p = model.estimate(train)
-        for unit, by in ((drawn.spread, "spreads"), (drawn.open, "what the others leave open")):
+        for unit, by in ((drawn.spread, "deviations"), (drawn.open, "conditional deviations")):
             asked = kept.copy()
             moved = move(asked, unit, rng)
             score, offset = p.score(asked), asked - train.mean(axis=0)
-            blames = {
-                "push: s_j^2 / E s_j^2": np.abs(contributions_of(p, score)),
-                "score times spread": np.abs(score * drawn.spread),
+            sizes = {
+                "contribution: s_j^2 / E s_j^2": np.abs(contributions_of(p, score)),
+                "score times deviation": np.abs(score * drawn.spread),
                 "score times offset from the mean": -score * offset,
-                "offset over spread": np.abs(offset / drawn.spread),
+                "offset over deviation": np.abs(offset / drawn.spread),
             }
-            for way, size in blames.items():
+            for way, size in sizes.items():
                 right = float(np.mean(size.argmax(axis=1) == moved))
                 yield Result("why", f"D = {dim}, by {by}", seed, way, float("nan"), right)
 
 
-SETTINGS = {"new rows": new_rows, "against itself": against_itself, "why": blame}
+SETTINGS = {"new rows": new_rows, "against itself": against_itself, "why": moved_columns}
 
 
 def table(results: Sequence[Result], setting: str) -> str:
-    """Markdown: a line for each data set, false discovery rate and power of each way, in per cent."""
+    """Return a Markdown table with a line per data set: false discovery rate / power, in per cent."""
     here = [r for r in results if r.setting == setting]
     ways = list(dict.fromkeys(r.way for r in here))
-    lines = [f"| {setting} | {' | '.join(ways)} |", "|---" * (1 + len(ways)) + "|"]
+    rows = []
     for data in dict.fromkeys(r.data for r in here):
-        cells = [_entry([r for r in here if (r.data, r.way) == (data, way)]) for way in ways]
-        lines.append(f"| {data} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([data, *(_entry([r for r in here if (r.data, r.way) == (data, way)]) for way in ways)])
+    return markdown([setting, *ways], rows)
 
 
 def _entry(results: Sequence[Result]) -> str:
-    columns = [np.array([getattr(r, name) for r in results]) for name in ("false", "power")]
-    said = [_mean(column) for column in columns if len(column) and not np.isnan(column).any()]
-    return " / ".join(said) or "-"
-
-
-def _mean(values: Floats) -> str:
-    error = 100 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
-    return f"{100 * values.mean():.1f} ± {error:.1f}"
+    columns = [100 * np.array([getattr(r, name) for r in results]) for name in ("false", "power")]
+    figures = [mean_and_error(column, ".1f") for column in columns if not np.isnan(column).any()]
+    return " / ".join(figures) or "-"
 
 
 def cost(model: discoformer.Model, seed: int) -> str:
-    """Seconds for a large sample."""
+    """Return a sentence on the time for a large sample."""
     n, dim = BIG
     rows = np.random.default_rng(seed).normal(size=(n, dim))
     start = time.process_time()
@@ -241,43 +236,42 @@ def cost(model: discoformer.Model, seed: int) -> str:
     find_anomalies(rows, model=model, seed=seed)
     return (
         f"N = {n:,}, D = {dim}, CPU time of one thread: {read - start:.0f} s to read a reference, "
-        f"{asked - read:.0f} s to ask it for {n:,} rows, {time.process_time() - asked:.0f} s for a sample "
-        "against itself."
+        f"{asked - read:.0f} s to test {n:,} rows, {time.process_time() - asked:.0f} s for a sample against "
+        "itself."
     )
 
 
 def report(model: discoformer.Model, results: Sequence[Result], said: str) -> str:
-    """Markdown: what was measured, and the tables."""
+    """Return the report in Markdown."""
     about, seeds = model.metadata, 1 + max(r.seed for r in results)
     tables = "\n\n".join(table(results, setting) for setting in SETTINGS)
     return f"""\
-Model `{about.name}` {about.version}; in per cent, mean of {seeds} seeds from 0 on ± its standard error. In
-the first two tables: share of false ones among those found (asked for: {FDR:.0%} at most) / share of the
-anomalies that are found; where there are none, share of runs that find any. In the last: how often the column
-that was moved is blamed most.
+Model `{about.name}` {about.version}. Figures are in per cent: mean of {seeds} seeds from 0 on ± its standard
+error. The first two tables have the false discovery rate (controlled at {FDR:.0%}) / the share of anomalies
+found. Without anomalies, the figure is the share of runs with any discovery. The last table has how often the
+moved column gets the greatest contribution.
 
 {tables}
 
 {said}
 
-`python -m benchmarks.analysis.anomaly_fdr --seeds {seeds} --out docs/anomalies`
+`python -m benchmarks.analysis.anomaly_fdr --model {about.name} --seeds {seeds} --out docs/anomalies`
 """
 
 
 @click.command()
-@click.option("--model", "name", default="base", show_default=True, help="Name or folder of a model.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the .md and .json.")
-@click.option("--seeds", type=click.IntRange(1), default=20, show_default=True, help="From 0 on.")
+@model_option
+@out_option
+@click.option("--seeds", type=click.IntRange(1), default=20, show_default=True, help="Number of seeds.")
 def main(name: str, out: Path | None, seeds: int) -> None:
-    """Measures, prints the tables, and writes them with all results to --out."""
-    warnings.simplefilter("ignore", discoformer.RangeWarning)
-    model = discoformer.load(name, device="cpu", threads=1)
+    """Measure a model, print the report, and write it with all results to --out."""
+    model = load_model(name)
     results: list[Result] = []
     for seed in range(seeds):
         for setting in SETTINGS.values():
             results += setting(model, seed)
         click.echo(f"seed {seed}", err=True)
-        if out is not None:  # what is measured is kept
+        if out is not None:  # keep partial results
             _save(out, model, results, report(model, results, ""))
     text = report(model, results, cost(model, 0))
     click.echo(text)

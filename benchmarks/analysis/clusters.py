@@ -1,14 +1,13 @@
-"""Clusters by modes of the density, beside the clustering methods that a user would try.
+"""Clustering by modes of the density, compared with other clustering methods.
 
-The adjusted Rand index of the labels found against the true ones: 1 where they agree, 0 for guessing. No
-method is told the number of clusters. Points that HDBSCAN calls noise are a cluster of their own. The
-standard error is over seeds: of the draw, or of the noise of ``data_sets`` and a choice of 80 % of the rows.
+The figure is the adjusted Rand index of the labels: 1 if they agree with the true labels, 0 for guessing. No
+method is told the number of clusters. Points that HDBSCAN calls noise form one cluster. The standard error is
+over seeds: of the draw, or of the noise of ``data_sets`` and the choice of 80 % of the rows.
 
     python -m benchmarks.analysis.clusters --model models/base --out docs/modes
 """
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,14 +23,14 @@ from sklearn.preprocessing import StandardScaler
 
 import discoformer
 from benchmarks.common.data_sets import DataSet, Floats, load, principal
-from benchmarks.common.report import write
+from benchmarks.common.report import load_model, markdown, mean_and_error, model_option, out_option, write
 from benchmarks.common.toys import toy
 from discoformer.analysis.modes import modes_of
 
 PLANE = ("blobs", "varied", "anisotropic", "moons", "circles")
-REAL = {"iris": None, "wine": None, "digits": 10}  # principal components
+REAL = {"iris": None, "wine": None, "digits": 10}  # number of principal components
 TASKS = (*PLANE, *REAL)
-ROWS = 500  # of a toy set
+ROWS = 500  # rows of a toy set
 PROMINENCES = (0.25, 0.5, 0.75, 1.0, 1.5)
 MOST_COMPONENTS = 15
 PICTURE_SEED = 1
@@ -54,19 +53,19 @@ class Result:
 
 
 def ours(model: discoformer.Model, points: Floats) -> dict[str, Labels]:
-    """Labels for each prominence, by name."""
+    """Return the labels by modes for each prominence, by name."""
     found = modes_of(model.estimate(points), points)
     return {f"modes, {prominence:g} nats": found.merged(prominence).labels for prominence in PROMINENCES}
 
 
 def mixture(points: Floats) -> Labels:
-    """EM with as many components as BIC says."""
+    """Label by a Gaussian mixture whose number of components BIC selects."""
     fits = [GaussianMixture(k, random_state=0).fit(points) for k in range(1, MOST_COMPONENTS + 1)]
     return min(fits, key=lambda fit: fit.bic(points)).predict(points)
 
 
 def others() -> dict[str, Callable[[Floats], Labels]]:
-    """scikit-learn's, on standardised columns."""
+    """Return the methods of scikit-learn, for standardised columns."""
     return {
         "MeanShift": lambda points: MeanShift(bin_seeding=True).fit_predict(points),
         "HDBSCAN": lambda points: HDBSCAN(copy=True).fit_predict(points),
@@ -76,7 +75,7 @@ def others() -> dict[str, Callable[[Floats], Labels]]:
 
 
 def task_points(task: str, seed: int) -> DataSet:
-    """Points and their labels."""
+    """Return the points of a task and their labels."""
     if task in PLANE:
         return toy(task, ROWS, seed)
     points, labels = load(task, seed)
@@ -85,7 +84,7 @@ def task_points(task: str, seed: int) -> DataSet:
 
 
 def measure(model: discoformer.Model, tasks: Sequence[str], seeds: int) -> Iterator[Result]:
-    """Yields results, task by task."""
+    """Yield results, task by task."""
     for task in tasks:
         for seed in range(seeds):
             points, labels = task_points(task, seed)
@@ -104,9 +103,9 @@ def measure(model: discoformer.Model, tasks: Sequence[str], seeds: int) -> Itera
 
 
 def table(results: Sequence[Result]) -> str:
-    """Markdown: a line for each task, mean index and its standard error, clusters found; the best in bold."""
+    """Return a Markdown table with a line per task: index ± standard error (number of clusters)."""
     names = list(dict.fromkeys(r.method for r in results))
-    lines = [f"| task, D, N | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+    rows = []
     for task in dict.fromkeys(r.task for r in results):
         here = [r for r in results if r.task == task]
         cells, means = [], []
@@ -114,26 +113,26 @@ def table(results: Sequence[Result]) -> str:
             index = np.array([r.index for r in here if r.method == name])
             clusters = np.mean([r.clusters for r in here if r.method == name])
             means.append(index.mean())
-            error = index.std(ddof=1) / np.sqrt(len(index))
-            cells.append(f"{index.mean():.2f} ± {error:.2f} ({clusters:.1f})")
+            cells.append(f"{mean_and_error(index, '.2f')} ({clusters:.1f})")
         best = int(np.argmax(means))
         cells[best] = f"**{cells[best]}**"
-        lines.append(f"| {task}, {here[0].dim}, {here[0].rows} | {' | '.join(cells)} |")
+        rows.append([f"{task}, {here[0].dim}, {here[0].rows}", *cells])
     seconds = [np.median([r.seconds for r in results if r.method == name]) for name in names]
-    lines.append(f"| CPU seconds, median | {' | '.join(f'{value:.2g}' for value in seconds)} |")
-    return "\n".join(lines)
+    rows.append(["CPU seconds, median", *(f"{value:.2g}" for value in seconds)])
+    return markdown(["task, D, N", *names], rows)
 
 
 def report(model: discoformer.Model, results: Sequence[Result]) -> str:
-    """Markdown: what was measured, and the table."""
+    """Return the report in Markdown."""
     about, seeds = model.metadata, 1 + max(r.seed for r in results)
     return f"""\
 # Clusters
 
 Adjusted Rand index of clusters by modes of the model `{about.name}` {about.version}, for several prominences,
-and by other methods: mean of {seeds} seeds (0 to {seeds - 1}) ± its standard error, in brackets the mean
-number of clusters found; the best in bold. No method is told their number, but the default prominence, 1 nat,
-was chosen by this table. HDBSCAN's noise is a cluster of its own.
+and by other methods: mean of {seeds} seeds (0 to {seeds - 1}) ± its standard error, and the mean number of
+clusters in brackets. The best is in bold. No method is told the number of clusters. The default prominence, 1
+nat, was chosen by this table. The noise of HDBSCAN counts as one cluster.
+
 `python -m benchmarks.analysis.clusters --model models/{about.name} --seeds {seeds} --out docs/modes`
 
 {table(results)}
@@ -141,7 +140,7 @@ was chosen by this table. HDBSCAN's noise is a cluster of its own.
 
 
 def save_picture(path: Path, model: discoformer.Model) -> None:
-    """Draws the toy sets: points in the colours of their modes, the modes as stars, and the index."""
+    """Plot the toy sets: points in the colours of their modes, the modes as stars, and the index."""
     figure = Figure(figsize=(3.2 * len(PLANE), 3.4), layout="constrained")
     for axes, task in zip(figure.subplots(1, len(PLANE)), PLANE, strict=True):
         points, labels = task_points(task, PICTURE_SEED)
@@ -154,16 +153,13 @@ def save_picture(path: Path, model: discoformer.Model) -> None:
 
 
 @click.command()
-@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for tables and picture."
-)
+@model_option
+@out_option
 @click.option("--task", "tasks", multiple=True, type=click.Choice(TASKS), default=TASKS)
 @click.option("--seeds", type=click.IntRange(2), default=5, show_default=True)
 def main(name: str, out: Path | None, tasks: Sequence[str], seeds: int) -> None:
-    """Measures a model beside other methods, prints the table, and writes it with all results to --out."""
-    warnings.simplefilter("ignore", discoformer.RangeWarning)
-    model = discoformer.load(name, device="cpu", threads=1)
+    """Compare a model with other methods, print the report, and write it with all results to --out."""
+    model = load_model(name)
     results = []
     for result in measure(model, tasks, seeds):
         results.append(result)

@@ -1,15 +1,15 @@
-"""Conditional log-densities of mixtures of Gaussians, beside other estimators, where the truth is known.
+"""Conditional log-densities of Gaussian mixtures, compared with other estimators where the truth is known.
 
-Of D features F are free; given are the others at 32 fresh points, and asked is the density of the free ones
-of the same point. Mean squared error of ``log f(u | g)`` in nats^2, over all points and draws; the standard
-error is over draws. Ours is normalised by importance sampling from 512 points (as in ``Conditional``); beside
-it, the joint log-density minus that of the re-estimated ``marginal``. KDE (Scott's bandwidth, standardised
-columns), one Gaussian and EM (components by BIC) are conditioned in closed form.
+F of D features are free. The others are given at 32 fresh points, and the conditional density of the free
+features is evaluated at the same points. The figure is the mean squared error of ``log f(u | g)`` in nats^2,
+over all points and draws. The standard error is over draws. The network is normalised by importance sampling
+from 512 points (as in ``Conditional``), or by subtracting the log-density of the re-estimated ``marginal``.
+KDE (Scott's bandwidth, standardised columns), one Gaussian and EM (components by BIC) have conditionals in
+closed form.
 
     python -m benchmarks.analysis.conditionals --model models/base --out docs/conditionals
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from sklearn.mixture import GaussianMixture
 
 import discoformer
 from benchmarks.common.data_sets import Floats
-from benchmarks.common.report import write
+from benchmarks.common.report import load_model, markdown, mean_and_error, model_option, out_option, write
 from discoformer.analysis.conditionals import Conditioner
 from discoformer_training.data.mixtures import draw_mixtures
 
@@ -32,7 +32,7 @@ SAMPLES = 512
 MOST_COMPONENTS = 12
 
 LogDensity = Callable[[Floats, Sequence[int]], Floats]
-"""From points (n, D) and some of their features to the log-density (n,) of these."""
+"""A function from points (n, D) and a list of features to the log-density (n,) of these features."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Result:
 
 
 def of_mixture(weights: Floats, means: Floats, covariances: Floats) -> LogDensity:
-    """A mixture of Gaussians: its marginals are mixtures of theirs."""
+    """Return the log-density of a Gaussian mixture, whose marginals are Gaussian mixtures."""
 
     def log_density(points: Floats, features: Sequence[int]) -> Floats:
         parts = [
@@ -66,21 +66,21 @@ def of_mixture(weights: Floats, means: Floats, covariances: Floats) -> LogDensit
 
 
 def kde(context: Floats) -> LogDensity:
-    """A mixture of one Gaussian around each point."""
+    """Fit a KDE, as a mixture of one Gaussian around each point."""
     n, dim = context.shape
     covariance = np.diag(context.var(axis=0)) * n ** (-2 / (dim + 4))
     return of_mixture(np.full(n, 1 / n), context, np.broadcast_to(covariance, (n, dim, dim)))
 
 
 def em(context: Floats) -> LogDensity:
-    """EM with as many components as BIC says."""
+    """Fit a Gaussian mixture whose number of components BIC selects."""
     fits = [GaussianMixture(k, random_state=0).fit(context) for k in range(1, MOST_COMPONENTS + 1)]
     best = min(fits, key=lambda fit: fit.bic(context))
     return of_mixture(best.weights_, best.means_, best.covariances_)
 
 
 def given(log_density: LogDensity, points: Floats, free: int) -> Floats:
-    """Log-density (n,) of the first features given the others."""
+    """Return the log-density (n,) of the first features given the others."""
     every = list(range(points.shape[1]))
     return log_density(points, every) - log_density(points, every[free:])
 
@@ -88,7 +88,7 @@ def given(log_density: LogDensity, points: Floats, free: int) -> Floats:
 def answers(
     model: discoformer.Model, context: Floats, points: Floats, free: int
 ) -> Iterator[tuple[str, Floats]]:
-    """Yields names of estimators and their conditional log-densities (n,)."""
+    """Yield names of estimators and their conditional log-densities (n,)."""
     p, every = model.estimate(context), tuple(range(points.shape[1]))
     joint = p.log_density(points)
     weighted = Conditioner(p, every[:free], every[free:]).weigh(
@@ -104,7 +104,7 @@ def answers(
 
 
 def measure(model: discoformer.Model, draws: int) -> Iterator[Result]:
-    """Yields results, cell by cell."""
+    """Yield results, cell by cell."""
     for dim, free, n in CELLS:
         for seed in range(draws):
             generator = torch.Generator().manual_seed(seed)
@@ -119,37 +119,39 @@ def measure(model: discoformer.Model, draws: int) -> Iterator[Result]:
             )
             joint = drawn.log_density_and_score(torch.as_tensor(queries)[None])[0][0].numpy()
             if not np.allclose(truth(queries, range(dim)), joint):
-                raise RuntimeError("the mixture has not the moments that it was taken for")
+                raise RuntimeError("the closed form of the mixture disagrees with its log-density")
             right = given(truth, queries, free)
             for name, found in answers(model, context, queries, free):
                 yield Result(dim, free, n, seed, name, float(np.mean((found - right) ** 2)))
 
 
 def table(results: Sequence[Result]) -> str:
-    """Markdown: a line for each cell; the best in bold."""
+    """Return a Markdown table with a line per cell; the best is in bold."""
     names = list(dict.fromkeys(r.estimator for r in results))
-    lines = [f"| D, free, N | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+    rows = []
     for cell in dict.fromkeys((r.dim, r.free, r.n) for r in results):
         errors = [
             np.array([r.error for r in results if (r.dim, r.free, r.n) == cell and r.estimator == name])
             for name in names
         ]
-        cells = [f"{e.mean():.3g} ± {e.std(ddof=1) / np.sqrt(len(e)):.2g}" for e in errors]
+        cells = [mean_and_error(e, ".3g", ".2g") for e in errors]
         best = int(np.argmin([e.mean() for e in errors]))
         cells[best] = f"**{cells[best]}**"
-        lines.append(f"| {', '.join(map(str, cell))} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([", ".join(map(str, cell)), *cells])
+    return markdown(["D, free, N", *names], rows)
 
 
 def report(model: discoformer.Model, results: Sequence[Result]) -> str:
-    """Markdown: what was measured, and the table."""
+    """Return the report in Markdown."""
     about, draws = model.metadata, 1 + max(r.seed for r in results)
     return f"""\
 # Conditionals
 
-Mean squared error, in nats², of the log-density of the free features given the others, of the model
-`{about.name}` {about.version} and other estimators, on rotated mixtures of 1 to 10 Gaussians: {draws} draws
-(seeds 0 to {draws - 1}), {QUERIES} fresh points each, ± standard error over the draws; the best in bold.
+Mean squared error, in nats², of the log-density of the free features given the others, for the model
+`{about.name}` {about.version} and other estimators. The data are rotated mixtures of 1 to 10 Gaussians:
+{draws} draws (seeds 0 to {draws - 1}) with {QUERIES} fresh points each, ± standard error over the draws. The
+best is in bold.
+
 `python -m benchmarks.analysis.conditionals --model models/{about.name} --draws {draws} --out
 docs/conditionals`
 
@@ -158,13 +160,12 @@ docs/conditionals`
 
 
 @click.command()
-@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the .md and .json.")
+@model_option
+@out_option
 @click.option("--draws", type=click.IntRange(2), default=10, show_default=True)
 def main(name: str, out: Path | None, draws: int) -> None:
-    """Measures a model beside other estimators, prints the table, and writes it with all results to --out."""
-    warnings.simplefilter("ignore", discoformer.RangeWarning)
-    model = discoformer.load(name, device="cpu", threads=1)
+    """Compare a model with other estimators, print the report, and write it with all results to --out."""
+    model = load_model(name)
     results = []
     for result in measure(model, draws):
         results.append(result)

@@ -1,15 +1,17 @@
-"""How far the two heads agree: the score against the exact gradient of the log-density, at fresh queries.
+"""Agreement of the two heads: the score against the gradient of the log-density, at fresh queries.
 
-    residual = sum |S - grad T|^2 / sum |S|^2,    error of S = sum |S - s|^2 / sum |s|^2,    likewise grad T
+    residual = sum |S - grad T|^2 / sum |S|^2
+    error of S = sum |S - s|^2 / sum |s|^2,    error of grad T = sum |grad T - s|^2 / sum |s|^2
 
-over draws of the benchmark (seed 0), in percent, data units; the gradient is autograd's, in float64.
+The sums run over draws of the benchmark (seed 0). Figures are in percent, in data units. Autograd gives the
+gradient, in float64.
 
     python -m benchmarks.analysis.consistency models/gmm
 """
 
-import sys
 from pathlib import Path
 
+import click
 import torch
 from torch import Tensor
 
@@ -36,9 +38,11 @@ def score_and_slope(network: DiScoFormer, context: Tensor, queries: Tensor) -> t
     return frame.score_to_data(score.detach())[0], frame.score_to_data(slope)[0]
 
 
-def main() -> None:
-    """Print a line per cell."""
-    network = load_network(Path(sys.argv[1])).double()
+@click.command()
+@click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
+def main(checkpoint: Path) -> None:
+    """Print a line per cell for CHECKPOINT, a file or the folder of a released model."""
+    network = load_network(checkpoint).double()
     print("| cell | residual, % | error of S, % | error of grad T, % |\n|---|---|---|---|")
     for cell in CELLS:
         sums = torch.zeros(5, dtype=torch.float64)

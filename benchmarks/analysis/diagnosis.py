@@ -1,21 +1,20 @@
-"""How well the disagreement of score and slope predicts the error, at points whose truth is known.
+"""Signs of error: how well figures that need no truth predict the error, where the truth is known.
 
-For each family of ``discoformer_training.data.families`` and each D densities are drawn, N points of each are
-read, and 256 fresh ones asked about. Spearman's rank correlation over these points between the error of the
-score (``|S - s|`` in the frame) or of the log-density (``|T - log f|``, the integral not subtracted) and
+Densities are drawn for each family of ``discoformer_training.data.families`` and each D, with N context
+points and 256 fresh queries. The figures are Spearman's rank correlations over the queries between the error
+of the score (``|S - s|`` in the frame) or of the log-density (``|T - log f|``, integral not subtracted) and
 
 - the disagreement of score and slope, ``Estimate.consistency``;
 - the standard error of the log-density by the jackknife over five folds (for the score: of its entries);
-- the log-density found, its sign turned: what one would fear without it;
+- minus the estimated log-density, as the simplest sign of error;
 - the distance from the centre of the frame.
 
-Last, over all draws: between the signs and the errors of whole draws, root mean squares over their points.
-The standard error is over draws.
+The last figures are correlations over all draws, between signs and errors of whole draws (root mean squares
+over their points). The standard error is over draws.
 
     python -m benchmarks.analysis.diagnosis --model models/gmm --out docs/diagnosis
 """
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -28,7 +27,7 @@ from scipy.stats import spearmanr
 
 import discoformer
 from benchmarks.common.data_sets import Floats
-from benchmarks.common.report import write
+from benchmarks.common.report import load_model, markdown, mean_and_error, model_option, out_option, write
 from discoformer.analysis.consistency import consistency_of
 from discoformer.analysis.held_out import fit_folds, standard_error
 from discoformer_training.data.families.registry import FAMILIES, draw_density
@@ -61,7 +60,7 @@ class Result:
 
 
 def measure(model: discoformer.Model, n: int, seeds: int) -> Iterator[Result]:
-    """Yields a result for each draw."""
+    """Yield a result per draw."""
     for name, family in FAMILIES.items():
         for dim in DIMS:
             if dim < family.least_dim:
@@ -71,7 +70,7 @@ def measure(model: discoformer.Model, n: int, seeds: int) -> Iterator[Result]:
 
 
 def draw_result(model: discoformer.Model, name: str, dim: int, n: int, seed: int) -> Result:
-    """Draws a density, and correlates signs of doubt with errors."""
+    """Draw a density, and correlate signs of error with errors."""
     generator = torch.Generator().manual_seed(1000 * seed + dim)
     density = draw_density(name, 1, dim, affine_condition=5.0, generator=generator)
     points = density.sample(n + QUERIES, generator=generator)
@@ -97,7 +96,7 @@ def draw_result(model: discoformer.Model, name: str, dim: int, n: int, seed: int
 
 
 def spreads(p: discoformer.Estimate, queries: Floats, seed: int) -> tuple[Floats, Floats]:
-    """Standard errors (M,) by the jackknife: of the score, by entry in the frame, and the log-density."""
+    """Return jackknife standard errors (M,): of the score per entry in the frame, and of the log-density."""
     folds = fit_folds(p, seed)
     score = np.stack([p.frame.score_to_frame(f.estimate.score(queries)) for f in folds])
     square = (len(folds) - 1) * score.var(axis=0)
@@ -105,43 +104,40 @@ def spreads(p: discoformer.Estimate, queries: Floats, seed: int) -> tuple[Floats
 
 
 def rms(values: Floats) -> float:
-    """Root mean square."""
+    """Return the root mean square."""
     return float(np.sqrt(np.mean(np.square(values))))
 
 
 def rank(sign: Floats, error: Floats) -> float:
-    """Spearman's rank correlation."""
+    """Return Spearman's rank correlation."""
     return float(spearmanr(sign, error).statistic)
 
 
 def table(results: Sequence[Result], error: str) -> str:
-    """Markdown: mean rank correlations with an error and their standard errors, by D and by family."""
+    """Return a Markdown table of mean rank correlations with an error, by D and by family."""
     names = [f"{error}_{sign}" for sign in ("disagreement", "standard_error", "log_density", "radius")]
-    lines = [f"| | {' | '.join(SIGNS)} | the error itself |", "|---" * 6 + "|"]
+    rows = []
     groups = {f"D = {dim}": [r for r in results if r.dim == dim] for dim in DIMS}
     groups["all"] = list(results)
-    groups |= {name: [r for r in results if r.family == name] for name in FAMILIES}
+    groups |= {name: [r for r in results if r.family == name] for name in _families(results)}
     for label, here in groups.items():
-        cells = [_entry([getattr(r, name) for r in here]) for name in (*names, f"{error}_error")]
-        lines.append(f"| {label} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _entry(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.2f}"
+        columns = (_all(here, name) for name in (*names, f"{error}_error"))
+        rows.append([label, *(mean_and_error(column, ".2f") for column in columns)])
+    return markdown(["", *SIGNS, "the error itself"], rows)
 
 
 def between(results: Sequence[Result]) -> str:
-    """Markdown: rank correlations over the draws of their signs with their errors."""
-    lines = [
-        "| error | disagreement | standard error | error over standard error, median |",
-        "|---" * 4 + "|",
-    ]
+    """Return a Markdown table of rank correlations of signs with errors over the draws."""
+    rows = []
     for error, label in (("score", "score, relative"), ("density", "log-density")):
         errors, spread = (_all(results, f"{error}_{figure}") for figure in ("error", "spread"))
-        cells = [rank(sign, errors) for sign in (_all(results, "share"), spread)]
-        lines.append(f"| {label} | {cells[0]:.2f} | {cells[1]:.2f} | {np.median(errors / spread):.2f} |")
-    return "\n".join(lines)
+        figures = (rank(_all(results, "share"), errors), rank(spread, errors), np.median(errors / spread))
+        rows.append([label, *(f"{figure:.2f}" for figure in figures)])
+    return markdown(["error", "disagreement", "standard error", "error over standard error, median"], rows)
+
+
+def _families(results: Sequence[Result]) -> list[str]:
+    return list(dict.fromkeys(r.family for r in results))
 
 
 def _all(results: Sequence[Result], name: str) -> Floats:
@@ -149,30 +145,32 @@ def _all(results: Sequence[Result], name: str) -> Floats:
 
 
 def levels(results: Sequence[Result], sign: str, edges: Sequence[float]) -> str:
-    """Markdown: the errors of draws by a sign of doubt."""
-    lines = [f"| {sign} | draws | relative score error | log-density error, nats |", "|---" * 4 + "|"]
+    """Return a Markdown table of the errors of draws by a sign of error."""
+    rows = []
     field = {"disagreement": "share", "standard error, nats": "density_spread"}[sign]
     for low, high in pairwise((*edges, np.inf)):
         here = [r for r in results if low <= getattr(r, field) < high]
         if here:
             error, nats = (np.median(_all(here, f"{name}_error")) for name in ("score", "density"))
-            lines.append(f"| {low:g} to {high:g} | {len(here)} | {error:.2f} | {nats:.2f} |")
-    return "\n".join(lines)
+            rows.append([f"{low:g} to {high:g}", str(len(here)), f"{error:.2f}", f"{nats:.2f}"])
+    return markdown([sign, "draws", "relative score error", "log-density error, nats"], rows)
 
 
 def report(model: discoformer.Model, results: Sequence[Result], n: int) -> str:
-    """Markdown: what was measured, and the tables."""
+    """Return the report in Markdown."""
     about, seeds = model.metadata, 1 + max(r.seed for r in results)
     return f"""\
 # Signs of error
 
-The model `{about.name}` {about.version} on the {len(FAMILIES)} families of densities of
-`discoformer_training.data.families`: D = {", ".join(map(str, DIMS))}, N = {n}, {seeds} draws each (seeds 0 to
-{seeds - 1}), {QUERIES} fresh points.
+The model `{about.name}` {about.version} on {len(_families(results))} families of densities of
+`discoformer_training.data.families`: D = {", ".join(map(str, DIMS))}, N = {n}, {seeds} draws per family and D
+(seeds 0 to {seeds - 1}), {QUERIES} fresh points.
+
 `python -m benchmarks.analysis.diagnosis --model models/{about.name} --seeds {seeds} --n {n} --out
 docs/diagnosis`
 
-**Between draws**: rank correlation of a sign with the error, root mean squares over the points of a draw.
+**Between draws**: rank correlation of a sign with the error; both are root mean squares over the points of a
+draw.
 
 {between(results)}
 
@@ -180,10 +178,10 @@ docs/diagnosis`
 
 {levels(results, "disagreement", (0, 0.05, 0.1, 0.25, 0.6))}
 
-(Errors in these two: medians over the draws.)
+The errors in these two tables are medians over the draws.
 
-**Within a draw**: rank correlation over its points of a sign with the error of the score, mean over draws ±
-its standard error.
+**Within a draw**: rank correlation of a sign with the error of the score over the points of a draw, mean over
+draws ± its standard error.
 
 {table(results, "score")}
 
@@ -194,14 +192,13 @@ The same with the error of the log-density.
 
 
 @click.command()
-@click.option("--model", "name", default="gmm", show_default=True, help="Name of a model, or its folder.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the .md and .json.")
+@model_option
+@out_option
 @click.option("--n", type=click.IntRange(16), default=512, show_default=True, help="Context points.")
 @click.option("--seeds", type=click.IntRange(1), default=2, show_default=True)
 def main(name: str, out: Path | None, n: int, seeds: int) -> None:
-    """Measures a model, prints the tables, and writes them with all results to --out."""
-    warnings.simplefilter("ignore", discoformer.RangeWarning)
-    model = discoformer.load(name, device="cpu", threads=1)
+    """Measure a model, print the report, and write it with all results to --out."""
+    model = load_model(name)
     results = []
     for result in measure(model, n, seeds):
         results.append(result)

@@ -1,8 +1,8 @@
-"""Digits drawn from the estimate of 1,500 handwritten ones: a picture, and how far they are from those.
+"""Digits drawn from the estimate of 1,500 handwritten digits: a picture, and distances to real digits.
 
-scikit-learn's digits have 8 x 8 pixels of 17 grey levels. Pixels that never vary are left out, and noise
-undoes the rounding of the others, as without it there is no density; drawn pixels are rounded again for the
-picture alone. Points are drawn in all 61 columns left, or in their first 20 principal components.
+The digits of scikit-learn have 8 x 8 pixels of 17 grey levels. Constant pixels are left out. Noise undoes the
+rounding of the others, since rounded data have no density. Drawn pixels are rounded for the picture only.
+Digits are drawn in the remaining 61 columns, or in the first 20 principal components.
 
     python -m benchmarks.analysis.digits --out docs/sampling
 """
@@ -21,12 +21,13 @@ from sklearn.mixture import GaussianMixture
 import discoformer
 from benchmarks.analysis.sampling import energy
 from benchmarks.common.data_sets import Floats, load
+from benchmarks.common.report import load_model, markdown, model_option, seed_option
 
 CONTEXT, DRAWN, SHOWN, AXES = 1500, 297, 16, 20
 
 
 class Drawn(NamedTuple):
-    """Points by one method."""
+    """Points drawn by one method."""
 
     label: str
     points: Floats  # (n, 61)
@@ -34,7 +35,7 @@ class Drawn(NamedTuple):
 
 
 def draw_all(model: discoformer.Model, context: Floats, seed: int) -> list[Drawn]:
-    """Digits by every method."""
+    """Draw digits by every method."""
     axes = PCA(AXES, svd_solver="full").fit(context)
     found = []
     for label, coordinates, back in (
@@ -49,25 +50,24 @@ def draw_all(model: discoformer.Model, context: Floats, seed: int) -> list[Drawn
         start = time.process_time()
         fits = [GaussianMixture(k, random_state=seed, reg_covar=1e-3).fit(coordinates) for k in range(1, 13)]
         points = min(fits, key=lambda fit: fit.bic(coordinates)).sample(DRAWN)[0]
-        points = np.random.default_rng(seed).permutation(points)  # which come sorted by component
+        points = np.random.default_rng(seed).permutation(points)  # they are sorted by component
         found.append(Drawn(f"GMM by BIC, {label}", back(points), time.process_time() - start))
     return found
 
 
 def table(drawn: list[Drawn], context: Floats, test: Floats) -> str:
-    """Markdown: a line for each method, and for held-out digits."""
+    """Return a Markdown table with a line per method, and one for digits of the context."""
     scale, usual = context.std(), np.median(cdist(test, context).min(axis=1))
-    lines = ["| digits | energy distance | nearest | CPU s |", "|---|---|---|---|"]
+    rows = []
     for label, points, seconds in [*drawn, Drawn("real ones, of the context", context[:DRAWN], 0.0)]:
         nearest = np.median(cdist(points, context).min(axis=1)) / usual
-        lines.append(
-            f"| {label} | {energy(points / scale, test / scale):.4f} | {nearest:.2f} | {seconds:.1f} |"
-        )
-    return "\n".join(lines)
+        distance = energy(points / scale, test / scale)
+        rows.append([label, f"{distance:.4f}", f"{nearest:.2f}", f"{seconds:.1f}"])
+    return markdown(["digits", "energy distance", "nearest", "CPU s"], rows)
 
 
 def picture(path: Path, rows: dict[str, Floats], kept: Floats) -> None:
-    """One row of digits for each label."""
+    """Save a picture with a row of digits per label."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.5, 0.53 * len(rows)), dpi=130, facecolor="white")
@@ -83,12 +83,12 @@ def picture(path: Path, rows: dict[str, Floats], kept: Floats) -> None:
 
 
 @click.command()
-@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
+@model_option
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@seed_option
 def main(name: str, out: Path, seed: int) -> None:
-    """Draws digits, and writes OUT/digits.png and .md."""
-    model = discoformer.load(Path(name) if "/" in name else name, device="cpu", threads=1)
+    """Draw digits, and write OUT/digits.png and .md."""
+    model = load_model(name)
     points = np.random.default_rng(seed).permutation(load("digits", seed).points)
     context, test = points[:CONTEXT], points[CONTEXT:]
     drawn = draw_all(model, context, seed)
@@ -99,16 +99,16 @@ def main(name: str, out: Path, seed: int) -> None:
     picture(out / "digits.png", rows, np.ptp(load_digits().data, axis=0) > 0)
     about = model.metadata
     text = f"""\
-{DRAWN} digits drawn by the model `{about.name}` {about.version} from {CONTEXT} of scikit-learn's, seed
-{seed}, against {len(test)} held-out ones: energy distance, in units of the pixels' standard deviation,
-and the median distance to the nearest digit of the context over that of the held-out ones. Rounded to grey
-levels for the picture alone.
+{DRAWN} digits drawn by the model `{about.name}` {about.version} from {CONTEXT} digits of scikit-learn, seed
+{seed}. `energy distance` is to {len(test)} held-out digits, in units of the standard deviation of the pixels.
+`nearest` is the median distance to the nearest digit of the context, relative to that of held-out digits. The
+drawn digits are rounded to grey levels for the picture only.
 
 ![Digits](digits.png)
 
 {table(drawn, context, test)}
 
-`python -m benchmarks.analysis.digits --out docs/sampling`
+`python -m benchmarks.analysis.digits --model {about.name} --out docs/sampling`
 """
     click.echo(text)
     (out / "digits.md").write_text(text, encoding="utf-8")

@@ -1,15 +1,15 @@
-"""Missing entries filled in, beside the imputers that a user would try.
+"""Imputation of missing entries, compared with other imputers.
 
-Half of the rows of a toy set, three quarters of a real one, are read as they are. In the others each entry is
-missing with a chance of 0.3, at least one and never all of a row. Columns are standardised as the rows read
-have them. Two figures, both better when lower:
+Half of the rows of a toy set, or three quarters of a real set, are complete training rows. In the other rows
+each entry is missing with probability 0.3, at least one entry per row and never all. Columns are standardised
+by the training rows. Two figures, lower is better:
 
     RMSE = sqrt(mean over missing entries of (mean - truth)^2)
     energy score = mean over rows of  E|Y - y| - E|Y - Y'| / 2      Y, Y' from 20 draws, y the truth
 
-The energy score is least in expectation where the draws have the true distribution, dependence included.
-An imputer that has no draws of its own is given some: a row's donors for KNN (hot deck), values of the column
-for the mean. The standard error is over seeds: of the split, the noise of ``data_sets``, the holes and draws.
+The expected energy score is least if the draws have the true distribution, dependence included. Imputers
+without draws get some: from the neighbours of a row for KNN (hot deck), from the column for the mean. The
+standard error is over seeds: of the split, the noise of ``data_sets``, the missing entries and the draws.
 
     python -m benchmarks.analysis.imputation --model models/base --out docs/imputation
 """
@@ -30,7 +30,7 @@ from sklearn.metrics.pairwise import nan_euclidean_distances
 
 import discoformer
 from benchmarks.common.data_sets import Floats, load, principal
-from benchmarks.common.report import write
+from benchmarks.common.report import load_model, markdown, mean_and_error, model_option, out_option, write
 from benchmarks.common.toys import TOYS, toy
 from discoformer.base.conditional_mixtures import draw_given, given_mixture, mean_given, split
 
@@ -38,18 +38,18 @@ DRAWS = 20
 MISSING = 0.3
 NEIGHBOURS = 5
 TOY_ROWS = 1000
-REAL = {
+REAL = {  # number of principal components
     "iris": None,
     "wine": None,
     "diabetes": None,
     "breast_cancer": 10,
     "digits": 10,
-}  # principal components
+}
 PLANE = ("moons", "circles", "banana", "blobs")
 TASKS = (*PLANE, *REAL)
 
 Imputer = Callable[[Floats, Floats, int], tuple[Floats, Floats]]
-"""From complete rows, rows with holes (M, D) and a seed, to the mean (M, D) and draws (DRAWS, M, D)."""
+"""A function from complete rows, incomplete rows (M, D) and a seed to mean (M, D) and draws (DRAWS, M, D)."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,16 @@ class Result:
 
     task: str
     dim: int  # D
-    train: int  # complete rows read
+    train: int  # training rows
     seed: int
     imputer: str
     rmse: float
     energy: float
-    seconds: float  # of CPU time, mean and draws
+    seconds: float  # of CPU time, for mean and draws
 
 
 def ours(model: discoformer.Model) -> Imputer:
-    """The estimate's conditional mean and draws."""
+    """Return an imputer by the conditional mean and draws of the model."""
 
     def impute(train: Floats, rows: Floats, seed: int) -> tuple[Floats, Floats]:
         p = model.estimate(train)
@@ -77,7 +77,7 @@ def ours(model: discoformer.Model) -> Imputer:
 
 
 def components_alone(model: discoformer.Model) -> Imputer:
-    """The same of the mixture that the network refines, in closed form."""
+    """Return an imputer by the components of the base, in closed form."""
 
     def impute(train: Floats, rows: Floats, seed: int) -> tuple[Floats, Floats]:
         p, rng = model.estimate(train), np.random.default_rng(seed)
@@ -92,7 +92,7 @@ def components_alone(model: discoformer.Model) -> Imputer:
 
 
 def gaussian(train: Floats, rows: Floats, seed: int) -> tuple[Floats, Floats]:
-    """One Gaussian with the mean and the covariance of the complete rows."""
+    """Impute by one Gaussian with the mean and the covariance of the training rows."""
     rng, center, cov = np.random.default_rng(seed), train.mean(axis=0), np.cov(train.T)
     mean, draws = rows.copy(), np.repeat(rows[None], DRAWS, axis=0)
     for i, row in enumerate(rows):
@@ -105,14 +105,14 @@ def gaussian(train: Floats, rows: Floats, seed: int) -> tuple[Floats, Floats]:
 
 
 def iterative(train: Floats, rows: Floats, seed: int) -> tuple[Floats, Floats]:
-    """scikit-learn's IterativeImputer: a chain of Bayesian ridge regressions."""
+    """Impute by IterativeImputer of scikit-learn, a chain of Bayesian ridge regressions."""
     mean = IterativeImputer(random_state=seed).fit(train).transform(rows)
     chain = IterativeImputer(random_state=seed, sample_posterior=True).fit(train)
     return mean, np.stack([chain.transform(rows) for _ in range(DRAWS)])
 
 
 def neighbours(train: Floats, rows: Floats, seed: int) -> tuple[Floats, Floats]:
-    """scikit-learn's KNNImputer; draws are entries of one of the same neighbours."""
+    """Impute by KNNImputer of scikit-learn; draws are entries of one of the same neighbours."""
     rng = np.random.default_rng(seed)
     donors = nan_euclidean_distances(rows, train).argsort(axis=1)[:, :NEIGHBOURS]
     picked = train[donors[np.arange(len(rows)), rng.integers(NEIGHBOURS, size=(DRAWS, len(rows)))]]
@@ -122,14 +122,14 @@ def neighbours(train: Floats, rows: Floats, seed: int) -> tuple[Floats, Floats]:
 
 
 def column_mean(train: Floats, rows: Floats, seed: int) -> tuple[Floats, Floats]:
-    """The mean of the column; draws are values of the column, each for itself."""
+    """Impute by the mean of the column; draws are independent values of the column."""
     rng, missing = np.random.default_rng(seed), np.isnan(rows)
     picked = train[rng.integers(len(train), size=(DRAWS, *rows.shape)), np.arange(rows.shape[1])]
     return np.where(missing, train.mean(axis=0), rows), np.where(missing, picked, rows)
 
 
 def imputers(model: discoformer.Model) -> dict[str, Imputer]:
-    """All by name, ours first."""
+    """Return all imputers by name, the model first."""
     return {
         "DiScoFormer": ours(model),
         "its components alone": components_alone(model),
@@ -141,7 +141,7 @@ def imputers(model: discoformer.Model) -> dict[str, Imputer]:
 
 
 def task_rows(task: str, seed: int) -> tuple[Floats, Floats]:
-    """The rows read and the others, standardised."""
+    """Return training rows and other rows, standardised."""
     if task in TOYS:
         points, share = toy(task, TOY_ROWS, seed).points, 0.5
     else:
@@ -153,7 +153,7 @@ def task_rows(task: str, seed: int) -> tuple[Floats, Floats]:
 
 
 def with_holes(rows: Floats, seed: int) -> Floats:
-    """Rows with entries missing at random, one or more of each row, but not all."""
+    """Delete entries at random: at least one per row, but not all."""
     rng = np.random.default_rng([seed, 2])
     missing = rng.random(rows.shape) < MISSING
     missing[np.arange(len(rows)), rng.integers(rows.shape[1], size=len(rows))] = True
@@ -163,7 +163,7 @@ def with_holes(rows: Floats, seed: int) -> Floats:
 
 
 def energy_score(draws: Floats, truth: Floats) -> float:
-    """Mean energy score of draws (S, M, D) of rows (M, D)."""
+    """Return the mean energy score of draws (S, M, D) for rows (M, D)."""
     scores = [
         np.linalg.norm(found - true, axis=1).mean() - cdist(found, found).sum() / (2 * DRAWS * (DRAWS - 1))
         for found, true in zip(draws.transpose(1, 0, 2), truth, strict=True)
@@ -172,7 +172,7 @@ def energy_score(draws: Floats, truth: Floats) -> float:
 
 
 def measure(functions: dict[str, Imputer], tasks: Sequence[str], seeds: int) -> Iterator[Result]:
-    """Yields results, task by task."""
+    """Yield results, task by task."""
     for task in tasks:
         for seed in range(seeds):
             train, test = task_rows(task, seed)
@@ -188,53 +188,51 @@ def measure(functions: dict[str, Imputer], tasks: Sequence[str], seeds: int) -> 
 
 
 def table(results: Sequence[Result], figure: str) -> str:
-    """Markdown: a line for each task, mean and standard error over the seeds; the best in bold."""
+    """Return a Markdown table with a line per task: mean ± standard error over seeds; the best is in bold."""
     names = list(dict.fromkeys(r.imputer for r in results))
-    lines = [f"| task, D, N | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+    rows = []
     for task in dict.fromkeys(r.task for r in results):
         here = [r for r in results if r.task == task]
         values = np.array([[getattr(r, figure) for r in here if r.imputer == name] for name in names])
-        errors = values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
-        means = values.mean(axis=1)
-        cells = [f"{m:.3f} ± {e:.3f}" for m, e in zip(means, errors, strict=True)]
-        cells[means.argmin()] = f"**{cells[means.argmin()]}**"
-        lines.append(f"| {task}, {here[0].dim}, {here[0].train} | {' | '.join(cells)} |")
+        cells, best = [mean_and_error(row) for row in values], values.mean(axis=1).argmin()
+        cells[best] = f"**{cells[best]}**"
+        rows.append([f"{task}, {here[0].dim}, {here[0].train}", *cells])
     seconds = [np.median([r.seconds for r in results if r.imputer == name]) for name in names]
-    lines.append(f"| CPU seconds, median | {' | '.join(f'{value:.2g}' for value in seconds)} |")
-    return "\n".join(lines)
+    rows.append(["CPU seconds, median", *(f"{value:.2g}" for value in seconds)])
+    return markdown(["task, D, N", *names], rows)
 
 
 def report(model: discoformer.Model, results: Sequence[Result]) -> str:
-    """Markdown: what was measured, and the tables."""
+    """Return the report in Markdown."""
     about, seeds = model.metadata, 1 + max(r.seed for r in results)
     return f"""\
 # Missing entries
 
-The model `{about.name}` {about.version} and other imputers, which read N complete rows of D columns and fill
-in other rows, whose entries are missing with a chance of {MISSING}: mean of {seeds} seeds (0 to {seeds - 1})
-± its standard error, in standard deviations of the columns; lower is better, the best in bold.
+The model `{about.name}` {about.version} and other imputers. They read N complete rows of D columns, and
+impute other rows, whose entries are missing with probability {MISSING}. Mean of {seeds} seeds (0 to
+{seeds - 1}) ± its standard error, in standard deviations of the columns. Lower is better, the best is bold.
+
 `python -m benchmarks.analysis.imputation --model models/{about.name} --seeds {seeds} --out docs/imputation`
 
 Root mean squared error of a single best guess:
 
 {table(results, "rmse")}
 
-Energy score of {DRAWS} draws, which asks for the right spread and dependence too:
+Energy score of {DRAWS} draws, which also measures spread and dependence:
 
 {table(results, "energy")}
 """
 
 
 @click.command()
-@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the .md and .json.")
+@model_option
+@out_option
 @click.option("--task", "tasks", multiple=True, type=click.Choice(TASKS), default=TASKS)
 @click.option("--seeds", type=click.IntRange(2), default=5, show_default=True)
 def main(name: str, out: Path | None, tasks: Sequence[str], seeds: int) -> None:
-    """Measures a model beside other imputers, prints the tables, and writes them and all results to --out."""
-    warnings.simplefilter("ignore", discoformer.RangeWarning)
+    """Compare a model with other imputers, print the report, and write it with all results to --out."""
     warnings.simplefilter("ignore", ConvergenceWarning)
-    model = discoformer.load(name, device="cpu", threads=1)
+    model = load_model(name)
     functions, results = imputers(model), []
     for result in measure(functions, tasks, seeds):
         results.append(result)

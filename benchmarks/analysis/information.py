@@ -1,17 +1,13 @@
-"""Entropy, divergences, Fisher and mutual information beside nearest neighbours, where the truth is known.
+"""Entropy, divergence, Fisher and mutual information, compared with classical estimators.
 
-All on the same draws of N rows, mapped by a random affine map. Nearest neighbours (k = 3): the entropy of
-Kozachenko and Leonenko, the divergence of Wang, Kulkarni and Verdu, the mutual information of Kraskov,
-Stoegbauer and Grassberger (the first of their two), each in whitened coordinates, which are its best. KDE
-(Scott's bandwidth, whitened) gives Fisher informations, its scores at rows left out. Gaussian: the closed
-form at the sample's mean and covariance.
+All estimators get the same draws of N rows. `information_cases` has the distributions, whose truth is known,
+and `information_estimators` the other estimators.
 
     python -m benchmarks.analysis.information --out docs/information
 """
 
 import resource
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,14 +15,32 @@ from typing import NamedTuple
 
 import click
 import numpy as np
-from scipy.integrate import quad
-from scipy.spatial import KDTree
-from scipy.special import digamma, gammaln
-from scipy.stats import multivariate_t, norm
 
 import discoformer
+from benchmarks.analysis.information_cases import (
+    ENTROPIES,
+    FISHERS,
+    Case,
+    entropy_case,
+    fisher_case,
+    information_case,
+    kl_case,
+    relative_fisher_case,
+)
+from benchmarks.analysis.information_estimators import (
+    gaussian_entropy,
+    gaussian_fisher,
+    gaussian_information,
+    gaussian_kl,
+    gaussian_relative_fisher,
+    kde_fisher,
+    kde_relative_fisher,
+    neighbour_entropy,
+    neighbour_information,
+    neighbour_kl,
+)
 from benchmarks.common.data_sets import Floats
-from benchmarks.common.report import write
+from benchmarks.common.report import load_model, markdown, model_option, out_option, seed_option, write
 from discoformer.information import (
     FOLDS,
     Information,
@@ -36,21 +50,9 @@ from discoformer.information import (
     mutual_information,
     relative_fisher,
 )
-from discoformer_training.evaluation.baselines import whitened_axes
 
-K = 3  # of the nearest neighbours
-FREEDOM = 5.0  # of the Student-t distributions
-SHAPE = 3.0  # of the gamma distributions
-APART, SHIFT, STRETCH, LINK = 2.5, 0.5, 1.3, 0.6  # half the distance of clusters; of g from f; correlation
 DIMS = (1, 5, 20)
-BIG = 10_000, 10  # N and D of the time and memory
-
-
-class Case(NamedTuple):
-    """Samples, and the truth about the distributions behind them."""
-
-    samples: tuple[Floats, ...]  # one or two of N rows
-    truth: float
+BIG = 10_000, 10  # N and D for time and memory
 
 
 @dataclass(frozen=True)
@@ -59,209 +61,17 @@ class Result:
 
     quantity: str
     family: str
-    dim: int  # D, in all
+    dim: int  # D, of all columns
     n: int  # N
     draw: int
     estimator: str
-    error: float  # of the estimate; of a Fisher information relative to the truth
-    standard_error: float  # as it says itself, likewise; 0 where it says none
+    error: float  # estimate minus truth; relative to the truth for Fisher informations
+    standard_error: float  # as estimated, in the same unit; 0 if there is no estimate
     seconds: float
 
 
-def clusters(x: float) -> float:
-    """Density of two clusters on a line."""
-    return float(0.5 * (norm.pdf(x - APART) + norm.pdf(x + APART)))
-
-
-def clusters_score(x: float) -> float:
-    """Its score."""
-    return APART * float(np.tanh(APART * x)) - x
-
-
-LINE = -APART - 9, APART + 9
-CLUSTERS_ENTROPY = quad(lambda x: -clusters(x) * np.log(clusters(x)), *LINE)[0]
-CLUSTERS_FISHER = quad(lambda x: clusters(x) * clusters_score(x) ** 2, *LINE)[0]
-NORMAL_ENTROPY = 0.5 * np.log(2 * np.pi * np.e)
-GAMMA_ENTROPY = SHAPE + gammaln(SHAPE) + (1 - SHAPE) * digamma(SHAPE)
-
-
-def plain(family: str, n: int, dim: int, rng: np.random.Generator) -> Floats:
-    """A sample (n, D) of a family, before the affine map."""
-    if family == "Gaussian":
-        return rng.normal(size=(n, dim))
-    if family == "Student-t":
-        return rng.normal(size=(n, dim)) / np.sqrt(rng.chisquare(FREEDOM, (n, 1)) / FREEDOM)
-    if family == "gamma":
-        return rng.gamma(SHAPE, size=(n, dim))
-    x = rng.normal(size=(n, dim))
-    x[:, 0] += APART * rng.choice([-1.0, 1.0], n)
-    return x
-
-
-ENTROPIES: dict[str, Callable[[int], float]] = {
-    "Gaussian": lambda dim: dim * NORMAL_ENTROPY,
-    "clusters": lambda dim: CLUSTERS_ENTROPY + (dim - 1) * NORMAL_ENTROPY,
-    "gamma": lambda dim: dim * float(GAMMA_ENTROPY),
-    "Student-t": lambda dim: float(multivariate_t(np.zeros(dim), np.eye(dim), FREEDOM).entropy()),
-}
-FISHERS: dict[str, Callable[[int], float]] = {
-    "Gaussian": float,
-    "clusters": lambda dim: CLUSTERS_FISHER + dim - 1,
-    "Student-t": lambda dim: dim * (FREEDOM + dim) / (FREEDOM + dim + 2),
-}
-
-
-def affine(dim: int, rng: np.random.Generator) -> Floats:
-    """A random matrix (D, D) of condition about 5."""
-    left, right = (np.linalg.qr(rng.normal(size=(dim, dim)))[0] for _ in range(2))
-    return (left * np.geomspace(1, 5, dim)) @ right
-
-
-def entropy_case(family: str, n: int, dim: int, rng: np.random.Generator) -> Case:
-    """A sample in a random affine frame."""
-    A = affine(dim, rng)
-    return Case((plain(family, n, dim, rng) @ A,), ENTROPIES[family](dim) + float(np.linalg.slogdet(A)[1]))
-
-
-def kl_case(family: str, n: int, dim: int, rng: np.random.Generator) -> Case:
-    """f, and the same family wider and moved; by quadrature, but for Gaussians."""
-    A = affine(dim, rng)
-    x, y = plain(family, n, dim, rng), SHIFT + STRETCH * plain(family, n, dim, rng)
-    each = 0.5 * ((1 + SHIFT**2) / STRETCH**2 - 1) + np.log(STRETCH)
-    if family == "Gaussian":
-        return Case((x @ A, y @ A), dim * float(each))
-
-    def excess(x: float) -> float:
-        return clusters(x) * float(np.log(clusters(x) / clusters((x - SHIFT) / STRETCH) * STRETCH))
-
-    return Case((x @ A, y @ A), quad(excess, *LINE, limit=200)[0] + (dim - 1) * float(each))
-
-
-def fisher_case(family: str, n: int, dim: int, rng: np.random.Generator) -> Case:
-    """A sample in a random rotation: the trace is no affine invariant."""
-    turn = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
-    return Case((plain(family, n, dim, rng) @ turn,), FISHERS[family](dim))
-
-
-def relative_fisher_case(family: str, n: int, dim: int, rng: np.random.Generator) -> Case:
-    """f, and the same family wider and moved, in a random rotation."""
-    turn = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
-    x, y = plain(family, n, dim, rng), SHIFT + STRETCH * plain(family, n, dim, rng)
-    each = (1 - STRETCH**-2) ** 2 + (SHIFT / STRETCH**2) ** 2
-
-    def excess(x: float) -> float:
-        return clusters(x) * (clusters_score(x) - clusters_score((x - SHIFT) / STRETCH) / STRETCH) ** 2
-
-    first = each if family == "Gaussian" else quad(excess, *LINE, limit=200)[0]
-    return Case((x @ turn, y @ turn), first + (dim - 1) * each)
-
-
-def information_case(family: str, n: int, dim: int, rng: np.random.Generator) -> Case:
-    """Two halves of the columns, linked pair by pair; Gaussian, or with a common Student-t scale."""
-    half = dim // 2
-    x, noise = np.split(plain(family, n, 2 * half, rng), 2, axis=1)
-    y = LINK * x + np.sqrt(1 - LINK**2) * noise
-    truth = -0.5 * half * np.log(1 - LINK**2)
-    if family == "Student-t":
-        truth += 2 * (ENTROPIES[family](half)) - ENTROPIES[family](2 * half)
-    return Case((x @ affine(half, rng), y @ affine(half, rng)), float(truth))
-
-
-def log_ball(dim: int) -> float:
-    """Logarithm of the volume of the unit ball."""
-    return 0.5 * dim * float(np.log(np.pi)) - float(gammaln(0.5 * dim + 1))
-
-
-def neighbour_entropy(x: Floats) -> float:
-    """Kozachenko-Leonenko, in whitened coordinates."""
-    n, dim = x.shape
-    axes = whitened_axes(x)
-    radius = KDTree(x @ axes).query(x @ axes, K + 1)[0][:, K]
-    found = digamma(n) - digamma(K) + log_ball(dim) + dim * np.log(radius).mean()
-    return float(found - np.linalg.slogdet(axes)[1])
-
-
-def neighbour_kl(x: Floats, y: Floats) -> float:
-    """Wang-Kulkarni-Verdu, in the whitened coordinates of both."""
-    axes = whitened_axes(np.concatenate([x, y]))
-    x, y = x @ axes, y @ axes
-    own, other = KDTree(x).query(x, K + 1)[0][:, K], KDTree(y).query(x, K)[0][:, K - 1]
-    return float(x.shape[1] * np.log(other / own).mean() + np.log(len(y) / (len(x) - 1)))
-
-
-def neighbour_information(x: Floats, y: Floats) -> float:
-    """Kraskov-Stoegbauer-Grassberger, the first, the maximum of the whitened distances."""
-    x, y = x @ whitened_axes(x), y @ whitened_axes(y)
-    apart = [np.linalg.norm(z[:, None] - z, axis=-1) for z in (x, y)]
-    for distances in apart:
-        np.fill_diagonal(distances, np.inf)
-    radius = np.partition(np.maximum(*apart), K - 1, axis=1)[:, K - 1 : K]
-    counts = [(distances < radius).sum(axis=1) for distances in apart]
-    return float(digamma(K) + digamma(len(x)) - sum(digamma(count + 1) for count in counts).mean())
-
-
-def kde_score(y: Floats, queries: Floats, own: bool) -> Floats:
-    """Score at queries of the KDE of y in whitened coordinates; each left out, if they are its own rows."""
-    n, dim = y.shape
-    axes, h = whitened_axes(y), n ** (-1 / (dim + 4))
-    u, v = y @ axes, queries @ axes
-    logits = -np.square(v[:, None] - u).sum(axis=-1) / (2 * h**2)
-    if own:
-        np.fill_diagonal(logits, -np.inf)
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    weights /= weights.sum(axis=1, keepdims=True)
-    return (weights @ u - v) / h**2 @ axes.T
-
-
-def kde_fisher(x: Floats) -> float:
-    """Mean squared score of the KDE, each row left out."""
-    return float(np.square(kde_score(x, x, own=True)).sum(axis=1).mean())
-
-
-def kde_relative_fisher(x: Floats, y: Floats) -> float:
-    """Mean squared difference of the scores of two KDEs."""
-    change = kde_score(x, x, own=True) - kde_score(y, x, own=False)
-    return float(np.square(change).sum(axis=1).mean())
-
-
-def moments(x: Floats) -> tuple[Floats, Floats]:
-    """Mean and covariance."""
-    return x.mean(axis=0), np.cov(x.T).reshape(x.shape[1], -1)
-
-
-def gaussian_entropy(x: Floats) -> float:
-    """Of the Gaussian with the sample's covariance."""
-    return x.shape[1] * float(NORMAL_ENTROPY) + 0.5 * float(np.linalg.slogdet(moments(x)[1])[1])
-
-
-def gaussian_kl(x: Floats, y: Floats) -> float:
-    """Between the Gaussians with the samples' moments."""
-    (m, C), (mean, covariance) = moments(x), moments(y)
-    P = np.linalg.inv(covariance)
-    logs = np.linalg.slogdet(covariance)[1] - np.linalg.slogdet(C)[1]
-    return 0.5 * float(np.trace(P @ C) - len(m) + (m - mean) @ P @ (m - mean) + logs)
-
-
-def gaussian_fisher(x: Floats) -> float:
-    """Of the Gaussian with the sample's covariance."""
-    return float(np.trace(np.linalg.inv(moments(x)[1])))
-
-
-def gaussian_relative_fisher(x: Floats, y: Floats) -> float:
-    """Between the Gaussians with the samples' moments."""
-    (m, C), (mean, covariance) = moments(x), moments(y)
-    P = np.linalg.inv(covariance)
-    slope = P - np.linalg.inv(C)
-    return float(np.trace(slope @ C @ slope.T) + np.square(P @ (m - mean)).sum())
-
-
-def gaussian_information(x: Floats, y: Floats) -> float:
-    """Of the Gaussian with the samples' covariance."""
-    return gaussian_entropy(x) + gaussian_entropy(y) - gaussian_entropy(np.hstack([x, y]))
-
-
 class Quantity(NamedTuple):
-    """What is estimated: ours, the others, and the cases where the truth is known."""
+    """A quantity: its estimate by the model, other estimators, and cases with known truth."""
 
     ours: Callable[..., Information]
     others: dict[str, Callable[..., float]]
@@ -301,7 +111,7 @@ QUANTITIES = {
 
 
 def integral(model: discoformer.Model, x: Floats, seed: int) -> float:
-    """Mean log-integral of the estimates that the entropy is read from, in expectation over deals."""
+    """Return the mean log-integral of the fold estimates behind the entropy."""
     fold = np.random.default_rng(seed).permutation(len(x)) % FOLDS
     fits = model.estimate_batch([x[fold != k] for k in range(FOLDS)])
     return float(np.mean([p.normalization(512, seed).log_integral for p in fits]))
@@ -310,7 +120,7 @@ def integral(model: discoformer.Model, x: Floats, seed: int) -> float:
 def measure(
     model: discoformer.Model, names: Sequence[str], n: int, draws: int, seed: int
 ) -> Iterator[Result]:
-    """Yields results, quantity by quantity."""
+    """Yield results, quantity by quantity."""
     cells = [
         (name, family, dim)
         for name in names
@@ -340,26 +150,26 @@ def measure(
 
 
 def table(results: Sequence[Result]) -> str:
-    """Markdown: for each quantity a table of errors, and of what ours says of itself."""
+    """Return a Markdown table per quantity: errors, and the standard error that the model estimates."""
     parts = []
     for name in dict.fromkeys(r.quantity for r in results):
         here = [r for r in results if r.quantity == name]
         estimators = list(dict.fromkeys(r.estimator for r in here))
-        lines = [f"| {name}: family, D | {' | '.join(estimators)} | says, of itself | within 2 of these |"]
-        lines.append("|---" * (3 + len(estimators)) + "|")
+        rows = []
         for family, dim in dict.fromkeys((r.family, r.dim) for r in here):
             cell = [r for r in here if (r.family, r.dim) == (family, dim)]
             entries = [_entry([r for r in cell if r.estimator == estimator]) for estimator in estimators]
             own = [r for r in cell if r.estimator == "value"]
             within = np.mean([abs(r.error) < 2 * r.standard_error for r in own])
             entries += [f"{np.mean([r.standard_error for r in own]):.2g}", f"{within:.0%}"]
-            lines.append(f"| {family}, {dim} | {' | '.join(entries)} |")
-        parts.append("\n".join(lines))
+            rows.append([f"{family}, {dim}", *entries])
+        header = [f"{name}: family, D", *estimators, "own standard error", "within 2 of these"]
+        parts.append(markdown(header, rows))
     return "\n\n".join(parts)
 
 
 def _entry(results: Sequence[Result]) -> str:
-    """Root mean squared error and its standard error over draws, and the mean error."""
+    """Return the root mean squared error ± standard error over draws, and the mean error."""
     square = np.square([r.error for r in results])
     root = np.sqrt(square.mean())
     spread = square.std(ddof=1) / np.sqrt(len(square)) / (2 * root) if len(square) > 1 else 0.0
@@ -367,62 +177,62 @@ def _entry(results: Sequence[Result]) -> str:
 
 
 def cost(model: discoformer.Model, seed: int) -> str:
-    """Seconds and memory of a large sample."""
+    """Return a sentence on time and memory for a large sample."""
     points = np.random.default_rng(seed).normal(size=BIG)
-    said = []
+    times = []
     for name in ("entropy", "fisher"):
         start = time.process_time()
         QUANTITIES[name].ours(points, model=model)
-        said.append(f"{name} {time.process_time() - start:.0f} s")
+        times.append(f"{name} {time.process_time() - start:.0f} s")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     return (
-        f"CPU time for N = {BIG[0]:,}, D = {BIG[1]}, one thread: {', '.join(said)}; the process held "
-        f"{peak:.0f} MiB at most."
+        f"CPU time for N = {BIG[0]:,}, D = {BIG[1]}, one thread: {', '.join(times)}. Peak memory: "
+        f"{peak:.0f} MiB."
     )
 
 
-def report(model: discoformer.Model, results: Sequence[Result], seed: int, said: str) -> str:
-    """Markdown: what was measured, and the tables."""
+def report(model: discoformer.Model, results: Sequence[Result], seed: int, text: str) -> str:
+    """Return the report in Markdown."""
     about, draws, n = model.metadata, 1 + max(r.draw for r in results), results[0].n
     return f"""\
-Model `{about.name}` {about.version}, N = {n} rows in D columns, {FOLDS} folds: root mean squared error over
-{draws} draws ± its standard error, and the mean error (in brackets); in nats, for Fisher informations
-relative to the truth. Seed {seed}. *Value* is the mean of the held-out and the in-sample figure; what it
-*says of itself* is its mean standard error.
+Model `{about.name}` {about.version}, N = {n} rows in D columns, {FOLDS} folds. Each entry is the root mean
+squared error over {draws} draws ± its standard error, with the mean error in brackets: in nats, or relative
+to the truth for Fisher informations. Seed {seed}. *Value* is the mean of the held-out and the in-sample
+figure. The last columns are its mean standard error, and the share of draws within two standard errors.
 
 {table(results)}
 
-{said}
+{text}
 
-`python -m benchmarks.analysis.information --n {n} --draws {draws} --seed {seed} --out docs/information`
+`python -m benchmarks.analysis.information --model {about.name} --n {n} --draws {draws} --seed {seed}
+--out docs/information`
 """
 
 
 @click.command()
-@click.option("--model", "folder", default="base", show_default=True, help="Name or folder of a model.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the .md and .json.")
+@model_option
+@out_option
 @click.option(
     "--quantity", "names", multiple=True, type=click.Choice(list(QUANTITIES)), default=tuple(QUANTITIES)
 )
 @click.option("--n", type=click.IntRange(10), default=500, show_default=True, help="Rows of each sample.")
 @click.option("--draws", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def main(folder: str, out: Path | None, names: Sequence[str], n: int, draws: int, seed: int) -> None:
-    """Measures, prints the tables, and writes them with all results to --out."""
-    warnings.simplefilter("ignore", discoformer.RangeWarning)
-    model, results = discoformer.load(folder, device="cpu", threads=1), []
+@seed_option
+def main(name: str, out: Path | None, names: Sequence[str], n: int, draws: int, seed: int) -> None:
+    """Measure a model, print the report, and write it with all results to --out."""
+    model, results = load_model(name), []
     for result in measure(model, names, n, draws, seed):
         results.append(result)
         if result.estimator == "Gaussian":
             click.echo(f"{result.quantity}, {result.family}, D={result.dim}, draw {result.draw}", err=True)
         if out is not None and (result.estimator, result.draw) == ("Gaussian", draws - 1):
-            _save(out, model, results, seed, "")  # what is measured is kept
+            _save(out, model, results, seed, "")  # keep partial results
     text = _save(out, model, results, seed, cost(model, seed))
     click.echo(text)
 
 
-def _save(out: Path | None, model: discoformer.Model, results: list[Result], seed: int, said: str) -> str:
-    text = report(model, results, seed, said)
+def _save(out: Path | None, model: discoformer.Model, results: list[Result], seed: int, text: str) -> str:
+    text = report(model, results, seed, text)
     if out is not None:
         write(out, model.metadata.name, model, seed, text, [asdict(result) for result in results])
     return text

@@ -1,15 +1,15 @@
-"""Particle flows against exact solutions: the model's score, beside that of KDE and the blob method.
+"""Particle flows compared with exact solutions, by the score of the model, of KDE and of the blob method.
 
-All have the same particles and time steps. Columns, at the end of the flow:
+All methods have the same particles and time steps. Columns, at the end of the flow:
 
-    score       squared error of the particles' score, over that of 0, against the exact solution's at the
-                same places
-    covariance  relative error (Frobenius) against what the equation makes of the particles' own first one
-    entropy     error of -mean log f, against the exact solution's, nats
-    energy      relative change of mean |x|^2, where the equation keeps it
+    score       squared error of the score of the particles, relative to that of 0; the truth is the score of
+                the exact solution at the same places
+    covariance  relative error (Frobenius); the truth follows from the first covariance of the particles
+    entropy     error of -mean log f, nats
+    energy      relative change of mean |x|^2, for equations that conserve it
 
-KDE and blob (Carrillo, Craig, Patacchini 2019) have a kernel that is round where the particles are white, and
-Scott's bandwidth. The blob's velocity is the gradient of a regularised entropy.
+KDE and blob (Carrillo, Craig, Patacchini 2019) have a kernel that is round in whitened coordinates, with
+Scott's bandwidth. The velocity of the blob method is the gradient of a regularised entropy.
 
     python -m benchmarks.analysis.particles --out docs/particles
 """
@@ -26,7 +26,15 @@ from scipy.special import logsumexp
 
 import discoformer
 from benchmarks.common.data_sets import Floats
-from benchmarks.common.report import read, write
+from benchmarks.common.report import (
+    load_model,
+    markdown,
+    mean_and_error,
+    model_option,
+    read,
+    seed_option,
+    write,
+)
 from discoformer.particles import Density, Velocity, flow, heat, landau, ornstein_uhlenbeck, own_density
 from discoformer_training.evaluation.baselines import scott_bandwidth, whitened_axes
 
@@ -36,22 +44,23 @@ OURS = "model"
 
 @dataclass(frozen=True)
 class Problem:
-    """An equation and its solution."""
+    """An equation and its exact solution."""
 
     velocity: Velocity
     duration: float
-    draw: Callable[[float, int, np.random.Generator], Floats]  # at a time, so many points
-    density: Callable[[float, Floats], tuple[Floats, Floats]]  # at a time: log-density and score
-    covariance: Callable[[Floats], Floats]  # at the end, from that at the beginning
-    keeps_energy: bool = False
+    draw: Callable[[float, int, np.random.Generator], Floats]  # from time and number of points
+    density: Callable[[float, Floats], tuple[Floats, Floats]]  # from time and points to log-density and score
+    covariance: Callable[[Floats], Floats]  # from the covariance at the start to that at the end
+    conserves_energy: bool = False
 
 
 def gaussians(
     velocity: Velocity, duration: float, means: Floats, scale: Callable[[float], float], noise: float
 ) -> Problem:
-    """Of a mixture with unit covariances whose points become, in law, ``a x + g sqrt(noise (1 - a^2))``.
+    """Return a problem that starts from a mixture of Gaussians with unit covariances.
 
-    ``scale`` gives ``a`` at a time; for heat it is 1, and the variance added ``noise t``.
+    A point has the law of ``a x + g sqrt(noise (1 - a^2))`` at a later time, with g standard normal.
+    ``scale`` gives ``a`` at a time. For heat it is 1, and the added variance is ``noise t``.
     """
     dim = means.shape[1]
 
@@ -77,7 +86,7 @@ def gaussians(
 
 
 def bkw(dim: int, begin: float, duration: float) -> Problem:
-    """The solution of Bobylev, Krook and Wu: ``(a + b |v|^2) N(v; 0, K I)``, with ``C`` so that K is slow."""
+    """Return the solution of Bobylev, Krook and Wu: ``(a + b |v|^2) N(v; 0, K I)``."""
     strength = 1 / (8 * dim)
 
     def at(t: float) -> tuple[float, float, float]:
@@ -102,7 +111,7 @@ def bkw(dim: int, begin: float, duration: float) -> Problem:
         rest = np.trace(C) / dim * np.eye(dim)
         return rest + decay * (C - rest)
 
-    return Problem(landau(strength), duration, draw, density, covariance, keeps_energy=True)
+    return Problem(landau(strength), duration, draw, density, covariance, conserves_energy=True)
 
 
 MODES = np.array([[-2.0, 0.0], [2.0, 0.0], [0.0, 3.0]])
@@ -117,7 +126,7 @@ PROBLEMS = {
 
 
 def kernel(blob: bool) -> Density:
-    """KDE of particles at themselves, or the blob method's score."""
+    """Return the KDE of particles at the particles, with its score or that of the blob method."""
 
     def density(points: Floats) -> tuple[Floats, Floats]:
         axes, h = whitened_axes(points), scott_bandwidth(points)
@@ -136,7 +145,7 @@ def kernel(blob: bool) -> Density:
 def measure(
     model: discoformer.Model, name: str, index: int, seed: int, progress: bool
 ) -> list[dict[str, Any]]:
-    """All methods from one draw of particles."""
+    """Measure all methods from one draw of particles."""
     problem, rng = PROBLEMS[name], np.random.default_rng([seed, list(PROBLEMS).index(name), index])
     X = problem.draw(0.0, PARTICLES, rng)
     exact = problem.draw(problem.duration, EXACT, np.random.default_rng(seed))
@@ -159,7 +168,7 @@ def measure(
                     np.linalg.norm(np.cov(end.points.T, ddof=0) - expected) / np.linalg.norm(expected)
                 ),
                 "entropy": abs(end.entropy - entropy),
-                "energy": abs(kept) if problem.keeps_energy else None,
+                "energy": abs(kept) if problem.conserves_energy else None,
                 "seconds": seconds,
             }
         )
@@ -167,52 +176,50 @@ def measure(
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
-    """Markdown: a line for each problem and method."""
-    lines = [
-        "| problem | method | score, % | covariance, % | entropy, nats | energy, % | CPU s |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    """Return a Markdown table with a line per problem and method."""
+    rows = []
     for problem, method in dict.fromkeys((r["problem"], r["method"]) for r in results):
         here = [r for r in results if (r["problem"], r["method"]) == (problem, method)]
         cells = [_mean([r[key] for r in here], unit) for key, unit in zip(KEYS, UNITS, strict=True)]
         seconds = np.median([r["seconds"] for r in here])
-        lines.append(f"| {problem} | {method} | {' | '.join(cells)} | {seconds:.1f} |")
-    return "\n".join(lines)
+        rows.append([problem, method, *cells, f"{seconds:.1f}"])
+    header = ["problem", "method", "score, %", "covariance, %", "entropy, nats", "energy, %", "CPU s"]
+    return markdown(header, rows)
 
 
 KEYS, UNITS = ("score", "covariance", "entropy", "energy"), (100, 100, 1, 100)
 
 
 def _mean(found: Sequence[float | None], unit: float) -> str:
-    values = unit * np.array([value for value in found if value is not None])
-    if len(values) < 2:
-        return ""
-    return f"{values.mean():.3g} ± {values.std(ddof=1) / np.sqrt(len(values)):.1g}"
+    values = [unit * value for value in found if value is not None]
+    return mean_and_error(values, ".3g", ".1g") if values else ""
 
 
 def report(model: discoformer.Model, results: Sequence[dict[str, Any]], seed: int) -> str:
-    """Markdown: what was measured, and the table."""
+    """Return the report in Markdown."""
     about, draws = model.metadata, 1 + max(r["draw"] for r in results)
     return f"""\
-{PARTICLES} particles, {STEPS} midpoint steps, the model `{about.name}` {about.version} beside KDE and the
-blob method: mean of {draws} draws ± its standard error, seed {seed}; median CPU time of the whole flow
-(`python -m benchmarks.analysis.particles --out docs/particles`, whose head explains the columns).
+{PARTICLES} particles, {STEPS} midpoint steps, the model `{about.name}` {about.version} compared with KDE and
+the blob method: mean of {draws} draws ± its standard error, seed {seed}, and median CPU time of the whole
+flow. The docstring of the module explains the columns.
+
+`python -m benchmarks.analysis.particles --model {about.name} --out docs/particles`
 
 {table(results)}
 """
 
 
 @click.command()
-@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
+@model_option
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option(
     "--problem", "problems", multiple=True, type=click.Choice(list(PROBLEMS)), default=tuple(PROBLEMS)
 )
 @click.option("--draws", type=click.IntRange(2), default=6, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@seed_option
 def main(name: str, out: Path, problems: Sequence[str], draws: int, seed: int) -> None:
-    """Measures, and writes OUT/particles.md and .json; results of other problems stay."""
-    model = discoformer.load(Path(name) if "/" in name else name, device="cpu", threads=1)
+    """Measure a model, and write OUT/particles.md and .json. Results of other problems are kept."""
+    model = load_model(name)
     file = out / "particles.json"
     results = [r for r in (read(file) if file.exists() else []) if r["problem"] not in problems]
     for problem in problems:

@@ -1,18 +1,18 @@
-"""Bayesian sampling by particles that know their own density, beside SVGD and MALA.
+"""Bayesian sampling by particles with an estimate of their own density, compared with SVGD and MALA.
 
-All begin with the same draws, of the prior or of a wide Gaussian, and are measured against the moments of
-400,000 exact draws or, for the logistic regression, of 1,000 long chains of MALA in the axes of the Laplace
-approximation. Columns:
+All methods start from the same draws, of the prior or of a wide Gaussian. The reference is the moments of
+400,000 exact draws, or of 1,000 long chains of MALA in the axes of the Laplace approximation for the logistic
+regression. Columns:
 
-    gradients   of log pi, each at all particles, so many times
+    gradients   number of evaluations of grad log pi at all particles
     mean        error of the mean, root mean square over directions, in posterior standard deviations
-    spread      error of the covariance (Frobenius, where the posterior is white, over sqrt(D))
-    mismatch    relative Fisher information at the end, for each dimension
+    spread      error of the covariance (Frobenius norm in whitened coordinates, over sqrt(D))
+    mismatch    relative Fisher information at the end, per dimension
 
-The last line of a problem gives the errors of as many independent draws; deterministic particles may have
-smaller ones. SVGD (Liu, Wang 2016) has a Gaussian kernel by the median rule, and AdaGrad with the best of
-three rates by the error of the spread, which only a benchmark can know. MALA runs as many chains as there are
-particles, each with a step of its own, adapted in the first half of the run.
+The last line of a problem has the errors of the same number of independent draws. Deterministic particles may
+have smaller errors. SVGD (Liu, Wang 2016) has a Gaussian kernel by the median rule, and AdaGrad with the best
+of three rates by the error of the spread, which uses the truth. MALA runs one chain per particle. Each chain
+has its own step size, adapted in the first half of the run.
 
     python -m benchmarks.analysis.posterior --out docs/posterior
 """
@@ -32,7 +32,15 @@ from sklearn.preprocessing import StandardScaler
 
 import discoformer
 from benchmarks.common.data_sets import Floats
-from benchmarks.common.report import read, write
+from benchmarks.common.report import (
+    load_model,
+    markdown,
+    mean_and_error,
+    model_option,
+    read,
+    seed_option,
+    write,
+)
 from discoformer.analysis.sampling import ACCEPTED, langevin
 from discoformer.particles import own_density
 from discoformer.posterior import sample_posterior
@@ -42,17 +50,17 @@ OURS, SVGD, MALA, DRAWS = "model", "SVGD", "MALA", "independent draws"
 
 
 class Problem(NamedTuple):
-    """A posterior, where to begin, and draws of it."""
+    """A posterior, a start of the particles, and reference draws."""
 
     target: Callable[[Floats], tuple[Floats, Floats]]  # unnormalised log-density and its gradient
     begin: Callable[[int, np.random.Generator], Floats]
     reference: Callable[[int, np.random.Generator], Floats]
     particles: int
-    long: int = 400_000  # draws for the reference
+    long: int = 400_000  # number of reference draws
 
 
 def correlated(dim: int = 10, condition: float = 100.0) -> Problem:
-    """A Gaussian with variances from 1 to the condition, turned, away from where particles begin."""
+    """Return a rotated Gaussian with variances from 1 to `condition`, away from the start."""
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(dim, dim)))[0]
     widths, center = np.sqrt(np.geomspace(1, condition, dim)), np.full(dim, 2.0)
 
@@ -67,7 +75,7 @@ def correlated(dim: int = 10, condition: float = 100.0) -> Problem:
 
 
 def banana() -> Problem:
-    """``x2 - x1^2 / 2`` normal of standard deviation 0.5, ``x1`` of 1.4."""
+    """Return a banana: ``x1`` is normal of variance 2, and ``x2 - x1^2 / 2`` of standard deviation 0.5."""
 
     def target(x: Floats) -> tuple[Floats, Floats]:
         rest = x[:, 1] - x[:, 0] ** 2 / 2
@@ -82,7 +90,7 @@ def banana() -> Problem:
 
 
 def logistic() -> Problem:
-    """Logistic regression on breast_cancer, standardised, with an intercept and a standard normal prior."""
+    """Return a logistic regression on standardised breast_cancer, with a standard normal prior."""
     data = load_breast_cancer()
     X = np.c_[StandardScaler().fit_transform(data.data), np.ones(len(data.data))]
     signed = X * (2 * data.target - 1)[:, None]
@@ -98,7 +106,7 @@ def logistic() -> Problem:
 
 
 def _long_run(target: Any, signed: Floats, n: int, rng: np.random.Generator) -> Floats:
-    """The ends of n long chains, begun at the Laplace approximation."""
+    """Return the ends of n long chains that start at the Laplace approximation."""
     mode = np.zeros(signed.shape[1])
     for _ in range(50):
         weight = expit(-(mode @ signed.T))
@@ -110,7 +118,7 @@ def _long_run(target: Any, signed: Floats, n: int, rng: np.random.Generator) -> 
 
 
 def _white_run(target: Any, start: Floats, steps: int, rng: np.random.Generator, factor: Floats) -> Floats:
-    """Langevin chains with one step size, in the coordinates ``x = y factor^T``."""
+    """Run Langevin chains with one step size in the coordinates y, ``x = y factor^T``."""
 
     def white(y: Floats) -> tuple[Floats, Floats]:
         log_density, score = target(y @ factor.T)
@@ -120,7 +128,7 @@ def _white_run(target: Any, start: Floats, steps: int, rng: np.random.Generator,
 
 
 def mala(target: Any, x: Floats, steps: int, rng: np.random.Generator) -> Floats:
-    """Langevin chains with Metropolis correction, each with a step size of its own."""
+    """Run Langevin chains with Metropolis correction and their own step sizes."""
     h, (log_density, score) = np.full((len(x), 1), 0.1), target(x)
     for done in range(steps):
         noise = rng.normal(size=x.shape)
@@ -137,7 +145,7 @@ def mala(target: Any, x: Floats, steps: int, rng: np.random.Generator) -> Floats
 
 
 def svgd(target: Any, start: Floats, steps: int, rate: float) -> Floats:
-    """Stein variational gradient descent."""
+    """Run Stein variational gradient descent."""
     x, history = start.copy(), np.zeros_like(start)
     for _ in range(steps):
         squares = squareform(pdist(x, "sqeuclidean"))
@@ -154,7 +162,7 @@ PROBLEMS = {"Gaussian, D = 10": correlated, "banana, D = 2": banana, "logistic r
 
 
 def errors(points: Floats, mean: Floats, covariance: Floats) -> dict[str, float]:
-    """Of the moments."""
+    """Return the errors of the moments."""
     factor = np.linalg.cholesky(covariance)
     white = np.linalg.solve(factor, (points - mean).T).T
     spread = np.cov(white.T, ddof=0) - np.eye(len(mean))
@@ -167,7 +175,7 @@ def errors(points: Floats, mean: Floats, covariance: Floats) -> dict[str, float]
 def measure(
     model: discoformer.Model, name: str, moments: tuple[Floats, Floats], index: int, seed: int, steps: int
 ) -> list[dict[str, Any]]:
-    """All methods from one draw of the beginning."""
+    """Measure all methods from one draw of the start."""
     problem, rng = PROBLEMS[name](), np.random.default_rng([seed, index])
     start = problem.begin(problem.particles, rng)
     results: list[dict[str, Any]] = []
@@ -196,20 +204,16 @@ def measure(
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
-    """Markdown: a line for each problem, method and number of steps."""
-    lines = [
-        "| problem | draws | method | gradients | mean | spread | mismatch | CPU s |",
-        "|---" * 8 + "|",
-    ]
+    """Return a Markdown table with a line per problem, method and number of steps."""
+    rows = []
     keys = dict.fromkeys((r["problem"], r["method"], _effort(r)) for r in results)
     for problem, method, effort in keys:
         here = [r for r in results if (r["problem"], r["method"], _effort(r)) == (problem, method, effort)]
         cells = [_mean([r[key] for r in here]) for key in ("mean", "spread", "mismatch")]
         gradients, seconds = (np.median([r[key] for r in here]) for key in ("gradients", "seconds"))
-        lines.append(
-            f"| {problem} | {len(here)} | {method} | {gradients:.0f} | {' | '.join(cells)} | {seconds:.1f} |"
-        )
-    return "\n".join(lines)
+        rows.append([problem, str(len(here)), method, f"{gradients:.0f}", *cells, f"{seconds:.1f}"])
+    header = ["problem", "draws", "method", "gradients", "mean", "spread", "mismatch", "CPU s"]
+    return markdown(header, rows)
 
 
 def _effort(result: dict[str, Any]) -> int:
@@ -217,40 +221,39 @@ def _effort(result: dict[str, Any]) -> int:
 
 
 def _mean(found: Sequence[float | None]) -> str:
-    values = np.array([value for value in found if value is not None])
-    if len(values) < 2:
-        return ""
-    return f"{values.mean():.3f} ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}"
+    values = [value for value in found if value is not None]
+    return mean_and_error(values) if values else ""
 
 
 def report(model: discoformer.Model, results: Sequence[dict[str, Any]], seed: int) -> str:
-    """Markdown: what was measured, and the table."""
+    """Return the report in Markdown."""
     about = model.metadata
     return f"""\
-Particles by the model `{about.name}` {about.version}, beside SVGD and MALA with as many: mean over draws of
-where they begin ± its standard error, seed {seed}; median CPU time
-(`python -m benchmarks.analysis.posterior --out docs/posterior`, `--draws` as in the table; its head explains
-it).
+Particles by the model `{about.name}` {about.version}, compared with SVGD and MALA with the same number of
+particles: mean over draws of the start ± its standard error, seed {seed}, and median CPU time. The docstring
+of the module explains the columns; `--draws` is in the table.
+
+`python -m benchmarks.analysis.posterior --model {about.name} --out docs/posterior`
 
 {table(results)}
 
-SVGD and MALA need no encoding, so where gradients are cheap they are cheaper by far. The model's particles
-are few for 31 dimensions: some drift away after 30 steps, which the mismatch does not show.
+SVGD and MALA need no encoding, so they are much cheaper where gradients are cheap. In 31 dimensions, 200
+particles are few for the model: some drift away after 30 steps, which the mismatch does not show.
 """
 
 
 @click.command()
-@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
+@model_option
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option(
     "--problem", "problems", multiple=True, type=click.Choice(list(PROBLEMS)), default=tuple(PROBLEMS)
 )
 @click.option("--draws", type=click.IntRange(2), default=5, show_default=True)
 @click.option("--steps", type=click.IntRange(1), default=50, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@seed_option
 def main(name: str, out: Path, problems: Sequence[str], draws: int, steps: int, seed: int) -> None:
-    """Measures, and writes OUT/posterior.md and .json; results of other problems stay."""
-    model = discoformer.load(Path(name) if "/" in name else name, device="cpu", threads=1)
+    """Measure a model, and write OUT/posterior.md and .json. Results of other problems are kept."""
+    model = load_model(name)
     file = out / "posterior.json"
     results = [r for r in (read(file) if file.exists() else []) if r["problem"] not in problems]
     for problem in problems:

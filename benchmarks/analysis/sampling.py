@@ -1,14 +1,14 @@
-"""How well drawn points follow the truth: langevin, diffusion and ode, beside resampled KDE and GMM.
+"""Quality of samples by langevin, diffusion and ode, compared with KDE and GMM samples.
 
-Each draw of a family gives 512 points of context, and 2,000 points of truth with which the 500 points that
-each method draws are compared, in coordinates divided by the standard deviation of the truth:
+Each draw of a family gives 512 context points and 2,000 true points. Each method draws 500 points, which are
+compared with the true points in coordinates divided by the standard deviation of the truth:
 
-    energy      2 E|x - y| - E|x - x'| - E|y - y'|, without bias: 0 on average for fresh truth
+    energy      2 E|x - y| - E|x - x'| - E|y - y'|, unbiased: 0 on average for fresh true points
     sliced      W2 distance along 100 random directions, root mean square
-    nearest     median distance to the nearest point of the context, over that of the truth: below 1, the
-                context is repeated
+    nearest     median distance to the nearest context point, relative to that of true points; below 1, the
+                method repeats the context
 
-"context again" draws from the context itself, with replacement. A run of some families keeps the results of
+"context again" draws from the context with replacement. A run with some families keeps the stored results of
 the others.
 
     python -m benchmarks.analysis.sampling --out docs/sampling
@@ -27,21 +27,30 @@ from sklearn.mixture import GaussianMixture
 import discoformer
 from benchmarks.common.data_sets import Floats
 from benchmarks.common.estimators import FACTORS, leave_one_out
-from benchmarks.common.report import read, write
+from benchmarks.common.report import (
+    load_model,
+    markdown,
+    mean_and_error,
+    model_option,
+    read,
+    seed_option,
+    write,
+)
 from discoformer.analysis.sampling import METHODS
 from discoformer.base.mixture import draw as draw_components
 from discoformer_training.evaluation.baselines import scott_bandwidth, whitened_axes
 
-Truth = Callable[[int], Floats]  # draws so many points
+Truth = Callable[[int], Floats]  # draws n points
 
 CONTEXT, DRAWN, COMPARED, DIRECTIONS = 512, 500, 2000, 100
 FRESH, AGAIN, ALONE = "fresh truth", "context again", "components alone"
 KDE, GMM = "KDE, likelihood", "GMM, BIC"
+FORMS = {"energy": ".1f", "sliced": ".3f", "nearest": ".2f"}
 ORDER = (*METHODS, ALONE, KDE, GMM, AGAIN, FRESH)
 
 
 def mixture(dim: int, rng: np.random.Generator) -> Truth:
-    """1 to 10 Gaussian modes, as in training, in axes turned at random."""
+    """Return a sampler of a mixture of 1 to 10 Gaussians, as in training, with a random rotation."""
     k = rng.integers(1, 11)
     means, widths = rng.uniform(-3, 3, (k, dim)), np.sqrt(rng.uniform(0.2, 1, (k, dim)))
     shares, turn = rng.uniform(0.2, 1, k), np.linalg.qr(rng.normal(size=(dim, dim)))[0]
@@ -54,7 +63,7 @@ def mixture(dim: int, rng: np.random.Generator) -> Truth:
 
 
 def spiral(rng: np.random.Generator) -> Truth:
-    """One and a half turns in the plane, with noise: no mixture of few Gaussians."""
+    """Return a sampler of a noisy spiral of one and a half turns in the plane."""
 
     def draw(n: int) -> Floats:
         angle = 1.5 * np.pi * (1 + 2 * rng.uniform(size=n)) / 1.5
@@ -65,7 +74,7 @@ def spiral(rng: np.random.Generator) -> Truth:
 
 
 def skewed(dim: int, rng: np.random.Generator) -> Truth:
-    """Gamma-distributed columns of shape 2, mixed."""
+    """Return a sampler of random linear combinations of gamma variables of shape 2."""
     mix = np.eye(dim) + rng.normal(size=(dim, dim)) / 2
     return lambda n: rng.gamma(2.0, size=(n, dim)) @ mix
 
@@ -79,7 +88,7 @@ FAMILIES: dict[str, Callable[[np.random.Generator], Truth]] = {
 
 
 def kde(context: Floats, n: int, rng: np.random.Generator) -> Floats:
-    """Resamples a whitened Gaussian KDE whose bandwidth has the greatest leave-one-out likelihood."""
+    """Sample a whitened Gaussian KDE, with the bandwidth of greatest leave-one-out likelihood."""
     axes, grid = whitened_axes(context), scott_bandwidth(context) * FACTORS
     bandwidth = grid[leave_one_out(context @ axes, grid).argmax()]
     noise = bandwidth * rng.normal(size=(n, context.shape[1])) @ np.linalg.inv(axes)
@@ -87,14 +96,14 @@ def kde(context: Floats, n: int, rng: np.random.Generator) -> Floats:
 
 
 def gmm(context: Floats, n: int, rng: np.random.Generator) -> Floats:
-    """Samples a Gaussian mixture by EM, 1 to 12 components by BIC."""
+    """Sample a Gaussian mixture by EM; BIC selects 1 to 12 components."""
     seed = int(rng.integers(2**31))
     fits = [GaussianMixture(k, random_state=seed).fit(context) for k in range(1, 13)]
     return min(fits, key=lambda fit: fit.bic(context)).sample(n)[0]
 
 
 def drawn_by(name: str, p: discoformer.Estimate, context: Floats, truth: Truth, seed: int) -> Floats:
-    """500 points by the named method."""
+    """Draw 500 points by the named method."""
     rng = np.random.default_rng(seed)
     if name in METHODS:
         return p.sample(DRAWN, name, seed)  # type: ignore[arg-type]
@@ -106,13 +115,13 @@ def drawn_by(name: str, p: discoformer.Estimate, context: Floats, truth: Truth, 
 
 
 def energy(x: Floats, y: Floats) -> float:
-    """Energy distance, without bias."""
+    """Return the unbiased energy distance."""
     within = [cdist(a, a).sum() / (len(a) * (len(a) - 1)) for a in (x, y)]
     return float(2 * cdist(x, y).mean() - sum(within))
 
 
 def sliced(x: Floats, y: Floats, rng: np.random.Generator) -> float:
-    """Sliced Wasserstein distance of second order, by quantiles."""
+    """Return the sliced Wasserstein distance of order 2, by quantiles."""
     directions = rng.normal(size=(x.shape[1], DIRECTIONS))
     directions /= np.linalg.norm(directions, axis=0)
     levels = (np.arange(len(x)) + 0.5) / len(x)
@@ -121,7 +130,7 @@ def sliced(x: Floats, y: Floats, rng: np.random.Generator) -> float:
 
 
 def measure(model: discoformer.Model, family: str, index: int, seed: int) -> list[dict[str, Any]]:
-    """All methods on one draw of a family."""
+    """Measure all methods on one draw of a family."""
     rng = np.random.default_rng([seed, list(FAMILIES).index(family), index])
     truth = FAMILIES[family](rng)
     context, compared = truth(CONTEXT), truth(COMPARED)
@@ -149,51 +158,45 @@ def measure(model: discoformer.Model, family: str, index: int, seed: int) -> lis
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
-    """Markdown: a line for each family and method."""
-    lines = ["| family | draws | method | energy, 1e-3 | sliced | nearest | CPU s |", "|---" * 7 + "|"]
+    """Return a Markdown table with a line per family and method."""
+    rows = []
     for family in FAMILIES:
         for name in ORDER:
             here = [r for r in results if (r["family"], r["method"]) == (family, name)]
             if here:
-                cells = [_mean(here, key, *form) for key, form in COLUMNS.items()]
-                seconds = np.median([r["seconds"] for r in here])
-                lines.append(f"| {family} | {len(here)} | {name} | {' | '.join(cells)} | {seconds:.1f} |")
-    return "\n".join(lines)
-
-
-COLUMNS = {"energy": (1e3, 1), "sliced": (1.0, 3), "nearest": (1.0, 2)}  # unit, digits
-
-
-def _mean(results: Sequence[dict[str, Any]], key: str, unit: float, digits: int) -> str:
-    values = unit * np.array([r[key] for r in results])
-    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return f"{values.mean():.{digits}f} ± {error:.{digits}f}"
+                columns = {key: np.array([r[key] for r in here]) for key in (*FORMS, "seconds")}
+                columns["energy"] *= 1e3
+                cells = [mean_and_error(columns[key], form) for key, form in FORMS.items()]
+                seconds = f"{np.median(columns['seconds']):.1f}"
+                rows.append([family, str(len(here)), name, *cells, seconds])
+    return markdown(["family", "draws", "method", "energy, 1e-3", "sliced", "nearest", "CPU s"], rows)
 
 
 def report(model: discoformer.Model, results: Sequence[dict[str, Any]], seed: int) -> str:
-    """Markdown: what was measured, and the table."""
+    """Return the report in Markdown."""
     about = model.metadata
     return f"""\
-500 points drawn by the model `{about.name}` {about.version} and by others from 512 points of context: mean
-over draws ± its standard error, seed {seed}; median CPU time, the encoding included
-(`python -m benchmarks.analysis.sampling --out docs/sampling`, `--draws` as in the table; its head explains
-the rest).
+500 points drawn by the model `{about.name}` {about.version} and other methods from 512 context points: mean
+over draws ± its standard error, seed {seed}, and median CPU time, encoding included. The docstring of the
+module explains the columns; `--draws` is in the table.
+
+`python -m benchmarks.analysis.sampling --model {about.name} --out docs/sampling`
 
 {table(results)}
 """
 
 
 @click.command()
-@click.option("--model", "name", default="base", show_default=True, help="Name of a model, or its folder.")
+@model_option
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option(
     "--family", "families", multiple=True, type=click.Choice(list(FAMILIES)), default=tuple(FAMILIES)
 )
 @click.option("--draws", type=click.IntRange(2), default=8, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@seed_option
 def main(name: str, out: Path, families: Sequence[str], draws: int, seed: int) -> None:
-    """Measures, and writes OUT/sampling.md and .json."""
-    model = discoformer.load(Path(name) if "/" in name else name, device="cpu", threads=1)
+    """Measure a model, and write OUT/sampling.md and .json."""
+    model = load_model(name)
     file = out / "sampling.json"
     results = [r for r in (read(file) if file.exists() else []) if r["family"] not in families]
     for family in families:

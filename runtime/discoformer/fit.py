@@ -84,7 +84,7 @@ def landmarks_of(sample: Sample, most: int) -> tuple[Floats, Floats]:
     return points, merged
 
 
-def fit_bases(samples: Sequence[Sample], on_progress: OnStage = ignore) -> Base:
+def fit_bases(samples: Sequence[Sample], on_progress: OnStage = ignore) -> Base[Floats]:
     """Fit the bases of samples that have the same number of columns."""
     z = _padded([sample.z for sample in samples])
     w = _padded([sample.data.weights for sample in samples])
@@ -122,7 +122,7 @@ def groups(samples: Sequence[Sample]) -> Iterator[list[int]]:
 
 
 def graph_inputs(
-    frames: Sequence[Frame], base: Base, read: Sequence[tuple[Floats, Floats]]
+    frames: Sequence[Frame], base: Base[Floats], read: Sequence[tuple[Floats, Floats]]
 ) -> dict[str, Float32s]:
     """Return the inputs of the encode graph, given frames, base and landmarks of B data sets."""
     weights = _padded([counts / counts.sum() for _, counts in read])

@@ -99,7 +99,7 @@ class FittedDensity:
         cls,
         model: EncodingModel,
         samples: Sequence[Sample],
-        base: Base,
+        base: Base[Floats],
         landmarks: int | None = None,
         on_progress: OnStage = ignore,
     ) -> list[Self]:
@@ -223,17 +223,17 @@ class FittedDensity:
         return Context(points, weights / weights.sum())
 
     @property
-    def base(self) -> Base:
+    def base(self) -> Base[Floats]:
         """The density that the network refines, in the frame."""
         return Base.from_inputs(self.encoded.arrays).each(lambda array: array.astype(float))
 
     @property
-    def components(self) -> Components:
+    def components(self) -> Components[Floats]:
         """The mixture of Student-t distributions in ``base``, in the frame."""
         return self.base.components
 
     @cached_property
-    def proposal(self) -> Components:
+    def proposal(self) -> Components[Floats]:
         """``components``, broadened: what importance sampling draws from, in the frame."""
         return broadened(self.components)
 

@@ -17,6 +17,7 @@ from discoformer.errors import DeviceWarning, InputError, ModelError, ModelNotFo
 from discoformer.estimates import Estimate
 from discoformer.fit import OnStage, Sample, fit_bases, ignore, read_sample
 from discoformer.fitted import warn_of_range
+from discoformer.io.inputs import Floats
 from discoformer.onnx.graphs import FILES, Encoded, Graphs
 from discoformer.onnx.metadata import Metadata
 from discoformer.onnx.parallel import both
@@ -64,7 +65,7 @@ def estimate(
     """
     require("onnxruntime")  # before any work is done
 
-    def read() -> tuple[Sample, Base]:
+    def read() -> tuple[Sample, Base[Floats]]:
         sample = read_sample(X, weights, effective_size)
         return sample, fit_bases([sample])
 

@@ -74,7 +74,9 @@ class FrameGraph(nn.Module):
         return *(value.float() for value in to_encode), center, linear, log_abs_det
 
 
-def _fit_base(z: Tensor, w: Tensor, size: Tensor, precision_root: Tensor, log_det_precision: Tensor) -> Base:
+def _fit_base(
+    z: Tensor, w: Tensor, size: Tensor, precision_root: Tensor, log_det_precision: Tensor
+) -> Base[Tensor]:
     """`discoformer.base.base.fit_base`."""
     components, elbo = fit_components(z, w, size)
     product, product_elbo = fit_product(z, w, size, precision_root, log_det_precision)

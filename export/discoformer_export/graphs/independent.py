@@ -33,7 +33,7 @@ from discoformer_export.graphs.tracing import first_at_least, known_later, landm
 
 def fit_product(
     z: Tensor, w: Tensor, size: Tensor, precision_root: Tensor, log_det_precision: Tensor
-) -> FoundProduct:
+) -> FoundProduct[Tensor]:
     """`discoformer.base.independent.fit_product`."""
     dim = z.shape[-1]
     own = size >= enough(dim)

@@ -59,7 +59,9 @@ def around_far_points(points: Tensor, counts: Tensor) -> Tensor:
     return around_spread_points(points, few, few_counts, allowed, MOST)
 
 
-def fit_components(z: Tensor, w: Tensor, size: Tensor, begin: Begin = around_far_points) -> Found:
+def fit_components(
+    z: Tensor, w: Tensor, size: Tensor, begin: Begin[Tensor] = around_far_points
+) -> Found[Tensor]:
     """`discoformer.base.mixture.fit_components`."""
     dim = z.shape[-1]
     size = size.clamp(1, MOST_POINTS)
@@ -85,7 +87,7 @@ def fit_components(z: Tensor, w: Tensor, size: Tensor, begin: Begin = around_far
     return Found(_compact(Components(*fields)), grow * elbo.amax(-1))
 
 
-def _merging(points: Tensor, counts: Tensor, begin: Begin) -> tuple[Moments, Tensor]:
+def _merging(points: Tensor, counts: Tensor, begin: Begin[Tensor]) -> tuple[Moments[Tensor], Tensor]:
     """Moments (B, S, K, ...) at each stage of merging, and the ELBO (B, S) of the stages."""
     r = begin(points, counts)
     most = r.shape[1]
@@ -145,7 +147,7 @@ class _Sample(NamedTuple):
         """What has S stages for each data set, (B S, ...), as (B, S, ...)."""
         return x.unflatten(0, (self.counts.shape[0], -1))
 
-    def moments_of(self, r: Tensor) -> Moments:
+    def moments_of(self, r: Tensor) -> Moments[Tensor]:
         """Moments, given responsibilities (B S, K, N)."""
         totals = ((self.by_stage(r) * self.counts[:, None, None]) @ self.monomials).flatten(0, 1)
         dim = self.points.shape[-1]
@@ -164,13 +166,13 @@ class _Climbing(NamedTuple):
     squares: Tensor
 
     @staticmethod
-    def begin(sample: _Sample, moments: Moments) -> "_Climbing":
+    def begin(sample: _Sample, moments: Moments[Tensor]) -> "_Climbing":
         r = torch.zeros_like(moments.counts[..., None] * sample.counts[:1, None])
         done = torch.zeros((), dtype=torch.int64)
         return _Climbing(done, r, torch.zeros_like(moments.counts), *(x.clone() for x in moments))
 
     @property
-    def moments(self) -> Moments:
+    def moments(self) -> Moments[Tensor]:
         return Moments(self.counts, self.sums, self.squares)
 
     def moving(self) -> Tensor:
@@ -186,7 +188,9 @@ class _Climbing(NamedTuple):
         return _Climbing(self.done + 1, choose(moving, r, self.r), self.counts.clone(), *chosen)
 
 
-def _climb(sample: _Sample, moments: Moments, prior_strength: Tensor, steps: int) -> tuple[Tensor, Moments]:
+def _climb(
+    sample: _Sample, moments: Moments[Tensor], prior_strength: Tensor, steps: int
+) -> tuple[Tensor, Moments[Tensor]]:
     """Steps of variational EM until the counts of every data set rest, but so many at most."""
 
     def ongoing(*state: Tensor) -> Tensor:
@@ -200,7 +204,9 @@ def _climb(sample: _Sample, moments: Moments, prior_strength: Tensor, steps: int
     return climbing.r, climbing.moments
 
 
-def _step(sample: _Sample, moments: Moments, prior_strength: Tensor) -> tuple[Tensor, Moments]:
+def _step(
+    sample: _Sample, moments: Moments[Tensor], prior_strength: Tensor
+) -> tuple[Tensor, Moments[Tensor]]:
     """A step of variational EM, from moments to responsibilities (B S, K, N) and their moments."""
     coefficients = sample.by_stage(_coefficients(logits_of(moments, prior_of(moments, prior_strength))))
     logits = (sample.monomials @ coefficients.mT).mT.contiguous().flatten(0, 1)
@@ -211,12 +217,12 @@ def _step(sample: _Sample, moments: Moments, prior_strength: Tensor) -> tuple[Te
     return r, sample.moments_of(r)
 
 
-def _coefficients(logits: Logits) -> Tensor:
+def _coefficients(logits: Logits[Tensor]) -> Tensor:
     """Those (B, K, F) of the monomials in the log-responsibilities."""
     return torch.cat([logits.constant[..., None], logits.pull, -0.5 * logits.precision.flatten(2)], -1)
 
 
-def _compact(components: Components) -> Components:
+def _compact(components: Components[Tensor]) -> Components[Tensor]:
     """The same with those left out that are absent from every data set."""
     present = (components.log_scale > ABSENT).to(components.freedom.dtype)
     count = known_later(present.sum(-1).max().long())

@@ -138,7 +138,9 @@ def _directions(m: int, dim: int, rng: np.random.Generator) -> Floats:
     return found
 
 
-def _encode(fitted: FittedDensity, points: Floats, weights: Floats) -> tuple[dict[str, Any], Base, Frame]:
+def _encode(
+    fitted: FittedDensity, points: Floats, weights: Floats
+) -> tuple[dict[str, Any], Base[Any], Frame]:
     """Encode some points of the sample, given in the frame of the whole sample.
 
     They get a frame of their own, because the frame of the sample depends on the points held out.

@@ -32,7 +32,7 @@ class Normalization(NamedTuple):
 
 
 def normalization_of(
-    log_density: Callable[[Floats], Floats], proposal: Components, samples: int, seed: int
+    log_density: Callable[[Floats], Floats], proposal: Components[Floats], samples: int, seed: int
 ) -> Normalization:
     """Estimate the integral of a density in the frame.
 

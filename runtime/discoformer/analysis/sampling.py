@@ -115,7 +115,7 @@ def langevin(
     start: Floats,
     steps: int,
     rng: np.random.Generator,
-    proposal: Components | None = None,
+    proposal: Components[Floats] | None = None,
     on_progress: OnStep = ignore,
     step: float | None = None,
 ) -> Sampling:
@@ -150,7 +150,7 @@ def langevin(
 
 
 def _jump(
-    target: Target, state: State, proposal: Components, rng: np.random.Generator
+    target: Target, state: State, proposal: Components[Floats], rng: np.random.Generator
 ) -> tuple[State, float]:
     """Propose a jump of each chain to a draw of the proposal; return the new state and the share accepted."""
     new = _state(target, draw(proposal, len(state.points), rng))

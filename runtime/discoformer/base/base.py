@@ -13,35 +13,39 @@ Shapes: B data sets, n points, D dimensions, K components, J components of a coo
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
-from discoformer.base.arrays import Array, library
+from discoformer.base.arrays import ArrayT, FieldT, library
 from discoformer.base.independent import IndependentMixture, enough, evaluate_product, fit_product, no_product
 from discoformer.base.mixture import ABSENT, Components, evaluate
 from discoformer.base.mixture_fit import LEAST_SHARE, fit_components
+from discoformer.io.inputs import Floats
 
 ANGLE = 2.0  # nats that an angle of the axes costs
 DOUBT = 10.0  # nats that the product must be ahead: its bound is the tighter one
 TEMPERATURE = 12.0  # divides the difference of the ELBOs: where neither is far ahead, both are used
 
 
-class Base(NamedTuple):
+ResultT = TypeVar("ResultT")
+
+
+class Base(NamedTuple, Generic[FieldT]):
     """The base of a context, in frame coordinates."""
 
-    components: Components
-    product: IndependentMixture
-    log_odds: Array  # (B,) log(q / (1 - q)); ABSENT where there is no product
+    components: Components[FieldT]
+    product: IndependentMixture[FieldT]
+    log_odds: FieldT  # (B,) log(q / (1 - q)); ABSENT where there is no product
 
-    def each(self, change: Callable[[Array], Array]) -> "Base":
+    def each(self, change: Callable[[FieldT], ResultT]) -> "Base[ResultT]":
         """The same with every array changed."""
         return base_of(*map(change, self.to_inputs().values()))
 
     @classmethod
-    def from_inputs(cls, given: Mapping[str, Array]) -> "Base":
+    def from_inputs(cls, given: Mapping[str, FieldT]) -> "Base[FieldT]":
         """The base among the inputs of a graph, by name."""
         return base_of(*(given[name] for name in BASE))
 
-    def to_inputs(self) -> dict[str, Array]:
+    def to_inputs(self) -> dict[str, FieldT]:
         """The inputs of a graph, by name."""
         return dict(zip(BASE, (*self.components, *self.product, self.log_odds), strict=True))
 
@@ -61,25 +65,25 @@ BASE = (
 """Names of the arrays of a base, as inputs of the graphs. Released files have them: do not change them."""
 
 
-class EvaluatedBase(NamedTuple):
+class EvaluatedBase(NamedTuple, Generic[FieldT]):
     """The base at n points, in frame coordinates."""
 
-    log_density: Array  # (B, n) log b, nats
-    score: Array  # (B, n, D) its gradient
-    share: Array  # (B, K, n) membership of the components
-    square: Array  # (B, K, n) |F_k (z - m_k)|^2
-    product_share: Array  # (B, n) of the density
+    log_density: FieldT  # (B, n) log b, nats
+    score: FieldT  # (B, n, D) its gradient
+    share: FieldT  # (B, K, n) membership of the components
+    square: FieldT  # (B, K, n) |F_k (z - m_k)|^2
+    product_share: FieldT  # (B, n) of the density
 
 
-def base_of(*arrays: Array) -> Base:
+def base_of(*arrays: FieldT) -> Base[FieldT]:
     """The base of the arrays that BASE names."""
     count = len(Components._fields)
     return Base(Components(*arrays[:count]), IndependentMixture(*arrays[count:-1]), arrays[-1])
 
 
 def fit_base(
-    points: Array, weights: Array, size: Array, precision_root: Array, log_det_precision: Array
-) -> Base:
+    points: Floats, weights: Floats, size: Floats, precision_root: Floats, log_det_precision: Floats
+) -> Base[Floats]:
     """Fits the base of contexts in their frames.
 
     Args:
@@ -97,7 +101,7 @@ def fit_base(
     return Base(components, product, log_odds_of(product_elbo - elbo, size, points.shape[-1]))
 
 
-def log_odds_of(gain: Array, size: Array, dim: int) -> Array:
+def log_odds_of(gain: ArrayT, size: ArrayT, dim: int) -> ArrayT:
     """Log-odds (B,) of the product that has an ELBO so much (B,) higher than the components."""
     xp = library(gain)
     highest = math.log(1 / LEAST_SHARE - 1)
@@ -106,7 +110,7 @@ def log_odds_of(gain: Array, size: Array, dim: int) -> Array:
     return xp.where(useful, log_odds, xp.full_like(log_odds, ABSENT))
 
 
-def evaluate_base(base: Base, points: Array) -> EvaluatedBase:
+def evaluate_base(base: Base[ArrayT], points: ArrayT) -> EvaluatedBase[ArrayT]:
     """Evaluates the base at points (B, n, D)."""
     xp = library(points)
     of_components, of_product = evaluate(base.components, points), evaluate_product(base.product, points)

@@ -47,7 +47,9 @@ class GivenMixture(NamedTuple):
     freedom: Floats  # (K,)
 
 
-def split(components: Components, frame: Frame, free: Sequence[int], given: Sequence[int]) -> SplitMixture:
+def split(
+    components: Components[Floats], frame: Frame, free: Sequence[int], given: Sequence[int]
+) -> SplitMixture:
     """Splits the features of the components of one data set, and brings them to data units."""
     log_scale, means, factors, freedom = (field[0] for field in components)
     centers, F = frame.to_data(means), len(free)

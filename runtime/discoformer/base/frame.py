@@ -36,6 +36,8 @@ import numpy as np
 
 from discoformer.base.arrays import (
     ArrayT,
+    FieldT,
+    Indices,
     choose,
     identity_like,
     inverse_factor,
@@ -117,23 +119,23 @@ class Frames(AffineMap[ArrayT]):
     precision_root: ArrayT  # (B, D, D)
     log_det_precision: ArrayT  # (B,)
     effective_size: ArrayT  # (B,)
-    whitened: ArrayT  # (B,) bool: the initialisation was the whitened data
+    whitened: Indices  # (B,) bool: the initialisation was the whitened data
     shrinkage: ArrayT  # (B,)
 
 
-class Standardised(NamedTuple, Generic[ArrayT]):
+class Standardised(NamedTuple, Generic[FieldT]):
     """Contexts with each column centred and divided by its spread."""
 
-    center: ArrayT  # (B, D) weighted means, data units
-    spread: ArrayT  # (B, D) weighted standard deviations, data units
-    points: ArrayT  # (B, N, D) u
+    center: FieldT  # (B, D) weighted means, data units
+    spread: FieldT  # (B, D) weighted standard deviations, data units
+    points: FieldT  # (B, N, D) u
 
 
-class _Draft(NamedTuple, Generic[ArrayT]):
+class _Draft(NamedTuple, Generic[FieldT]):
     """Frames before their scale is set: ``z = u @ linear``."""
 
-    linear: ArrayT  # (B, D, D)
-    covariance: ArrayT  # (B, D, D) total covariance in z
+    linear: FieldT  # (B, D, D)
+    covariance: FieldT  # (B, D, D) total covariance in z
 
 
 def fit_frame(
@@ -283,11 +285,11 @@ def shrunk(matrix: ArrayT, shrinkage: ArrayT) -> ArrayT:
     return (1 - amount) * matrix + amount * identity_like(matrix)
 
 
-def _best_draft(u: ArrayT, w: ArrayT, size: ArrayT, correlation: ArrayT) -> tuple[_Draft[ArrayT], ArrayT]:
+def _best_draft(u: ArrayT, w: ArrayT, size: ArrayT, correlation: ArrayT) -> tuple[_Draft[ArrayT], Indices]:
     """Find the frames before their scale, and whether each (B,) is from the whitened data."""
     dim = u.shape[-1]
     whitener, identity = inverse_factor(correlation), identity_like(correlation) + 0 * correlation
-    sample = _Sample.of(u, w, size, u @ whitener)
+    sample = _sample_of(u, w, size, u @ whitener)
     start = _Draft(identity, correlation)
     short = sample.shrinkage > 0
     if short.all():
@@ -301,43 +303,45 @@ def _best_draft(u: ArrayT, w: ArrayT, size: ArrayT, correlation: ArrayT) -> tupl
     return _Draft(*(choose(short, b, a) for a, b in zip(found, other, strict=True))), ~short
 
 
-class _Sample(NamedTuple, Generic[ArrayT]):
+class _Sample(NamedTuple, Generic[FieldT]):
     """The standardised points that the rounds use, and what their neighbourhoods hold."""
 
-    points: ArrayT  # (B, n, D) u
-    weights: ArrayT  # (B, n)
-    shrinkage: ArrayT  # (B,) of the scatters
-    fraction: ArrayT  # (B,) the weight that a neighbourhood holds
+    points: FieldT  # (B, n, D) u
+    weights: FieldT  # (B, n)
+    shrinkage: FieldT  # (B,) of the scatters
+    fraction: FieldT  # (B,) the weight that a neighbourhood holds
     rank: int | None  # its points, less one, if weights and sizes are equal
 
-    @classmethod
-    def of(cls, u: ArrayT, w: ArrayT, size: ArrayT, white: ArrayT) -> "_Sample[ArrayT]":
-        """Take landmarks of long contexts, by the radius of their whitened points (B, N, D)."""
-        xp = library(u)
-        if u.shape[1] > SUBSET:
-            picked = evenly_spaced((white * white).sum(-1), w, SUBSET)
-            u, w = take_rows(u, picked), xp.full_like(w[:, :SUBSET], 1 / SUBSET)
-            size = xp.clip(size, None, SUBSET)
-        fraction = neighbourhood_fraction(size)
-        equal = (w == w[:1, :1]).all() and (size == size[:1]).all()
-        rank = math.ceil(float(fraction[0]) * w.shape[1] - 1e-9) - 1 if equal else None
-        return cls(u, w, shrinkage_of(size, u.shape[-1]), fraction, rank)
 
-    def blocks(self, z: ArrayT) -> Iterator[tuple[slice, ArrayT, ArrayT]]:
-        """Yield blocks of points z (B, n, D), with squared distances (B, m, n) and squared radii (B, m)."""
-        squares = (z * z).sum(-1)
-        for block in slices(z.shape[1], BLOCK):
-            distances = _squared_distances(squares[:, block, None] + squares[:, None], z[:, block] @ z.mT)
-            yield block, distances, self._squared_radii(distances)
+def _sample_of(u: ArrayT, w: ArrayT, size: ArrayT, white: ArrayT) -> _Sample[ArrayT]:
+    """Take landmarks of long contexts, by the radius of their whitened points (B, N, D)."""
+    xp = library(u)
+    if u.shape[1] > SUBSET:
+        picked = evenly_spaced((white * white).sum(-1), w, SUBSET)
+        u, w = take_rows(u, picked), xp.full_like(w[:, :SUBSET], 1 / SUBSET)
+        size = xp.clip(size, None, SUBSET)
+    fraction = neighbourhood_fraction(size)
+    equal = bool((w == w[:1, :1]).all()) and bool((size == size[:1]).all())
+    rank = math.ceil(float(fraction[0]) * w.shape[1] - 1e-9) - 1 if equal else None
+    return _Sample(u, w, shrinkage_of(size, u.shape[-1]), fraction, rank)
 
-    def _squared_radii(self, distances: ArrayT) -> ArrayT:
-        """Return for each row of distances (B, m, n) the smallest one that holds a neighbourhood, (B, m)."""
-        if self.rank is None:
-            radii = weighted_radii(distances, self.weights, self.fraction)
-        else:
-            radii = kth_smallest(distances, self.rank)
-        radii[radii < TINY] = TINY
-        return radii
+
+def _blocks(sample: _Sample[ArrayT], z: ArrayT) -> Iterator[tuple[slice, ArrayT, ArrayT]]:
+    """Yield blocks of points z (B, n, D), with squared distances (B, m, n) and squared radii (B, m)."""
+    squares = (z * z).sum(-1)
+    for block in slices(z.shape[1], BLOCK):
+        distances = _squared_distances(squares[:, block, None] + squares[:, None], z[:, block] @ z.mT)
+        yield block, distances, _squared_radii(sample, distances)
+
+
+def _squared_radii(sample: _Sample[ArrayT], distances: ArrayT) -> ArrayT:
+    """Return for each row of distances (B, m, n) the smallest one that holds a neighbourhood, (B, m)."""
+    if sample.rank is None:
+        radii = weighted_radii(distances, sample.weights, sample.fraction)
+    else:
+        radii = kth_smallest(distances, sample.rank)
+    radii[radii < TINY] = TINY
+    return radii
 
 
 def _tighten(sample: _Sample[ArrayT], draft: _Draft[ArrayT], rounds: int) -> _Draft[ArrayT]:
@@ -372,7 +376,7 @@ def _local_scatter(sample: _Sample[ArrayT], linear: ArrayT) -> ArrayT:
     places = xp.arange(batch * n, device=z.device).reshape(batch, n)  # in points
     starts = n * xp.arange(batch + 1, device=z.device)
     scatter = xp.zeros_like(linear)
-    for block, distances, radii in sample.blocks(z):
+    for block, distances, radii in _blocks(sample, z):
         row, column = xp.where(near_pairs(distances, radii).reshape(-1, n))
         own = places[:, block]
         i, j = own.reshape(-1)[row], (places[:, :1] + 0 * own).reshape(-1)[row] + column
@@ -394,7 +398,7 @@ def _squared_distances(sums: ArrayT, products: ArrayT) -> ArrayT:
     return products
 
 
-def near_pairs(distances: ArrayT, squared_radii: ArrayT) -> ArrayT:
+def near_pairs(distances: ArrayT, squared_radii: ArrayT) -> Indices:
     """Say which pairs (B, m, n) are nearer than the radii (B, m); pairs that coincide are not."""
     return (distances < (1 - EDGE) * squared_radii[..., None]) & (distances > 0)
 
@@ -421,7 +425,7 @@ def _log_volume(sample: _Sample[ArrayT], draft: _Draft[ArrayT]) -> ArrayT:
     """Return the mean log-volume (B,) of neighbourhoods in the standardised data, up to a constant, nats."""
     z = sample.points @ draft.linear
     xp, dim = library(z), z.shape[-1]
-    squared_radii = xp.concatenate([radii for *_, radii in sample.blocks(z)], -1)
+    squared_radii = xp.concatenate([radii for *_, radii in _blocks(sample, z)], -1)
     mean_log = _weighted_sum(sample.weights, xp.log(xp.clip(squared_radii, LEAST_RADIUS, None)))
     return dim * mean_log / 2 - xp.linalg.slogdet(draft.linear)[1]
 

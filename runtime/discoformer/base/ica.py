@@ -16,7 +16,10 @@ Shapes: B data sets, N points, D dimensions. Float64.
 
 import math
 
-from discoformer.base.arrays import Array, cholesky, first_of_greatest, identity_like, inverse_root, library
+import numpy as np
+
+from discoformer.base.arrays import ArrayT, cholesky, first_of_greatest, identity_like, inverse_root, library
+from discoformer.io.inputs import Floats
 
 STEPS = 60  # rotations
 FIRST_TURN, LAST_TURN = 1.0, 0.03  # of an axis, in radians, at most
@@ -25,7 +28,7 @@ K_PEAK = 24 / (16 * math.sqrt(3) - 27)
 GAUSSIAN = math.sqrt(0.5)  # E[e(u)] of a standard normal u
 
 
-def independent_axes(x: Array, weights: Array, size: Array) -> Array:
+def independent_axes(x: Floats, weights: Floats, size: Floats) -> Floats:
     """The axes of white points.
 
     Args:
@@ -47,17 +50,16 @@ def largest_turn(step: int) -> float:
     return float(FIRST_TURN * (LAST_TURN / FIRST_TURN) ** (step / (STEPS - 1)))
 
 
-def through_farthest(x: Array, weights: Array) -> Array:
+def through_farthest(x: Floats, weights: Floats) -> Floats:
     """Orthogonal axes (B, D, D), each through the point that is farthest from the span of those before."""
-    xp = library(x)
     rest, axes = x * (weights > 0)[..., None], []
     for _ in range(x.shape[-1]):
         axis, rest = through_one_more(rest)
         axes.append(axis)
-    return xp.concatenate(axes, 1).mT
+    return np.concatenate(axes, 1).mT
 
 
-def through_one_more(rest: Array) -> tuple[Array, Array]:
+def through_one_more(rest: ArrayT) -> tuple[ArrayT, ArrayT]:
     """The axis (B, 1, D) through the farthest of points (B, N, D), and what is left of these across it."""
     xp = library(rest)
     squares = (rest * rest).sum(-1)
@@ -66,7 +68,7 @@ def through_one_more(rest: Array) -> tuple[Array, Array]:
     return axis, rest - (rest @ axis.mT) @ axis
 
 
-def uphill(x: Array, weights: Array, size: Array, axes: Array) -> Array:
+def uphill(x: ArrayT, weights: ArrayT, size: ArrayT, axes: ArrayT) -> ArrayT:
     """Skew matrices (B, D, D): the angles by which J would have the axes turned toward each other."""
     xp = library(x)
     u = x @ axes
@@ -78,7 +80,7 @@ def uphill(x: Array, weights: Array, size: Array, axes: Array) -> Array:
     return (climb - climb.mT) / (xp.amax(found, -1)[..., None] + 1 / size[:, None, None])
 
 
-def rotated(axes: Array, turn: Array, largest: Array) -> Array:
+def rotated(axes: ArrayT, turn: ArrayT, largest: ArrayT | float) -> ArrayT:
     """Axes turned by a skew matrix (B, D, D), made so small that none turns by more: a Cayley transform."""
     xp = library(turn)
     greatest = xp.amax(xp.sqrt((turn * turn).sum(-1)), -1)[:, None, None]

@@ -13,46 +13,58 @@ Shapes: B data sets, N points, D dimensions, J components of a coordinate. Float
 """
 
 import math
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
-from discoformer.base.arrays import Array, choose, identity_like, index_range, library, or_one, take_rows
+import numpy as np
+
+from discoformer.base.arrays import (
+    ArrayT,
+    FieldT,
+    choose,
+    identity_like,
+    index_range,
+    library,
+    or_one,
+    take_rows,
+)
 from discoformer.base.ica import independent_axes
 from discoformer.base.landmarks import take_landmarks
 from discoformer.base.mixture_fit import SUBSET as MOST_COUNTED
 from discoformer.base.mixture_fit import Found, fit_components, most_components
+from discoformer.io.inputs import Floats
 
 MOST = 14  # components of a coordinate to begin with
 BINS = 256  # of the points of a coordinate
 SUBSET = 2048  # points that the axes are sought with, where there are more
 
 
-class IndependentMixture(NamedTuple):
+class IndependentMixture(NamedTuple, Generic[FieldT]):
     """The product of a context, in frame coordinates."""
 
-    axes: Array  # (B, D, D) A
-    log_scale: Array  # (B, D, J) with the weights, and 1 / D of log|det A|, included
-    means: Array  # (B, D, J)
-    precision_factors: Array  # (B, D, J)
-    freedom: Array  # (B, D, J)
+    axes: FieldT  # (B, D, D) A
+    log_scale: FieldT  # (B, D, J) with the weights, and 1 / D of log|det A|, included
+    means: FieldT  # (B, D, J)
+    precision_factors: FieldT  # (B, D, J)
+    freedom: FieldT  # (B, D, J)
 
 
-class FoundProduct(NamedTuple):
+class FoundProduct(NamedTuple, Generic[FieldT]):
     """A product, and how likely it makes the points."""
 
-    product: IndependentMixture
-    elbo: Array  # (B,) nats, that its axes were chosen not counted
+    product: IndependentMixture[FieldT]
+    elbo: FieldT  # (B,) nats, that its axes were chosen not counted
 
 
-class EvaluatedProduct(NamedTuple):
+class EvaluatedProduct(NamedTuple, Generic[FieldT]):
     """A product at n points, in frame coordinates."""
 
-    log_density: Array  # (B, n) log p, nats
-    score: Array  # (B, n, D) its gradient
+    log_density: FieldT  # (B, n) log p, nats
+    score: FieldT  # (B, n, D) its gradient
 
 
 def fit_product(
-    points: Array, weights: Array, size: Array, precision_root: Array, log_det_precision: Array
-) -> FoundProduct:
+    points: Floats, weights: Floats, size: Floats, precision_root: Floats, log_det_precision: Floats
+) -> FoundProduct[Floats]:
     """Fits the product of contexts in their frames.
 
     Args:
@@ -77,12 +89,14 @@ def fit_product(
     return product_of(found, axes, size, log_det_precision)
 
 
-def counted(size: Array) -> Array:
+def counted(size: ArrayT) -> ArrayT:
     """The effective sizes (B,) that the coordinates are fitted with."""
     return library(size).clip(size, None, MOST_COUNTED)
 
 
-def product_of(found: Found, axes: Array, size: Array, log_det_precision: Array) -> FoundProduct:
+def product_of(
+    found: Found[ArrayT], axes: ArrayT, size: ArrayT, log_det_precision: ArrayT
+) -> FoundProduct[ArrayT]:
     """The product of coordinates along axes (B, D, D), each found as a data set, B D of them."""
     batch, _, dim = axes.shape
     log_scale, centers, factors, freedom = (field.reshape(batch, dim, -1) for field in found.components)
@@ -97,7 +111,7 @@ def enough(dim: int) -> int:
     return 4 * dim
 
 
-def evaluate_product(product: IndependentMixture, points: Array) -> EvaluatedProduct:
+def evaluate_product(product: IndependentMixture[ArrayT], points: ArrayT) -> EvaluatedProduct[ArrayT]:
     """Evaluates the product at points (B, n, D)."""
     xp = library(points)
     log_scale, means, factors, freedom = (field[:, None] for field in product[1:])
@@ -112,7 +126,7 @@ def evaluate_product(product: IndependentMixture, points: Array) -> EvaluatedPro
     return EvaluatedProduct(log_density, slope @ product.axes.mT)
 
 
-def _few_of(u: Array, weights: Array, size: Array) -> tuple[Array, Array]:
+def _few_of(u: Floats, weights: Floats, size: Floats) -> tuple[Floats, Floats]:
     """Coordinates u (B, D, N) and weights (B, N), each (B, D, n): where the points are many, their bins."""
     weights = weights[:, None] + 0 * u
     many = size > BINS
@@ -127,41 +141,40 @@ def _few_of(u: Array, weights: Array, size: Array) -> tuple[Array, Array]:
     return found, found_weights
 
 
-def _padded(x: Array, width: int) -> Array:
+def _padded(x: Floats, width: int) -> Floats:
     """Zeros after the end of x (B, D, n)."""
     shape = (*x.shape[:2], width - x.shape[2])
-    return library(x).concatenate([x, library(x).zeros(shape, dtype=x.dtype, device=x.device)], -1)
+    return np.concatenate([x, np.zeros(shape, dtype=x.dtype)], -1)
 
 
-def no_product(precision_root: Array) -> FoundProduct:
+def no_product(precision_root: Floats) -> FoundProduct[Floats]:
     """A placeholder where there is no product; its ELBO is minus infinity."""
-    one = library(precision_root).ones_like(precision_root[..., :1])  # (B, D, 1)
+    one = np.ones_like(precision_root[..., :1])  # (B, D, 1)
     return FoundProduct(
         IndependentMixture(precision_root, 0 * one, 0 * one, one, one), 0 * one[:, 0, 0] - math.inf
     )
 
 
-def in_quantiles(points: Array, counts: Array) -> Array:
+def in_quantiles(points: Floats, counts: Floats) -> Floats:
     """Responsibilities (B, K, N) of points (B, N, 1) to begin with: of parts between quantiles.
 
     A point at an edge is in both parts, as is its mass.
     """
-    xp = library(points)
     size = counts.sum(-1)
     allowed = parts_allowed(size)
-    order = xp.argsort(points[..., 0], stable=True)
+    order = np.argsort(points[..., 0], stable=True)
     held = in_parts(take_rows(counts / size[:, None], order), allowed, int(allowed.max()))
-    back = xp.argsort(order, stable=True)
+    back = np.argsort(order, stable=True)
     return take_rows(held.mT, back).mT
 
 
-def parts_allowed(size: Array) -> Array:
+def parts_allowed(size: ArrayT) -> ArrayT:
     """How many parts (B,) the points of a coordinate begin in, as floats."""
     xp = library(size)
     return xp.clip(xp.floor(most_components(size, 1)), None, MOST)
 
 
-def in_parts(share: Array, allowed: Array, most: int) -> Array:
+def in_parts(share: ArrayT, allowed: ArrayT, most: int) -> ArrayT:
     """Responsibilities (B, K, N) of points in order, of shares (B, N), for so many parts (B,), K at most."""
     xp = library(share)
     allowed = allowed[:, None]
@@ -172,40 +185,39 @@ def in_parts(share: Array, allowed: Array, most: int) -> Array:
     return (below[:, 1:] - below[:, :-1]) / or_one(share)[:, None]
 
 
-def edge(rank: Array) -> Array:
+def edge(rank: ArrayT) -> ArrayT:
     """The mass below an edge, of rank 0 to 1: edges lie closer together toward the ends."""
     return 0.5 + 0.5 * library(rank).sin(math.pi * rank - 0.5 * math.pi)
 
 
-def edges_like(u: Array) -> Array:
+def edges_like(u: ArrayT) -> ArrayT:
     """The masses (BINS + 1,) below the edges of the bins."""
     return edge(index_range(BINS + 1, u) / BINS)
 
 
-def binned(u: Array, weights: Array) -> tuple[Array, Array]:
+def binned(u: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """The means (B, D, BINS) of coordinates u (B, D, N), weights likewise, in bins, and the bins' shares.
 
     A point at an edge is in both bins, by parts.
     """
-    xp = library(u)
     edges = edges_like(u)
     moments = []
     for coordinate in range(u.shape[1]):
-        order = xp.argsort(u[:, coordinate], stable=True)
+        order = np.argsort(u[:, coordinate], stable=True)
         values, w = (take_rows(x[:, coordinate], order) for x in (u, weights))
-        mass, moment = xp.cumsum(w, 1), xp.cumsum(w * values, 1)
-        last = xp.stack([xp.searchsorted(row, edges) for row in mass])
-        last = xp.clip(last, 0, values.shape[1] - 1)
+        mass, moment = np.cumsum(w, 1), np.cumsum(w * values, 1)
+        last = np.stack([np.searchsorted(row, edges) for row in mass])
+        last = np.clip(last, 0, values.shape[1] - 1)
         moments.append(moment_below(edges, *(take_rows(x, last) for x in (mass, moment, values))))
-    return between(edges, xp.stack(moments, 1))
+    return between(edges, np.stack(moments, 1))
 
 
-def moment_below(edges: Array, mass: Array, moment: Array, values: Array) -> Array:
+def moment_below(edges: ArrayT, mass: ArrayT, moment: ArrayT, values: ArrayT) -> ArrayT:
     """The moment below each edge (k,), from mass, moment and value (..., k) of the point that reaches it."""
     return moment - (mass - edges) * values
 
 
-def between(edges: Array, moments: Array) -> tuple[Array, Array]:
+def between(edges: ArrayT, moments: ArrayT) -> tuple[ArrayT, ArrayT]:
     """Means and shares (..., k - 1) of the bins between edges (k,), from the moments (..., k) below these."""
     xp = library(moments)
     within = xp.diff(moments)

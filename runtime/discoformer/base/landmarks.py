@@ -6,12 +6,12 @@ map of the data changes which ones are taken. One code for NumPy arrays and PyTo
 Shapes: B data sets, N points, D dimensions.
 """
 
-from discoformer.base.arrays import Array, choose, index_range, library, take_rows, with_rows
+from discoformer.base.arrays import ArrayT, choose, index_range, library, take_rows, with_rows
 
 ROUNDING = 1e-12  # slack of cumulated weights and sizes
 
 
-def evenly_spaced(radius: Array, weights: Array, count: int) -> Array:
+def evenly_spaced(radius: ArrayT, weights: ArrayT, count: int) -> ArrayT:
     """Return indices (B, count), evenly spaced in the weighted ranks of the radius (B, N)."""
     xp = library(radius)
     order = xp.argsort(radius, stable=True)
@@ -21,12 +21,12 @@ def evenly_spaced(radius: Array, weights: Array, count: int) -> Array:
     return take_rows(order, picked)
 
 
-def ranks(place: Array, count: Array | int) -> Array:
+def ranks(place: ArrayT, count: ArrayT | int) -> ArrayT:
     """Return the weighted ranks, between 0 and 1, of landmarks at places 0 to count - 1."""
     return (place + 0.5) / count - ROUNDING
 
 
-def take_landmarks(points: Array, weights: Array, size: Array, most: int) -> tuple[Array, Array]:
+def take_landmarks(points: ArrayT, weights: ArrayT, size: ArrayT, most: int) -> tuple[ArrayT, ArrayT]:
     """Takes landmarks of the data sets whose points are worth more than ``most``, else all points.
 
     Rows are not what counts, since a point may be repeated, but there are at most ``4 most`` of them.

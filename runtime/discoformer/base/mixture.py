@@ -10,11 +10,11 @@ NumPy's. Shapes: B data sets, K components, n points, D dimensions.
 """
 
 import math
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 import numpy as np
 
-from discoformer.base.arrays import Array, library, log_diagonal, log_gamma
+from discoformer.base.arrays import ArrayT, FieldT, library, log_diagonal, log_gamma
 from discoformer.io.inputs import Floats
 
 ABSENT = -1e30  # log-scale of a component that is not there
@@ -24,25 +24,25 @@ WIDE_BY = 0.5  # it is wider by this over sqrt(D), as is the shell of a Gaussian
 _CHUNK = 2**21  # numbers held at a time in each array of an evaluation of the proposal
 
 
-class Components(NamedTuple):
+class Components(NamedTuple, Generic[FieldT]):
     """The predictive mixture of a context, in frame coordinates."""
 
-    log_scale: Array  # (B, K) l_k, weights included, nats; ABSENT where a data set has fewer than K
-    means: Array  # (B, K, D) m_k
-    precision_factors: Array  # (B, K, D, D) F_k, lower triangular
-    freedom: Array  # (B, K) f_k, degrees of freedom
+    log_scale: FieldT  # (B, K) l_k, weights included, nats; ABSENT where a data set has fewer than K
+    means: FieldT  # (B, K, D) m_k
+    precision_factors: FieldT  # (B, K, D, D) F_k, lower triangular
+    freedom: FieldT  # (B, K) f_k, degrees of freedom
 
 
-class Evaluated(NamedTuple):
+class Evaluated(NamedTuple, Generic[FieldT]):
     """The predictive mixture at n points, in frame coordinates."""
 
-    log_density: Array  # (B, n) log c, nats
-    score: Array  # (B, n, D) its gradient
-    share: Array  # (B, K, n) membership of the components
-    square: Array  # (B, K, n) |F_k (z - m_k)|^2
+    log_density: FieldT  # (B, n) log c, nats
+    score: FieldT  # (B, n, D) its gradient
+    share: FieldT  # (B, K, n) membership of the components
+    square: FieldT  # (B, K, n) |F_k (z - m_k)|^2
 
 
-def evaluate(components: Components, points: Array) -> Evaluated:
+def evaluate(components: Components[ArrayT], points: ArrayT) -> Evaluated[ArrayT]:
     """Evaluates the predictive mixture at points (B, n, D)."""
     xp = library(points)
     freedom = components.freedom[..., None]
@@ -61,7 +61,7 @@ def evaluate(components: Components, points: Array) -> Evaluated:
     return Evaluated((greatest + xp.log(total))[:, 0], score, share, square)
 
 
-def broadened(components: Components) -> Components:
+def broadened(components: Components[Floats]) -> Components[Floats]:
     """The proposal: the components (1, K), and after them the same again, wider, as (1, 2 K)."""
     log_scale, means, factors, freedom = components
     log_weights = log_scale - log_peak(factors, freedom)
@@ -74,7 +74,7 @@ def broadened(components: Components) -> Components:
     return Components(*(np.concatenate(fields, axis=1) for fields in zip(*parts, strict=True)))
 
 
-def draw(components: Components, count: int, rng: np.random.Generator) -> Floats:
+def draw(components: Components[Floats], count: int, rng: np.random.Generator) -> Floats:
     """Draws points (count, D) from the mixture of one data set.
 
     ``m_k + F_k^-1 g sqrt(f_k / c)``, with ``g`` normal and ``c`` chi-squared of ``f_k`` degrees of freedom.
@@ -97,7 +97,7 @@ def log_peak(factors: Floats, freedom: Floats) -> Floats:
     return peak - 0.5 * dim * np.log(math.pi * freedom)
 
 
-def mixture_log_density(components: Components, points: Floats) -> Floats:
+def mixture_log_density(components: Components[Floats], points: Floats) -> Floats:
     """Log-density (n,) of the mixture of one data set, at points (n, D)."""
     rows = max(1, _CHUNK // components.means.size)
     parts = (points[None, start : start + rows] for start in range(0, len(points), rows))

@@ -20,11 +20,15 @@ Shapes: B data sets, N points, D dimensions, K components, P pairs of components
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Generic, NamedTuple
+
+import numpy as np
 
 from discoformer.base.arrays import (
     TIE,
-    Array,
+    ArrayT,
+    FieldT,
+    Indices,
     choose,
     first_of_greatest,
     identity_like,
@@ -51,6 +55,7 @@ from discoformer.base.normal_wishart import (
     predictive,
     prior_of,
 )
+from discoformer.io.inputs import Floats
 
 MOST = 24  # components to begin with
 FEWEST_POINTS = (2.0, 0.125)  # of a component to begin with: so many, and so many for each dimension
@@ -67,25 +72,25 @@ FARTHEST = 1e3  # |z| / sqrt(D) of the points farthest out, farther ones are dra
 MOST_POINTS = 1e9  # larger effective sizes count as this
 
 
-Begin = Callable[[Array, Array], Array]
+Begin = Callable[[ArrayT, ArrayT], ArrayT]
 
 
-class Found(NamedTuple):
+class Found(NamedTuple, Generic[FieldT]):
     """A mixture, and how likely it makes the points."""
 
-    components: Components
-    elbo: Array  # (B,) of the best stage, nats
+    components: Components[FieldT]
+    elbo: FieldT  # (B,) of the best stage, nats
 
 
 class _Sample:
     """Points (B, N, D) that count (B, N) each, with their monomials; one data set may have many fits."""
 
-    def __init__(self, points: Array, counts: Array) -> None:
+    def __init__(self, points: Floats, counts: Floats) -> None:
         self.points = points
         self.counts = counts
-        self._kept: list[tuple[slice, Array]] = []
+        self._kept: list[tuple[slice, Floats]] = []
 
-    def monomials(self) -> Iterable[tuple[slice, Array]]:
+    def monomials(self) -> Iterable[tuple[slice, Floats]]:
         """Products z_a z_b, a <= b, with z_0 = 1, (B, n, F), in parts; kept if they are few."""
         batch, n, dim = self.points.shape
         if batch * n * len(upper(dim + 1)[0]) > KEPT:
@@ -93,7 +98,7 @@ class _Sample:
         self._kept = self._kept or list(self._computed())
         return self._kept
 
-    def part(self, own: Array) -> "_Sample":
+    def part(self, own: Indices) -> "_Sample":
         """The data sets that fits are of, (b,); the only one stands for all."""
         if len(self.counts) == 1:
             return self
@@ -101,9 +106,8 @@ class _Sample:
         part._kept = [(rows, monomials[own]) for rows, monomials in self._kept]
         return part
 
-    def _computed(self) -> Iterator[tuple[slice, Array]]:
-        xp = library(self.points)
-        z = xp.concatenate([xp.ones_like(self.points[..., :1]), self.points], -1)
+    def _computed(self) -> Iterator[tuple[slice, Floats]]:
+        z = np.concatenate([np.ones_like(self.points[..., :1]), self.points], -1)
         a, b = upper(z.shape[-1])
         rows = max(1, CHUNK // (len(z) * len(a)))
         for start in range(0, z.shape[1], rows):
@@ -111,7 +115,9 @@ class _Sample:
             yield part, z[:, part, a] * z[:, part, b]
 
 
-def fit_components(points: Array, weights: Array, size: Array, begin: Begin | None = None) -> Found:
+def fit_components(
+    points: Floats, weights: Floats, size: Floats, begin: Begin[Floats] | None = None
+) -> Found[Floats]:
     """Fits the components of contexts in their frames.
 
     Args:
@@ -124,31 +130,29 @@ def fit_components(points: Array, weights: Array, size: Array, begin: Begin | No
     Returns:
         As many components as the data set that needs the most.
     """
-    xp = library(points)
-    size = xp.clip(size, 1, MOST_POINTS)
+    size = np.clip(size, 1, MOST_POINTS)
     points, counts = _drawn_in(points), weights * size[:, None]
     subset = min(SUBSET, KEPT // len(upper(points.shape[-1] + 1)[0]))
     few, few_counts = take_landmarks(points, weights, size, subset)
     stages, elbo = _merging(_Sample(few, few_counts), begin or around_far_points)
     scale = size / few_counts.sum(-1)
     kept = shares_of(elbo)  # (B, S)
-    owner, stage = xp.where(kept > 0)  # (P,): every stage that is kept is a data set of its own
+    owner, stage = np.where(kept > 0)  # (P,): every stage that is kept is a data set of its own
     begun = _of_stages(stages, owner, stage)
     prior_strength, _, _ = likeliest_prior(begun)
     grown = Moments(*(moment * with_axes_of(scale[owner], moment) for moment in begun))
     _, grown = _climb(_Sample(points, counts).part(owner), grown, prior_strength, LAST_STEPS)
     found = predictive(grown, prior_of(grown, prior_strength))
-    found = found._replace(log_scale=found.log_scale + xp.log(kept[owner, stage])[:, None])
-    return Found(_together(found, owner, len(size)), scale * xp.amax(elbo, -1))
+    found = found._replace(log_scale=found.log_scale + np.log(kept[owner, stage])[:, None])
+    return Found(_together(found, owner, len(size)), scale * np.amax(elbo, -1))
 
 
-def _merging(sample: _Sample, begin: Begin) -> tuple[list[Moments], Array]:
+def _merging(sample: _Sample, begin: Begin[Floats]) -> tuple[list[Moments[Floats]], Floats]:
     """Moments at each stage of merging, and the ELBO (B, S) of the stages."""
-    xp = library(sample.points)
     r = begin(sample.points, sample.counts)
     mass = r * sample.counts[:, None]
-    totals = sum(mass[..., part] @ monomials for part, monomials in sample.monomials())
-    moments = _unpacked(totals, sample.points.shape[-1])
+    parts = (mass[..., part] @ monomials for part, monomials in sample.monomials())
+    moments = _unpacked(sum(parts, np.zeros(())), sample.points.shape[-1])
     prior_strength, _, _ = likeliest_prior(moments)
     r, moments = _climb(sample, moments, prior_strength, FIRST_STEPS)
     begun = number_of(moments)  # (B,) components to begin with
@@ -158,15 +162,15 @@ def _merging(sample: _Sample, begin: Begin) -> tuple[list[Moments], Array]:
         stages.append(moments)
         alone = alone + entropy_of(r, sample.counts)
         found = alone.sum(-1) + arrangements(moments)
-        elbo.append(choose(begun >= k, found, xp.full_like(found, -math.inf)))
+        elbo.append(choose(begun >= k, found, np.full_like(found, -math.inf)))
         if k > 1:
             r, moments = _merge(moments, prior, r, sample.counts, alone)
             climbed = _climb(sample, moments, prior_strength, MERGED_STEPS)
             r, moments = choose(begun >= k, climbed[0], r), _chosen(begun >= k, climbed[1], moments)
-    return stages, xp.stack(elbo, 1)
+    return stages, np.stack(elbo, 1)
 
 
-def shares_of(elbo: Array) -> Array:
+def shares_of(elbo: ArrayT) -> ArrayT:
     """Weights (B, S) of the stages in the average: 0 where negligible."""
     xp = library(elbo)
     share = xp.exp((elbo - xp.amax(elbo, -1)[:, None]) / TEMPERATURE)
@@ -174,33 +178,32 @@ def shares_of(elbo: Array) -> Array:
     return share / share.sum(-1)[:, None]
 
 
-def _of_stages(stages: list[Moments], owner: Array, stage: Array) -> Moments:
+def _of_stages(stages: list[Moments[Floats]], owner: Indices, stage: Indices) -> Moments[Floats]:
     """Moments (P, K, ...) of stages (P,) of data sets (P,), those of fewer components with absent ones."""
     first = int(stage.min())
     needed = stages[first : int(stage.max()) + 1]
     most = needed[0].counts.shape[1]
     fields = zip(*needed, strict=True)
-    stacked = (library(stage).stack([with_rows(x, most) for x in field]) for field in fields)
+    stacked = (np.stack([with_rows(x, most) for x in field]) for field in fields)
     return Moments(*(field[stage - first, owner] for field in stacked))
 
 
-def _together(found: Components, owner: Array, batch: int) -> Components:
+def _together(found: Components[Floats], owner: Indices, batch: int) -> Components[Floats]:
     """The components (B, K, ...) of data sets, from those (P, k, ...) of stages, owned by data sets (P,)."""
-    xp = library(owner)
-    present = xp.where(found.log_scale > ABSENT)
+    present = np.where(found.log_scale > ABSENT)
     owner = owner[present[0]]
-    number = xp.bincount(owner, minlength=batch)
-    place = xp.arange(len(owner), device=owner.device) - (xp.cumsum(number, 0) - number)[owner]
+    number = np.bincount(owner, minlength=batch)
+    place = np.arange(len(owner)) - (np.cumsum(number, 0) - number)[owner]
     fields = []
     for field, absent in zip(found, (ABSENT, 0.0, 0.0, 1.0), strict=True):
         shape = (batch, int(number.max()), *field.shape[2:])
-        filled = xp.full(shape, absent, dtype=field.dtype, device=field.device)
+        filled = np.full(shape, absent, dtype=field.dtype)
         filled[owner, place] = field[present]
         fields.append(filled)
     return Components(*fields)
 
 
-def around_far_points(points: Array, counts: Array) -> Array:
+def around_far_points(points: Floats, counts: Floats) -> Floats:
     """Responsibilities (B, K, N) to begin with: around points that are far from each other."""
     size = counts.sum(-1)
     few, few_counts = take_landmarks(points, counts / size[:, None], size, SEEDS_AMONG)
@@ -208,12 +211,14 @@ def around_far_points(points: Array, counts: Array) -> Array:
     return around_spread_points(points, few, few_counts, allowed, min(MOST, int(allowed.max())))
 
 
-def most_components(size: Array, dim: int) -> Array:
+def most_components(size: ArrayT, dim: int) -> ArrayT:
     """How many components there may be in data sets of effective size (B,), not rounded; 1 or more."""
     return library(size).clip(size / (FEWEST_POINTS[0] + FEWEST_POINTS[1] * dim) + TIE, 1, None)
 
 
-def around_spread_points(points: Array, few: Array, few_counts: Array, allowed: Array, most: int) -> Array:
+def around_spread_points(
+    points: ArrayT, few: ArrayT, few_counts: ArrayT, allowed: ArrayT, most: int
+) -> ArrayT:
     """Gives each point to the nearest of those that, one by one, lower the sum of squared distances most.
 
     Args:
@@ -246,20 +251,21 @@ def around_spread_points(points: Array, few: Array, few_counts: Array, allowed: 
     return xp.stack([xp.where(index == k, one, 0 * one) for k in range(most)], 1)
 
 
-def _merge(moments: Moments, prior: Prior, r: Array, counts: Array, alone: Array) -> tuple[Array, Moments]:
+def _merge(
+    moments: Moments[Floats], prior: Prior[Floats], r: Floats, counts: Floats, alone: Floats
+) -> tuple[Floats, Moments[Floats]]:
     """One component less in each data set: an absent one, or the pair whose union lowers the ELBO least.
 
     ``alone`` (B, K) is the ELBO of each component.
     """
-    xp = library(r)
     pairs = pairs_of(r.shape[1], r)
     kept, gone = best_union(moments, prior, r, counts, alone, pairs, 1e300)
-    left = xp.argsort(gone, stable=True)[:, :-1]
+    left = np.argsort(gone, stable=True)[:, :-1]
     r, *merged = (take_rows(united(x, kept, gone), left) for x in (r, *moments))
     return r, Moments(*merged)
 
 
-def pairs_of(k: int, like: Array) -> tuple[Array, Array]:
+def pairs_of(k: int, like: ArrayT) -> tuple[Indices, Indices]:
     """The pairs (i, j) of so many things, i < j: indices (P,) and (P,), on the device of another array."""
     sides = zip(*((i, j) for i in range(k) for j in range(i + 1, k)), strict=True)
     first, second = (library(like).asarray(side, device=like.device) for side in sides)
@@ -267,14 +273,14 @@ def pairs_of(k: int, like: Array) -> tuple[Array, Array]:
 
 
 def best_union(
-    moments: Moments,
-    prior: Prior,
-    r: Array,
-    counts: Array,
-    alone: Array,
-    pairs: tuple[Array, Array],
+    moments: Moments[ArrayT],
+    prior: Prior[ArrayT],
+    r: ArrayT,
+    counts: ArrayT,
+    alone: ArrayT,
+    pairs: tuple[Indices, Indices],
     absent_gain: float,
-) -> tuple[Array, Array]:
+) -> tuple[ArrayT, ArrayT]:
     """The pair of components whose union raises the ELBO most, or lowers it least.
 
     Args:
@@ -301,19 +307,20 @@ def best_union(
     return pair @ one_hot(i, each), pair @ one_hot(j, each)
 
 
-def united(x: Array, kept: Array, gone: Array) -> Array:
+def united(x: ArrayT, kept: ArrayT, gone: ArrayT) -> ArrayT:
     """Adds to what one component has, in x (B, K, ...), what another has; that one keeps it too."""
     return x + with_axes_of(kept, x) * (with_axes_of(gone, x) * x).sum(1)[:, None]
 
 
-def _climb(sample: _Sample, moments: Moments, prior_strength: Array, most: int) -> tuple[Array, Moments]:
+def _climb(
+    sample: _Sample, moments: Moments[Floats], prior_strength: Floats, most: int
+) -> tuple[Floats, Moments[Floats]]:
     """Steps of variational EM until the counts of each data set rest, but so many at most."""
-    xp = library(prior_strength)
     before = moments.counts
     r, moments = _step(sample, moments, prior_strength)
     for _ in range(most - 1):
-        change = xp.amax(abs(moments.counts - before), -1)
-        (moving,) = xp.where(change > RESTING * moments.counts.sum(-1))
+        change = np.amax(abs(moments.counts - before), -1)
+        (moving,) = np.where(change > RESTING * moments.counts.sum(-1))
         if len(moving) == 0:
             break
         own = sample if len(moving) == len(before) else sample.part(moving)
@@ -325,49 +332,49 @@ def _climb(sample: _Sample, moments: Moments, prior_strength: Array, most: int) 
     return r, moments
 
 
-def _step(sample: _Sample, moments: Moments, prior_strength: Array) -> tuple[Array, Moments]:
+def _step(
+    sample: _Sample, moments: Moments[Floats], prior_strength: Floats
+) -> tuple[Floats, Moments[Floats]]:
     """A step of variational EM, from moments to responsibilities (B, K, N) and their moments."""
-    xp = library(prior_strength)
     coefficients = _coefficients(moments, prior_strength)
     present = (moments.counts > 0)[..., None]
     found = []
     for part, monomials in sample.monomials():
-        logits = xp.where(present, coefficients @ monomials.mT, -math.inf)  # (B, K, n)
-        logits = logits - xp.amax(logits, 1)[:, None]
-        r = xp.where(logits > NEGLIGIBLE, xp.exp(logits), 0.0)
+        logits = np.where(present, coefficients @ monomials.mT, -math.inf)  # (B, K, n)
+        logits = logits - np.amax(logits, 1)[:, None]
+        r = np.where(logits > NEGLIGIBLE, np.exp(logits), 0.0)
         r = r / r.sum(1)[:, None]
         found.append((r, (r * sample.counts[:, None, part]) @ monomials))
     responsibilities, totals = zip(*found, strict=True)
-    return xp.concatenate(responsibilities, -1), _unpacked(sum(totals), sample.points.shape[-1])
+    return np.concatenate(responsibilities, -1), _unpacked(sum(totals), sample.points.shape[-1])
 
 
-def _unpacked(totals: Array, dim: int) -> Moments:
+def _unpacked(totals: Floats, dim: int) -> Moments[Floats]:
     """Moments from the sums (B, K, F) of monomials."""
     full = totals[..., place_in_upper(dim + 1)]  # (B, K, D + 1, D + 1)
     return Moments(full[..., 0, 0], full[..., 0, 1:], full[..., 1:, 1:])
 
 
-def _drawn_in(points: Array) -> Array:
+def _drawn_in(points: Floats) -> Floats:
     """The same points, those beyond FARTHEST moved toward the origin: their squares would drown the rest."""
-    xp = library(points)
-    radius = xp.sqrt((points * points).mean(-1))
-    return points * (FARTHEST / xp.clip(radius, FARTHEST, None))[..., None]
+    radius = np.sqrt((points * points).mean(-1))
+    return points * (FARTHEST / np.clip(radius, FARTHEST, None))[..., None]
 
 
-def _squared_distances(points: Array, others: Array) -> Array:
+def _squared_distances(points: ArrayT, others: ArrayT) -> ArrayT:
     """Squared distances (B, n, m) of points (B, n, D) to others (B, m, D)."""
     square, other_square = (points * points).sum(-1), (others * others).sum(-1)
     return positive(square[..., None] + other_square[:, None] - 2 * points @ others.mT)
 
 
-def _coefficients(moments: Moments, prior_strength: Array) -> Array:
+def _coefficients(moments: Moments[Floats], prior_strength: Floats) -> Floats:
     """Coefficients (B, K, F) of the monomials in the log-responsibilities, up to a constant."""
     constant, pull, precision = logits_of(moments, prior_of(moments, prior_strength))
     a, b = upper(precision.shape[-1])
     pairs = (0.5 * precision * identity_like(precision) - precision)[..., a, b]  # each stands for two
-    return library(pull).concatenate([constant[..., None], pull, pairs], -1)
+    return np.concatenate([constant[..., None], pull, pairs], -1)
 
 
-def _chosen(condition: Array, one: Moments, other: Moments) -> Moments:
+def _chosen(condition: Indices, one: Moments[Floats], other: Moments[Floats]) -> Moments[Floats]:
     """Choose between moments by condition (B,)."""
     return Moments(*(choose(condition, a, b) for a, b in zip(one, other, strict=True)))

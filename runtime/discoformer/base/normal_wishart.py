@@ -20,10 +20,11 @@ Shapes: B data sets, K components, D dimensions. Float64.
 """
 
 import math
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 from discoformer.base.arrays import (
-    Array,
+    ArrayT,
+    FieldT,
     cholesky,
     digamma,
     identity_like,
@@ -43,34 +44,34 @@ PRIOR_STRENGTHS = tuple(2.0**k for k in range(9))  # h, points that the prior co
 LEAST_VARIANCE = 1e-3  # within components, of the frame's unit or the context's variance, by the prior
 
 
-class Moments(NamedTuple):
+class Moments(NamedTuple, Generic[FieldT]):
     """What the components have of the points."""
 
-    counts: Array  # (B, K) n_k
-    sums: Array  # (B, K, D) s_k
-    squares: Array  # (B, K, D, D) Q_k
+    counts: FieldT  # (B, K) n_k
+    sums: FieldT  # (B, K, D) s_k
+    squares: FieldT  # (B, K, D, D) Q_k
 
 
-class Prior(NamedTuple):
+class Prior(NamedTuple, Generic[FieldT]):
     """Normal-Wishart prior of the components."""
 
-    center: Array  # (B, 1, D) m
-    strength: Array  # (B, 1) b
-    freedom: Array  # (B, 1) v
-    scale: Array  # (B, 1) a
+    center: FieldT  # (B, 1, D) m
+    strength: FieldT  # (B, 1) b
+    freedom: FieldT  # (B, 1) v
+    scale: FieldT  # (B, 1) a
 
 
-class Posterior(NamedTuple):
+class Posterior(NamedTuple, Generic[FieldT]):
     """Normal-Wishart posteriors of the components."""
 
-    means: Array  # (B, K, D) m_k
-    strength: Array  # (B, K) b_k
-    freedom: Array  # (B, K) v_k
-    root: Array  # (B, K, D, D) lower triangular, P_k = root root^T
-    log_det: Array  # (B, K) log det P_k
+    means: FieldT  # (B, K, D) m_k
+    strength: FieldT  # (B, K) b_k
+    freedom: FieldT  # (B, K) v_k
+    root: FieldT  # (B, K, D, D) lower triangular, P_k = root root^T
+    log_det: FieldT  # (B, K) log det P_k
 
 
-def prior_of(moments: Moments, prior_strength: Array) -> Prior:
+def prior_of(moments: Moments[ArrayT], prior_strength: ArrayT) -> Prior[ArrayT]:
     """The prior of a strength (B, 1), centred and scaled by the context."""
     xp = library(prior_strength)
     counts, sums, squares = moments
@@ -86,7 +87,7 @@ def prior_of(moments: Moments, prior_strength: Array) -> Prior:
     return Prior(center, strength, dim + 1 + prior_strength, prior_strength * pooled)
 
 
-def posterior_of(moments: Moments, prior: Prior) -> Posterior:
+def posterior_of(moments: Moments[ArrayT], prior: Prior[ArrayT]) -> Posterior[ArrayT]:
     """The posteriors, given moments and prior."""
     strength = prior.strength + moments.counts
     means = (prior.strength[..., None] * prior.center + moments.sums) / strength[..., None]
@@ -100,15 +101,15 @@ def posterior_of(moments: Moments, prior: Prior) -> Posterior:
     return Posterior(means, strength, prior.freedom + moments.counts, root, 2 * log_diagonal(root))
 
 
-class Logits(NamedTuple):
+class Logits(NamedTuple, Generic[FieldT]):
     """Log-responsibilities ``c + b . z - z^T P z / 2``, up to a constant that the components share."""
 
-    constant: Array  # (B, K) c
-    pull: Array  # (B, K, D) b
-    precision: Array  # (B, K, D, D) P
+    constant: FieldT  # (B, K) c
+    pull: FieldT  # (B, K, D) b
+    precision: FieldT  # (B, K, D, D) P
 
 
-def logits_of(moments: Moments, prior: Prior) -> Logits:
+def logits_of(moments: Moments[ArrayT], prior: Prior[ArrayT]) -> Logits[ArrayT]:
     """The log-responsibilities that points have, given moments and prior."""
     dim = moments.sums.shape[-1]
     posterior = posterior_of(moments, prior)
@@ -122,7 +123,7 @@ def logits_of(moments: Moments, prior: Prior) -> Logits:
     return Logits(constant, pull, precision)
 
 
-def component_elbo(moments: Moments, prior: Prior) -> Array:
+def component_elbo(moments: Moments[ArrayT], prior: Prior[ArrayT]) -> ArrayT:
     """Log-probability (B, K) of the points of each component and of their number, but for common terms."""
     dim = moments.sums.shape[-1]
     posterior = posterior_of(moments, prior)
@@ -139,13 +140,13 @@ def component_elbo(moments: Moments, prior: Prior) -> Array:
     )
 
 
-def arrangements(moments: Moments) -> Array:
+def arrangements(moments: Moments[ArrayT]) -> ArrayT:
     """What the ELBO (B,) of a mixture has beyond its components': their weights, and K! orders."""
     number, total = number_of(moments), moments.counts.sum(-1)
     return log_gamma(number) - log_gamma(number + total) + log_gamma(number + 1)
 
 
-def likeliest_prior(moments: Moments) -> tuple[Array, Prior, Array]:
+def likeliest_prior(moments: Moments[ArrayT]) -> tuple[ArrayT, Prior[ArrayT], ArrayT]:
     """The prior strength (B, 1) that makes the moments likeliest, its prior, and their ELBO (B, K)."""
     xp = library(moments.counts)
     batch, tried = moments.counts.shape[0], len(PRIOR_STRENGTHS)
@@ -160,7 +161,7 @@ def likeliest_prior(moments: Moments) -> tuple[Array, Prior, Array]:
     return options[row], Prior(*(field[row] for field in prior)), elbo[row]
 
 
-def predictive(moments: Moments, prior: Prior) -> Components:
+def predictive(moments: Moments[ArrayT], prior: Prior[ArrayT]) -> Components[ArrayT]:
     """The posterior predictive mixture."""
     xp = library(moments.counts)
     dim = moments.sums.shape[-1]
@@ -180,22 +181,22 @@ def predictive(moments: Moments, prior: Prior) -> Components:
     return Components(xp.where(present, log_scale, ABSENT), posterior.means, factors, freedom)
 
 
-def number_of(moments: Moments) -> Array:
+def number_of(moments: Moments[ArrayT]) -> ArrayT:
     """Number (B,) of components that are present, as floats."""
     return (moments.counts > 0).sum(-1) + 0 * moments.counts[:, 0]
 
 
-def entropy_of(r: Array, counts: Array) -> Array:
+def entropy_of(r: ArrayT, counts: ArrayT) -> ArrayT:
     """-sum_i w_i r_ik log r_ik, (B, K)."""
     return -(counts[:, None] * r * library(r).log(or_one(r))).sum(-1)
 
 
-def _arguments(posterior: Posterior, moments: Moments) -> Array:
+def _arguments(posterior: Posterior[ArrayT], moments: Moments[ArrayT]) -> ArrayT:
     """Those of the gamma functions (B, K, D + 1) that the components have to themselves."""
     halves = _halves(posterior.freedom, moments.sums.shape[-1])
     return library(halves).concatenate([halves, 1 + moments.counts[..., None]], -1)
 
 
-def _halves(freedom: Array, dim: int) -> Array:
+def _halves(freedom: ArrayT, dim: int) -> ArrayT:
     """(v - d) / 2 for d from 0 to D - 1, (..., D): the arguments of the multivariate gamma function."""
     return 0.5 * (freedom[..., None] - index_range(dim, freedom))

@@ -103,12 +103,12 @@ def test_the_two_ways_to_the_neighbourhood_radius_agree(rng: np.random.Generator
     distances = rng.integers(0, 40, (300, 300)).astype(np.float64)
     w = np.full(300, 1 / 300)
     for size in (15.0, 77.7, 300.0, 4000.0):
-        sample = frame_module._Sample.of(
+        sample = frame_module._sample_of(
             np.zeros((1, 300, 2)), w[None], np.array([size]), np.zeros((1, 300, 2))
         )
         fraction = frame_module.neighbourhood_fraction(np.array([size]))
         slow = frame_module.weighted_radii(distances[None], w[None], fraction)
-        fast = sample._squared_radii(distances[None])
+        fast = frame_module._squared_radii(sample, distances[None])
         np.testing.assert_array_equal(fast, np.maximum(slow, frame_module.TINY))
 
 

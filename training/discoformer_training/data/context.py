@@ -21,7 +21,7 @@ class Context(NamedTuple):
     precision_root: Tensor  # (B, D, D) W, the symmetric root of the inverse total covariance
     log_det_precision: Tensor  # (B,)
     effective_size: Tensor  # (B,) N, or Kish's (sum w)^2 / sum w^2
-    base: Base  # fitted to the points
+    base: Base[Tensor]  # fitted to the points
 
     @classmethod
     def from_inputs(cls, given: Mapping[str, Tensor]) -> "Context":

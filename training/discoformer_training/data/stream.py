@@ -24,6 +24,7 @@ from torch import Tensor
 from discoformer.base.frame import fit_frames
 from discoformer.base.mixture import ABSENT, Components, draw, evaluate
 from discoformer.errors import InputError
+from discoformer.io.inputs import Floats
 from discoformer_training.data.context import LANDMARKS, Context, context_in_frame
 from discoformer_training.data.families import FAMILIES, LAWS, Affine, draw_density
 from discoformer_training.data.mixtures import Mixtures, draw_mixtures
@@ -198,7 +199,9 @@ def _move_off_support(
     return torch.where((log_density > -DEEPEST)[..., None], moved, draws)
 
 
-def _draw_imagined(components: Components, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _draw_imagined(
+    components: Components[Tensor], count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Draw points (B, count, D) from the components of each context, with their floor (B, count)."""
     batch, _, dim = components.means.shape
     points = np.empty((batch, count, dim))
@@ -213,7 +216,7 @@ def _draw_imagined(components: Components, count: int, generator: torch.Generato
     return torch.from_numpy(points), torch.from_numpy(floor)
 
 
-def _one_of(components: Components, index: int) -> Components:
+def _one_of(components: Components[Tensor], index: int) -> Components[Floats]:
     """Return the components of one data set, as NumPy arrays in float64, without absent ones."""
     own = Components(*(field[index : index + 1].double().cpu().numpy() for field in components))
     present = np.flatnonzero(own.log_scale[0] > 0.5 * ABSENT)

@@ -113,7 +113,7 @@ class DiScoFormer(nn.Module):
         encoded: Encoded,
         log_weights: Tensor,
         precision_root: Tensor,
-        base: Base,
+        base: Base[Tensor],
     ) -> tuple[Tensor, Tensor]:
         """Return log-density (B, M) and score (B, M, D) at queries (B, M, D), given the encoded context."""
         log_weights = normalise_log_weights(log_weights)

@@ -31,7 +31,7 @@ class Points(NamedTuple):
         return Points(*(field[:, start:stop] for field in self))
 
 
-def point_features(points: Tensor, precision_root: Tensor, base: Base) -> Points:
+def point_features(points: Tensor, precision_root: Tensor, base: Base[Tensor]) -> Points:
     """Compute the features of points.
 
     The vectors express each point in two metrics, W and P = W^2. The invariants stay moderate in size and
@@ -76,7 +76,7 @@ def point_features(points: Tensor, precision_root: Tensor, base: Base) -> Points
     )
 
 
-def component_std(components: Components) -> Tensor:
+def component_std(components: Components[Tensor]) -> Tensor:
     """Return the typical standard deviation (B,) within a component, from the mean precision."""
     weight = components.freedom * (components.log_scale > 0.5 * ABSENT)
     precision = components.precision_factors.square().sum(-1).mean(-1)  # (B, K)

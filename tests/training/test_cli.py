@@ -71,6 +71,22 @@ def test_of_several_files_each_changes_what_it_names(tmp_path: Path) -> None:
     assert (config.stream.modes, config.stream.queries) == ((2, 3), 2.0)
 
 
+def test_a_run_from_the_weights_of_another_has_its_network(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"network": {"blocks": 1, "scalars": 8}}')
+    old, new = tmp_path / "old", tmp_path / "new"
+    assert invoke("run", "--out", old, "--config", file, "--steps", 1, *TINY).exit_code == 0
+    start = ("--weights-from", old / "checkpoint.safetensors")
+    result = invoke("run", "--out", new, *start, "--steps", 2, *TINY)
+    assert result.exit_code == 0, result.output
+    config = load_checkpoint(new / "checkpoint.safetensors")[0]
+    assert (config.network.blocks, config.network.scalars, config.steps) == (1, 8, 2)
+    file.write_text('{"network": {"blocks": 2}}')
+    refused = invoke("run", "--out", new, *start, "--config", file, *TINY)
+    assert refused.exit_code == 1
+    assert "give the network settings of the checkpoint" in refused.output
+
+
 @pytest.mark.parametrize(
     "text", ["{", '{"stepz": 3}', '{"network": {"depth": 1}}', '{"stream": {"families": {"x": 1}}}']
 )

@@ -48,7 +48,7 @@ def main() -> None:
 @click.option(
     "--weights-from",
     type=PATH,
-    help="Checkpoint or released model whose weights start a new run. It must have the same network.",
+    help="Checkpoint or released model whose weights start a new run. The network is that of the checkpoint.",
 )
 @click.option("--seed", type=int, help="Seed of the weights and of the stream [default: 0].")
 @click.option("--steps", type=int, help="Number of steps [default: 20000].")
@@ -92,7 +92,9 @@ def run(
     import torch
     from lightning.fabric import Fabric
 
+    from discoformer_training.nn.config import NetworkConfig
     from discoformer_training.run.checkpoint import CheckpointError, load_checkpoint
+    from discoformer_training.run.config import TrainConfig
     from discoformer_training.run.divergence import TrainingDivergedError
     from discoformer_training.run.loop import train
 
@@ -102,7 +104,11 @@ def run(
     if threads:
         torch.set_num_threads(threads)
     try:
-        config = load_checkpoint(resume)[0] if resume else _config(files, given)
+        if resume:
+            config = load_checkpoint(resume)[0]
+        else:
+            network = load_checkpoint(weights_from)[0].network if weights_from else NetworkConfig()
+            config = _config(TrainConfig(network=network), files, given)
         progress = train(
             config,
             out,
@@ -117,11 +123,8 @@ def run(
     click.echo(f"step {progress.step}, {progress.tokens:,} tokens, {progress.seconds:.0f} s", err=True)
 
 
-def _config(files: tuple[Path, ...], given: dict[str, Any]) -> "TrainConfig":
-    """Read the settings of files, then apply those of the command line."""
-    from discoformer_training.run.config import TrainConfig
-
-    config = TrainConfig()
+def _config(config: "TrainConfig", files: tuple[Path, ...], given: dict[str, Any]) -> "TrainConfig":
+    """Apply the settings of files, then those of the command line."""
     for file in files:
         try:
             config = config.updated(file.read_text(encoding="utf-8"))

@@ -98,7 +98,7 @@ def draw_result(model: discoformer.Model, name: str, dim: int, n: int, seed: int
 def spreads(p: discoformer.Estimate, queries: Floats, seed: int) -> tuple[Floats, Floats]:
     """Return jackknife standard errors (M,): of the score per entry in the frame, and of the log-density."""
     folds = fit_folds(p, seed)
-    score = np.stack([p.frame.score_to_frame(f.estimate.score(queries)) for f in folds])
+    score = np.stack([p.frame.score_to_frame(f.fitted.answer(queries)[1]) for f in folds])
     square = (len(folds) - 1) * score.var(axis=0)
     return np.sqrt(square.mean(axis=1)), standard_error(folds, queries)
 

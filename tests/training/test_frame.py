@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from discoformer.base import frame as frame_module
-from discoformer.base.frame import SUBSET, Frames, fit_frames
+from discoformer.base import local_scatter
+from discoformer.base.frame import Frames, fit_frames
+from discoformer.base.local_scatter import SUBSET
 
 FEW = settings(deadline=None, max_examples=8, derandomize=True)
 FIELDS = (
@@ -155,7 +157,7 @@ def test_clusters_become_nearly_round(make_map):
 def test_long_contexts_are_read_through_a_subset_with_the_same_invariances(
     monkeypatch, make_data, make_map, dim
 ):
-    monkeypatch.setattr(frame_module, "SUBSET", 100)
+    monkeypatch.setattr(local_scatter, "SUBSET", 100)
     n = 257
     data, linear = make_data(2, n, dim), make_map(dim, 30.0)
     frame = fit_frames(data)
@@ -163,7 +165,7 @@ def test_long_contexts_are_read_through_a_subset_with_the_same_invariances(
     torch.testing.assert_close(fit_frames(shuffled).linear, frame.linear, rtol=1e-8, atol=1e-8)
     moved = data @ linear + 50
     assert_same_geometry(frame, data, fit_frames(moved), moved, 1e-10)
-    monkeypatch.setattr(frame_module, "SUBSET", n)
+    monkeypatch.setattr(local_scatter, "SUBSET", n)
     if dim > 1:  # one dimension has but a scale to find, and that is read from all points
         assert not torch.allclose(metric(fit_frames(data)), metric(frame), rtol=1e-3)
 
@@ -171,7 +173,7 @@ def test_long_contexts_are_read_through_a_subset_with_the_same_invariances(
 def test_first_size_above_the_subset_gives_nearly_the_frame_of_the_whole(monkeypatch, make_data):
     data = make_data(1, SUBSET + 1, 2)
     frame = fit_frames(data)
-    monkeypatch.setattr(frame_module, "SUBSET", SUBSET + 1)
+    monkeypatch.setattr(local_scatter, "SUBSET", SUBSET + 1)
     torch.testing.assert_close(metric(fit_frames(data)), metric(frame), rtol=0.02, atol=0.02)
 
 

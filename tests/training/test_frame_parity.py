@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from discoformer.base.frame import SUBSET, fit_frame, fit_frames
+from discoformer.base.frame import fit_frame, fit_frames
+from discoformer.base.local_scatter import SUBSET
 from discoformer_training.data.mixtures import draw_mixtures
 
 SIZES = [

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch._higher_order_ops import while_loop
 
-from discoformer.base import frame
+from discoformer.base import frame, local_scatter
 from discoformer.base.arrays import cholesky, inverse_factor, inverse_root, log_diagonal, trace
 from discoformer.base.base import Base, log_odds_of
 from discoformer.base.landmarks import ROUNDING
@@ -86,12 +86,12 @@ def _fit_base(
 def _best_draft(u: Tensor, w: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
     """The linear map (B, D, D) before its scale, upper triangular, and the total covariance in it."""
     dim = u.shape[-1]
-    correlation = frame.shrunk(frame.correlation_of(u, w), frame.shrinkage_of(size, dim))
+    correlation = local_scatter.shrunk(frame.correlation_of(u, w), local_scatter.shrinkage_of(size, dim))
     whitener = inverse_factor(correlation)
     u, w, taken = _subset(u, w, (u @ whitener).square().sum(-1))
-    size = torch.where(taken, size.clamp(max=frame.SUBSET), size)
+    size = torch.where(taken, size.clamp(max=local_scatter.SUBSET), size)
     identity = torch.eye(dim, dtype=u.dtype).expand_as(correlation)
-    short = frame.shrinkage_of(size, dim) > 0
+    short = local_scatter.shrinkage_of(size, dim) > 0
     several = torch.full_like(size, dim) > frame.TWO_STARTS_ABOVE
     first = _tighten(u, w, size, whitener, identity, frame.WHITENED_ROUNDS * (~short).any())
     rounds = frame.STANDARDISED_ROUNDS * (short | several).any()
@@ -106,7 +106,7 @@ def _tighten(
 ) -> tuple[Tensor, Tensor]:
     """Rounds of local scatter from a seed, given by its map and its total covariance."""
     dim = u.shape[-1]
-    shrinkage = frame.shrinkage_of(size, dim)
+    shrinkage = local_scatter.shrinkage_of(size, dim)
 
     def ongoing(done: Tensor, linear: Tensor, covariance: Tensor) -> Tensor:
         return done < rounds
@@ -116,15 +116,15 @@ def _tighten(
         distances = _squared_distances(z)
         radii = _squared_radii(distances, w, size)
         near = 1 - distances / radii[..., None]
-        pairs = torch.where(frame.near_pairs(distances, radii), near, 0.0) * w[..., None] * w[:, None]
+        pairs = torch.where(local_scatter.near_pairs(distances, radii), near, 0.0) * w[..., None] * w[:, None]
         degree = (pairs.sum(-1) + pairs.sum(-2))[..., None]
         scatter = z.mT @ (degree * z - pairs @ z - pairs.mT @ z)
         total = trace(scatter)
-        flat = (total <= frame.TINY)[:, None, None]
+        flat = (total <= local_scatter.TINY)[:, None, None]
         scatter = torch.where(flat, covariance, scatter)
-        scatter = frame.shrunk(scatter * (dim / trace(scatter))[:, None, None], shrinkage)
+        scatter = local_scatter.shrunk(scatter * (dim / trace(scatter))[:, None, None], shrinkage)
         inverse = inverse_root(cholesky(covariance))
-        step = frame.guarded_step(scatter, trace(inverse @ scatter @ inverse.mT), covariance)
+        step = local_scatter.guarded_step(scatter, trace(inverse @ scatter @ inverse.mT), covariance)
         return (
             done + 1,
             torch.where(flat, linear, linear @ step),
@@ -141,7 +141,7 @@ def _tighter(u: Tensor, w: Tensor, size: Tensor, first: Tensor, second: Tensor, 
 
     def log_volume(linear: Tensor) -> Tensor:
         radii = _squared_radii(_squared_distances(u @ linear), w, size)
-        mean_log = (w * radii.clamp(min=frame.LEAST_RADIUS).log()).sum(-1)
+        mean_log = (w * radii.clamp(min=local_scatter.LEAST_RADIUS).log()).sum(-1)
         return u.shape[-1] * mean_log / 2 - log_diagonal(linear)
 
     def ongoing(done: Tensor, gain: Tensor) -> Tensor:
@@ -158,11 +158,11 @@ def _tighter(u: Tensor, w: Tensor, size: Tensor, first: Tensor, second: Tensor, 
 def _subset(points: Tensor, w: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The points that the rounds use, their weights, and whether they are fewer than all (B,)."""
     present = number_present(w)
-    taken = present > frame.SUBSET
-    place = torch.arange(known_later(present.max().clamp(max=frame.SUBSET)))
-    spaced = evenly_spaced(radius, w, place, frame.SUBSET)
+    taken = present > local_scatter.SUBSET
+    place = torch.arange(known_later(present.max().clamp(max=local_scatter.SUBSET)))
+    spaced = evenly_spaced(radius, w, place, local_scatter.SUBSET)
     index = torch.where(taken[:, None], spaced, present_first(w).gather(1, place.expand_as(spaced)))
-    equal = torch.full((), 1 / frame.SUBSET, dtype=w.dtype)
+    equal = torch.full((), 1 / local_scatter.SUBSET, dtype=w.dtype)
     return rows(points, index), torch.where(taken[:, None], equal, w.gather(1, index)), taken
 
 
@@ -171,13 +171,13 @@ def _squared_distances(z: Tensor) -> Tensor:
     squares = z.square().sum(-1)
     sums = squares[..., None] + squares[:, None]
     distances = sums - 2 * (z @ z.mT)
-    return torch.where(distances <= frame.COINCIDENT * sums, 0.0, distances)
+    return torch.where(distances <= local_scatter.COINCIDENT * sums, 0.0, distances)
 
 
 def _squared_radii(distances: Tensor, w: Tensor, size: Tensor) -> Tensor:
     """For each row the smallest distance that holds the weight fraction of a neighbourhood, (B, n)."""
     n = distances.shape[-1]
-    fraction = frame.neighbourhood_fraction(size)
+    fraction = local_scatter.neighbourhood_fraction(size)
     equal = w.max() == w.min()
     needed = (fraction.max() * n).floor().long() + 1
     count = known_later(torch.where(equal, needed.clamp(max=n), n))
@@ -185,7 +185,7 @@ def _squared_radii(distances: Tensor, w: Tensor, size: Tensor) -> Tensor:
     nearest, index = distances.topk(count, largest=False)
     held = rows(w[:, None].expand(-1, n, -1).flatten(0, 1), index.flatten(0, 1)).unflatten(0, (-1, n))
     missing = (held.cumsum(-1) < (fraction - ROUNDING)[:, None, None]).sum(-1, keepdim=True)
-    return nearest.gather(-1, missing.clamp(max=count - 1))[..., 0].clamp(min=frame.TINY)
+    return nearest.gather(-1, missing.clamp(max=count - 1))[..., 0].clamp(min=local_scatter.TINY)
 
 
 def _unit_radius(z: Tensor, w: Tensor) -> Tensor:

@@ -1,9 +1,8 @@
 """The components of points in the frame, as functions that can be traced: what the runtime does in NumPy.
 
-See `discoformer.base.mixture` for what is computed; the formulas are those of
-`discoformer.base.normal_wishart`. A graph must
-fix its steps before it sees the data: components that are gone keep their place with nothing in it, and a
-data set that needs fewer rounds than another of the batch is left as it is.
+See `discoformer.base.mixture_fit` for what is computed; the formulas are those of
+`discoformer.base.normal_wishart`. A graph must fix its steps before it sees the data. So merged components
+keep an empty place, and a data set that needs fewer rounds than another one of the batch is left unchanged.
 
 Shapes: B data sets, N points, D dimensions, K components, S stages of merging. Float64.
 """
@@ -52,7 +51,7 @@ from discoformer_export.graphs.tracing import for_each, known_later, landmarks, 
 
 
 def around_far_points(points: Tensor, counts: Tensor) -> Tensor:
-    """`discoformer.base.mixture.around_far_points`, MOST components."""
+    """`discoformer.base.mixture_fit.around_far_points`, MOST components."""
     size = counts.sum(-1)
     few, few_counts = landmarks(points, counts / size[:, None], size, SEEDS_AMONG)
     allowed = most_components(size, points.shape[-1])
@@ -62,7 +61,7 @@ def around_far_points(points: Tensor, counts: Tensor) -> Tensor:
 def fit_components(
     z: Tensor, w: Tensor, size: Tensor, begin: Begin[Tensor] = around_far_points
 ) -> Found[Tensor]:
-    """`discoformer.base.mixture.fit_components`."""
+    """`discoformer.base.mixture_fit.fit_components`."""
     dim = z.shape[-1]
     size = size.clamp(1, MOST_POINTS)
     radius = z.square().mean(-1).sqrt()

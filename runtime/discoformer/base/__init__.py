@@ -1,1 +1,1 @@
-"""The base that the network refines: array code for NumPy and PyTorch, the frame, mixtures and their fits."""
+"""The base density that the network refines: the frame, mixtures and their fits, for NumPy and PyTorch."""

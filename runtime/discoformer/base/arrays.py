@@ -1,6 +1,6 @@
-"""One code for NumPy arrays and PyTorch tensors: what the two spell differently, or lack.
+"""Array functions that NumPy and PyTorch name differently, or do not have.
 
-Shapes: B data sets; n and k are free.
+Shapes: B data sets; D dimensions; n and k are any sizes.
 """
 
 import math
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 ArrayT = TypeVar("ArrayT", npt.NDArray[np.float64], "Tensor")
 """A NumPy array or a PyTorch tensor, of floats."""
 FieldT = TypeVar("FieldT")
-"""The same, as a field of a tuple of arrays."""
+"""The type of the arrays in a tuple of arrays."""
 Indices: TypeAlias = Any
-"""Integers or booleans that index an array, of the same library."""
+"""An array of integers or booleans that indexes an array of the same library."""
 
-TIE = 1e-9  # relative: smaller differences are rounding errors
+TIE = 1e-9  # smaller relative differences are rounding errors
 
 
 def library(array: ArrayT) -> Any:
-    """The module, numpy or torch, that an array belongs to."""
+    """Return the module, numpy or torch, that an array belongs to."""
     return sys.modules[type(array).__module__.partition(".")[0]]
 
 
 @cache
 def upper(dim: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Indices (a, b) with a <= b, below dim."""
+    """Return the indices (a, b) with a <= b < dim."""
     return np.triu_indices(dim)
 
 
 @cache
 def place_in_upper(dim: int) -> npt.NDArray[np.intp]:
-    """The place (dim, dim) of each pair of indices, in either order, among those of ``upper``."""
+    """Return the position (dim, dim) of each pair of indices, in either order, in ``upper``."""
     a, b = upper(dim)
     place = np.empty((dim, dim), dtype=int)
     place[a, b] = place[b, a] = np.arange(len(a))
@@ -46,7 +46,7 @@ def place_in_upper(dim: int) -> npt.NDArray[np.intp]:
 
 
 def take_rows(array: ArrayT, index: Indices) -> ArrayT:
-    """Rows of array (B, n, ...) by index (B, k)."""
+    """Return rows of array (B, n, ...) by index (B, k)."""
     return array[library(index).arange(len(index))[:, None], index]
 
 
@@ -57,7 +57,7 @@ def select(array: ArrayT, index: Indices) -> ArrayT:
 
 
 def with_rows(array: ArrayT, rows: int) -> ArrayT:
-    """An array (B, n, ...) with rows of zeros after its end, up to so many."""
+    """Append rows of zeros to array (B, n, ...), up to a number of rows."""
     batch, n, *shape = array.shape
     xp = library(array)
     added = xp.zeros((batch, rows - n, *shape), dtype=array.dtype, device=array.device)
@@ -70,24 +70,24 @@ def choose(condition: Indices, one: ArrayT, other: ArrayT) -> ArrayT:
 
 
 def with_axes_of(values: ArrayT, array: ArrayT) -> ArrayT:
-    """Values (B, ...) with axes added at their end, to go with an array of more."""
+    """Append axes of length 1 to values (B, ...), so that they broadcast with an array of more axes."""
     return values[(..., *[None] * (array.ndim - values.ndim))]
 
 
 def one_hot(index: Indices, like: ArrayT) -> ArrayT:
-    """Rows like those of an array (B, n), with a one at each index (B,) and zeros elsewhere."""
+    """Return rows (B, n) with a one at each index (B,) and zeros elsewhere."""
     xp = library(like)
     one = xp.ones_like(like)
     return xp.where(index_range(like.shape[-1], like) == index[:, None], one, 0 * one)
 
 
 def first_of_greatest(values: ArrayT) -> ArrayT:
-    """One at the first of the greatest values (B, n), zero elsewhere."""
+    """Return rows with a one at the first of the greatest values (B, n) and zeros elsewhere."""
     return one_hot(library(values).argmax(ties_to_first(values), -1), values)
 
 
 def ties_to_first(values: ArrayT) -> ArrayT:
-    """The same values (B, n), those within rounding of the greatest raised to it."""
+    """Raise the values (B, n) that equal the greatest one up to rounding to that value."""
     xp = library(values)
     greatest = xp.amax(values, -1)[:, None]
     return xp.where(values >= greatest - TIE * abs(greatest), greatest, values)
@@ -111,54 +111,54 @@ def kth_smallest(values: ArrayT, k: int) -> ArrayT:
 
 
 def index_range(n: int, like: ArrayT) -> ArrayT:
-    """0 to n - 1, of the dtype and device of another array."""
+    """Return 0 to n - 1, with the dtype and device of another array."""
     return library(like).arange(n, dtype=like.dtype, device=like.device)
 
 
 def identity_like(like: ArrayT) -> ArrayT:
-    """The identity matrix, as wide as another array's last axis."""
+    """Return the identity matrix, as wide as the last axis of another array."""
     return library(like).eye(like.shape[-1], dtype=like.dtype, device=like.device)
 
 
 def trace(matrix: ArrayT) -> ArrayT:
-    """Sum of the diagonal of matrices (..., D, D)."""
+    """Return the sum of the diagonal of matrices (..., D, D)."""
     return library(matrix).linalg.diagonal(matrix).sum(-1)
 
 
 def cholesky(matrix: ArrayT) -> ArrayT:
-    """Lower triangular roots L of positive definite matrices (..., D, D) = L L^T."""
+    """Return the lower triangular root L of positive definite matrices (..., D, D) = L L^T."""
     return library(matrix).linalg.cholesky(matrix)
 
 
 def inverse_root(root: ArrayT) -> ArrayT:
-    """Inverses of lower triangular matrices (..., D, D)."""
+    """Return the inverse of lower triangular matrices (..., D, D)."""
     return library(root).linalg.inv(root)
 
 
 def inverse_factor(matrix: ArrayT) -> ArrayT:
-    """Return ``L^-T`` of matrices (..., D, D) = L L^T: points times it have the identity for that scatter."""
+    """Return ``L^-T`` for matrices (..., D, D) = L L^T. It maps that scatter to the identity."""
     return inverse_root(cholesky(matrix)).mT
 
 
 def log_diagonal(root: ArrayT) -> ArrayT:
-    """Sum of the logarithms of the diagonal."""
+    """Return the sum of the logarithms of the diagonal of matrices (..., D, D)."""
     xp = library(root)
     return xp.log(xp.linalg.diagonal(root)).sum(-1)
 
 
 def positive(x: ArrayT) -> ArrayT:
-    """The greater of x and 0."""
+    """Return the greater of x and 0."""
     xp = library(x)
     return xp.maximum(x, xp.zeros_like(x))
 
 
 def or_one(x: ArrayT) -> ArrayT:
-    """What is positive of x, and 1 elsewhere."""
+    """Return x where it is positive, and 1 elsewhere."""
     return library(x).where(x > 0, x, 0 * x + 1)
 
 
 def log_gamma(x: ArrayT) -> ArrayT:
-    """Log of the gamma function for x > 0, to 1e-12: Stirling's series at x + 8, and the recurrence."""
+    """Return log gamma(x) for x > 0, to 1e-12, by recurrence and Stirling's series at x + 8."""
     xp = library(x)
     y, pair = x + 8, x * (x + 7)  # pair + 6 is (x + 1) (x + 6), and so on
     product = pair * (pair + 6) * (pair + 10) * (pair + 12)
@@ -168,7 +168,7 @@ def log_gamma(x: ArrayT) -> ArrayT:
 
 
 def digamma(x: ArrayT) -> ArrayT:
-    """Derivative of log_gamma for x > 0, to 1e-12."""
+    """Return the derivative of log_gamma for x > 0, to 1e-12."""
     xp = library(x)
     y, pair = x + 8, x * (x + 7)
     shift = (2 * x + 7) * (1 / pair + 1 / (pair + 6) + 1 / (pair + 10) + 1 / (pair + 12))

@@ -1,14 +1,16 @@
-r"""The base: what the network refines, the components of a context blended with its product.
+r"""The base: the density that the network refines, a blend of two mixtures fitted to the context.
 
     b(z) = (1 - q) c(z) + q p(z)
 
-With E the evidence lower bound (ELBO) of each, in nats, less ANGLE nats for each angle of the axes,
+Here ``c`` is the mixture of components, and ``p`` the product, a mixture of independent coordinates. E is the
+evidence lower bound (ELBO) of each, in nats. The product pays ANGLE nats for each angle of its axes::
 
-    q = 1 / (1 + exp(-(E_p - E_c - DOUBT - ANGLE D (D - 1) / 2) / TEMPERATURE)),
+    q = 1 / (1 + exp(-(E_p - E_c - DOUBT - ANGLE D (D - 1) / 2) / TEMPERATURE))
 
-0 where it is below LEAST_SHARE, 1 - LEAST_SHARE at most, so that neither is trusted alone.
+``q`` is set to 0 where it is below LEAST_SHARE. It is at most 1 - LEAST_SHARE, so the components always
+count.
 
-Shapes: B data sets, n points, D dimensions, K components, J components of a coordinate.
+Shapes: B data sets, n points, D dimensions, K components, J components of each coordinate.
 """
 
 import math
@@ -21,9 +23,9 @@ from discoformer.base.mixture import ABSENT, Components, evaluate
 from discoformer.base.mixture_fit import LEAST_SHARE, fit_components
 from discoformer.io.inputs import Floats
 
-ANGLE = 2.0  # nats that an angle of the axes costs
-DOUBT = 10.0  # nats that the product must be ahead: its bound is the tighter one
-TEMPERATURE = 12.0  # divides the difference of the ELBOs: where neither is far ahead, both are used
+ANGLE = 2.0  # nats, penalty for each angle of the axes
+DOUBT = 10.0  # nats, lead that the product needs, since its bound is tighter
+TEMPERATURE = 12.0  # divides the difference of the ELBOs, so that both count where it is small
 
 
 ResultT = TypeVar("ResultT")
@@ -34,19 +36,19 @@ class Base(NamedTuple, Generic[FieldT]):
 
     components: Components[FieldT]
     product: IndependentMixture[FieldT]
-    log_odds: FieldT  # (B,) log(q / (1 - q)); ABSENT where there is no product
+    log_odds: FieldT  # (B,) log(q / (1 - q)); ABSENT if there is no product
 
     def each(self, change: Callable[[FieldT], ResultT]) -> "Base[ResultT]":
-        """The same with every array changed."""
+        """Apply a function to every array."""
         return base_of(*map(change, self.to_inputs().values()))
 
     @classmethod
     def from_inputs(cls, given: Mapping[str, FieldT]) -> "Base[FieldT]":
-        """The base among the inputs of a graph, by name."""
+        """Collect a base from the inputs of a graph, by name."""
         return base_of(*(given[name] for name in BASE))
 
     def to_inputs(self) -> dict[str, FieldT]:
-        """The inputs of a graph, by name."""
+        """Return the arrays as inputs of a graph, by name."""
         return dict(zip(BASE, (*self.components, *self.product, self.log_odds), strict=True))
 
 
@@ -72,11 +74,11 @@ class EvaluatedBase(NamedTuple, Generic[FieldT]):
     score: FieldT  # (B, n, D) its gradient
     share: FieldT  # (B, K, n) membership of the components
     square: FieldT  # (B, K, n) |F_k (z - m_k)|^2
-    product_share: FieldT  # (B, n) of the density
+    product_share: FieldT  # (B, n) share of the product in the density
 
 
 def base_of(*arrays: FieldT) -> Base[FieldT]:
-    """The base of the arrays that BASE names."""
+    """Build a base from its arrays, in the order of BASE."""
     count = len(Components._fields)
     return Base(Components(*arrays[:count]), IndependentMixture(*arrays[count:-1]), arrays[-1])
 
@@ -84,14 +86,14 @@ def base_of(*arrays: FieldT) -> Base[FieldT]:
 def fit_base(
     points: Floats, weights: Floats, size: Floats, precision_root: Floats, log_det_precision: Floats
 ) -> Base[Floats]:
-    """Fits the base of contexts in their frames.
+    """Fit the base of contexts in their frames.
 
     Args:
-        points: (B, N, D), float64, of finite variance that is not zero.
-        weights: (B, N), not negative, of sum 1; points of weight 0 count as absent.
+        points: (B, N, D), float64, of positive finite variance.
+        weights: (B, N), not negative, of sum 1. Points of weight 0 are absent.
         size: (B,) effective sizes, 1 or more.
-        precision_root: (B, D, D) symmetric root of the inverse covariance, and
-        log_det_precision: (B,) the logarithm of the determinant of that inverse.
+        precision_root: (B, D, D) symmetric root of the inverse covariance.
+        log_det_precision: (B,) log-determinant of the inverse covariance.
     """
     components, elbo = fit_components(points, weights, size)
     if points.shape[-1] == 1:
@@ -102,7 +104,7 @@ def fit_base(
 
 
 def log_odds_of(gain: ArrayT, size: ArrayT, dim: int) -> ArrayT:
-    """Log-odds (B,) of the product that has an ELBO so much (B,) higher than the components."""
+    """Return the log-odds (B,) of the product, given the lead (B,) of its ELBO over the components."""
     xp = library(gain)
     highest = math.log(1 / LEAST_SHARE - 1)
     log_odds = xp.clip((gain - DOUBT - ANGLE * dim * (dim - 1) / 2) / TEMPERATURE, None, highest)
@@ -111,7 +113,7 @@ def log_odds_of(gain: ArrayT, size: ArrayT, dim: int) -> ArrayT:
 
 
 def evaluate_base(base: Base[ArrayT], points: ArrayT) -> EvaluatedBase[ArrayT]:
-    """Evaluates the base at points (B, n, D)."""
+    """Evaluate the base at points (B, n, D)."""
     xp = library(points)
     of_components, of_product = evaluate(base.components, points), evaluate_product(base.product, points)
     log_odds = base.log_odds[:, None]

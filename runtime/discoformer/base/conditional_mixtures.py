@@ -1,18 +1,18 @@
-"""Mixtures of Student-t distributions with some features given: in closed form.
+"""Conditional distributions of mixtures of Student-t distributions, in closed form.
 
 A component has centre ``m``, root ``G`` of its inverse scale matrix (``|G (x - m)|^2`` is its squared radius)
-and ``f`` degrees of freedom. With the free features ``u`` put before the given ones ``g``, the triangular
+and ``f`` degrees of freedom. Put the free features ``u`` before the given ones ``g``. Then the triangular
 factor ``R`` of ``G`` separates them::
 
     |G (x - m)|^2 = |R_uu (x_u - c)|^2 + r^2
     c = m_u - R_uu^-1 R_ug (x_g - m_g)      r = |R_gg (x_g - m_g)|
 
-so that ``x_g`` has the Student-t density of ``(m_g, R_gg, f)`` and, given it, ``x_u`` that of centre ``c``,
-root ``R_uu / a`` with ``a^2 = (f + r^2) / (f + |g|)``, and ``f + |g|`` degrees of freedom. Of a mixture, each
-component counts in proportion to its density at ``x_g``. (Kotz and Nadarajah, *Multivariate t Distributions
-and Their Applications*, 2004, section 1.11.)
+So ``x_g`` has the Student-t density of ``(m_g, R_gg, f)``. Given ``x_g``, ``x_u`` has a Student-t density
+with centre ``c``, root ``R_uu / a`` where ``a^2 = (f + r^2) / (f + |g|)``, and ``f + |g|`` degrees of
+freedom. In a mixture, each component is weighted by its density at ``x_g``. (Kotz and Nadarajah,
+*Multivariate t Distributions and Their Applications*, 2004, section 1.11.)
 
-Shapes: K components, D = F + G features, F free and G given, M rows of given values, J points for each.
+Shapes: K components, D = F + G features, F free and G given, M rows of given values, J points for each row.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ class GivenMixture(NamedTuple):
 def split(
     components: Components[Floats], frame: Frame, free: Sequence[int], given: Sequence[int]
 ) -> SplitMixture:
-    """Splits the features of the components of one data set, and brings them to data units."""
+    """Split the features of the components of one data set, and map the components to data units."""
     log_scale, means, factors, freedom = (field[0] for field in components)
     centers, F = frame.to_data(means), len(free)
     R = np.linalg.qr((factors @ frame.linear.T)[:, :, [*free, *given]], mode="r")
@@ -67,7 +67,7 @@ def split(
 
 
 def given_mixture(mixture: SplitMixture, values: Floats) -> GivenMixture:
-    """The mixtures of the free features at rows of given values (M, G)."""
+    """Return the mixtures of the free features at rows of given values (M, G)."""
     offset = values[:, None] - mixture.given_means  # (M, K, G)
     square = np.square(np.einsum("kab,mkb->mka", mixture.given_roots, offset)).sum(-1)
     freedom, count = mixture.freedom, values.shape[1]
@@ -83,7 +83,7 @@ def given_mixture(mixture: SplitMixture, values: Floats) -> GivenMixture:
 
 
 def draw_given(mixture: GivenMixture, count: int, rng: np.random.Generator) -> Floats:
-    """Draws points (M, count, F) from the mixture of each row."""
+    """Draw points (M, count, F) from the mixture of each row."""
     cumulated = np.cumsum(mixture.weights, axis=1)
     place = rng.uniform(size=(len(cumulated), count)) * cumulated[:, -1:]
     which = (place[..., None] > cumulated[:, None, :-1]).sum(-1)  # (M, J)
@@ -98,7 +98,7 @@ def draw_given(mixture: GivenMixture, count: int, rng: np.random.Generator) -> F
 
 
 def log_density_given(mixture: GivenMixture, points: Floats) -> Floats:
-    """Log-density (M, J) of the mixture of each row at points (M, J, F) of its own."""
+    """Return the log-density (M, J) of the mixture of each row at its own points (M, J, F)."""
     dim = points.shape[-1]
     total = np.full(points.shape[:2], -np.inf)
     peaks = log_peak(mixture.roots, mixture.freedom)

@@ -1,16 +1,16 @@
-r"""Independent axes of a context: directions along which it looks like a product of one-dimensional laws.
+r"""Independent component analysis: axes along which the coordinates of a context are nearly independent.
 
-Of white points ``x`` the axes ``U``, orthogonal, are sought that make the coordinates ``u = x U`` as far from
-Gaussian as can be, by an approximation of their negentropy that outliers cannot lead astray (Hyvarinen,
-Karhunen and Oja, *Independent Component Analysis*, 2001, equation 5.48)::
+Given white points ``x``, the orthogonal axes ``U`` should make the coordinates ``u = x U`` as far from
+Gaussian as possible. The objective is an approximation of their negentropy that is robust to outliers
+(Hyvarinen, Karhunen and Oja, *Independent Component Analysis*, 2001, equation 5.48)::
 
     J(U) = sum_d J_d,    J_d = K_1 E[u_d e(u_d)]^2 + K_2 (E[e(u_d)] - 1 / sqrt(2))^2,    e(u) = exp(-u^2 / 2)
 
-It is climbed by a fixed number of smaller and smaller rotations, from axes through points, each point the
-farthest from the span of those before it. So the axes turn with the frame, whatever they are, and rounding
-errors stay what they are, even where nothing tells one axis from another.
+Gradient ascent takes a fixed number of rotations of decreasing size. The first axes go through points: each
+point is the one farthest from the span of those before it. So a rotation of the frame rotates the axes. And
+rounding errors do not grow, even if several axes are equally good, as for Gaussian points.
 
-The same code runs on NumPy arrays and, in training and export, on PyTorch tensors.
+``independent_axes`` is NumPy. The export takes the same steps with PyTorch tensors.
 Shapes: B data sets, N points, D dimensions. Float64.
 """
 
@@ -21,23 +21,23 @@ import numpy as np
 from discoformer.base.arrays import ArrayT, cholesky, first_of_greatest, identity_like, inverse_root, library
 from discoformer.io.inputs import Floats
 
-STEPS = 60  # rotations
-FIRST_TURN, LAST_TURN = 1.0, 0.03  # of an axis, in radians, at most
+STEPS = 60  # number of rotations
+FIRST_TURN, LAST_TURN = 1.0, 0.03  # greatest turn of an axis in the first and the last step, radians
 K_SKEW = 36 / (8 * math.sqrt(3) - 9)
 K_PEAK = 24 / (16 * math.sqrt(3) - 27)
 GAUSSIAN = math.sqrt(0.5)  # E[e(u)] of a standard normal u
 
 
 def independent_axes(x: Floats, weights: Floats, size: Floats) -> Floats:
-    """The axes of white points.
+    """Find the independent axes of white points.
 
     Args:
-        x: (B, N, D), of mean 0 and unit covariance.
+        x: (B, N, D), with mean 0 and unit covariance.
         weights: (B, N), not negative, of sum 1.
         size: (B,) effective sizes.
 
     Returns:
-        Orthogonal matrices (B, D, D), an axis in each column.
+        Orthogonal matrices (B, D, D) with an axis in each column.
     """
     axes = through_farthest(x, weights)
     for step in range(STEPS):
@@ -46,12 +46,12 @@ def independent_axes(x: Floats, weights: Floats, size: Floats) -> Floats:
 
 
 def largest_turn(step: int) -> float:
-    """Radians by which an axis may turn in a step."""
+    """Return the greatest turn of an axis in a step, in radians."""
     return float(FIRST_TURN * (LAST_TURN / FIRST_TURN) ** (step / (STEPS - 1)))
 
 
 def through_farthest(x: Floats, weights: Floats) -> Floats:
-    """Orthogonal axes (B, D, D), each through the point that is farthest from the span of those before."""
+    """Return orthogonal axes (B, D, D), each through the point farthest from the span of those before."""
     rest, axes = x * (weights > 0)[..., None], []
     for _ in range(x.shape[-1]):
         axis, rest = through_one_more(rest)
@@ -60,7 +60,7 @@ def through_farthest(x: Floats, weights: Floats) -> Floats:
 
 
 def through_one_more(rest: ArrayT) -> tuple[ArrayT, ArrayT]:
-    """The axis (B, 1, D) through the farthest of points (B, N, D), and what is left of these across it."""
+    """Return the axis (B, 1, D) through the farthest of points (B, N, D), and their rest across it."""
     xp = library(rest)
     squares = (rest * rest).sum(-1)
     point = first_of_greatest(squares)[:, None] @ rest  # (B, 1, D)
@@ -69,7 +69,7 @@ def through_one_more(rest: ArrayT) -> tuple[ArrayT, ArrayT]:
 
 
 def uphill(x: ArrayT, weights: ArrayT, size: ArrayT, axes: ArrayT) -> ArrayT:
-    """Skew matrices (B, D, D): the angles by which J would have the axes turned toward each other."""
+    """Return the ascent direction of J: skew matrices (B, D, D) of angles between the axes."""
     xp = library(x)
     u = x @ axes
     bell = xp.exp(-0.5 * u * u) * weights[..., None]
@@ -81,7 +81,7 @@ def uphill(x: ArrayT, weights: ArrayT, size: ArrayT, axes: ArrayT) -> ArrayT:
 
 
 def rotated(axes: ArrayT, turn: ArrayT, largest: ArrayT | float) -> ArrayT:
-    """Axes turned by a skew matrix (B, D, D), made so small that none turns by more: a Cayley transform."""
+    """Rotate axes by the Cayley transform of a skew matrix (B, D, D), scaled to a greatest turn."""
     xp = library(turn)
     greatest = xp.amax(xp.sqrt((turn * turn).sum(-1)), -1)[:, None, None]
     half = turn * (0.5 * largest / (greatest + largest))

@@ -1,15 +1,15 @@
-r"""The product: a density of independent coordinates, beside the components of a context.
+r"""The product: a mixture of independent coordinates.
 
-Along the independent axes of the context (see ``axes``) each coordinate has a mixture of its own, found as
-the components are::
+Each coordinate along the independent axes of the context (see ``ica``) has a mixture of its own. It is fitted
+in the same way as the components (see ``mixture_fit``)::
 
     p(z) = |det A| prod_d c_d(u_d),    u = z A
 
-Of a long context a coordinate is fitted to the means of its points in so many bins, finer toward the ends.
-Where the effective size is below 4 D there is no product, for the covariance itself is in doubt.
+In a long context, the coordinate is fitted to the means of its points in BINS bins, which are finer toward
+the ends. There is no product if the effective size is below 4 D, since the covariance is then uncertain.
 
-The same code runs on NumPy arrays and, in training and export, on PyTorch tensors.
-Shapes: B data sets, N points, D dimensions, J components of a coordinate. Float64.
+The fit is NumPy. The functions that training and export share take PyTorch tensors too.
+Shapes: B data sets, N points, D dimensions, J components of each coordinate. Float64.
 """
 
 import math
@@ -33,26 +33,26 @@ from discoformer.base.mixture_fit import SUBSET as MOST_COUNTED
 from discoformer.base.mixture_fit import Found, fit_components, most_components
 from discoformer.io.inputs import Floats
 
-MOST = 14  # components of a coordinate to begin with
-BINS = 256  # of the points of a coordinate
-SUBSET = 2048  # points that the axes are sought with, where there are more
+MOST = 14  # greatest number of initial components of a coordinate
+BINS = 256  # number of bins of the points of a coordinate
+SUBSET = 2048  # greatest number of points that the axes are found from
 
 
 class IndependentMixture(NamedTuple, Generic[FieldT]):
-    """The product of a context, in frame coordinates."""
+    """A mixture of independent coordinates, in frame coordinates."""
 
     axes: FieldT  # (B, D, D) A
-    log_scale: FieldT  # (B, D, J) with the weights, and 1 / D of log|det A|, included
+    log_scale: FieldT  # (B, D, J) includes the log-weights, and log|det A| / D
     means: FieldT  # (B, D, J)
     precision_factors: FieldT  # (B, D, J)
     freedom: FieldT  # (B, D, J)
 
 
 class FoundProduct(NamedTuple, Generic[FieldT]):
-    """A product, and how likely it makes the points."""
+    """A product, and its ELBO."""
 
     product: IndependentMixture[FieldT]
-    elbo: FieldT  # (B,) nats, that its axes were chosen not counted
+    elbo: FieldT  # (B,) nats, without a penalty for the choice of axes
 
 
 class EvaluatedProduct(NamedTuple, Generic[FieldT]):
@@ -65,14 +65,14 @@ class EvaluatedProduct(NamedTuple, Generic[FieldT]):
 def fit_product(
     points: Floats, weights: Floats, size: Floats, precision_root: Floats, log_det_precision: Floats
 ) -> FoundProduct[Floats]:
-    """Fits the product of contexts in their frames.
+    """Fit the product of contexts in their frames.
 
     Args:
         points: (B, N, D), float64.
         weights: (B, N), not negative, of sum 1.
         size: (B,) effective sizes.
-        precision_root: (B, D, D) what makes the points white, and
-        log_det_precision: (B,) twice the logarithm of its determinant.
+        precision_root: (B, D, D) symmetric root of the inverse covariance, which whitens the points.
+        log_det_precision: (B,) log-determinant of the inverse covariance.
     """
     batch, _, dim = points.shape
     if not (size >= enough(dim)).any():
@@ -90,14 +90,14 @@ def fit_product(
 
 
 def counted(size: ArrayT) -> ArrayT:
-    """The effective sizes (B,) that the coordinates are fitted with."""
+    """Return the effective sizes (B,) that the coordinates are fitted with."""
     return library(size).clip(size, None, MOST_COUNTED)
 
 
 def product_of(
     found: Found[ArrayT], axes: ArrayT, size: ArrayT, log_det_precision: ArrayT
 ) -> FoundProduct[ArrayT]:
-    """The product of coordinates along axes (B, D, D), each found as a data set, B D of them."""
+    """Collect the product along axes (B, D, D) from the mixtures of its coordinates, B D data sets."""
     batch, _, dim = axes.shape
     log_scale, centers, factors, freedom = (field.reshape(batch, dim, -1) for field in found.components)
     log_det = 0.5 * log_det_precision
@@ -107,12 +107,12 @@ def product_of(
 
 
 def enough(dim: int) -> int:
-    """The effective size from which on axes are sought: below, the covariance itself is in doubt."""
+    """Return the least effective size for a product; below it, the covariance is uncertain."""
     return 4 * dim
 
 
 def evaluate_product(product: IndependentMixture[ArrayT], points: ArrayT) -> EvaluatedProduct[ArrayT]:
-    """Evaluates the product at points (B, n, D)."""
+    """Evaluate the product at points (B, n, D)."""
     xp = library(points)
     log_scale, means, factors, freedom = (field[:, None] for field in product[1:])
     offset = factors * ((points @ product.axes)[..., None] - means)  # (B, n, D, J)
@@ -127,7 +127,7 @@ def evaluate_product(product: IndependentMixture[ArrayT], points: ArrayT) -> Eva
 
 
 def _few_of(u: Floats, weights: Floats, size: Floats) -> tuple[Floats, Floats]:
-    """Coordinates u (B, D, N) and weights (B, N), each (B, D, n): where the points are many, their bins."""
+    """Return coordinates and weights (B, D, n) from u (B, D, N) and (B, N). Many points are binned."""
     weights = weights[:, None] + 0 * u
     many = size > BINS
     if not many.any():
@@ -142,13 +142,13 @@ def _few_of(u: Floats, weights: Floats, size: Floats) -> tuple[Floats, Floats]:
 
 
 def _padded(x: Floats, width: int) -> Floats:
-    """Zeros after the end of x (B, D, n)."""
+    """Append zeros to x (B, D, n), up to a width."""
     shape = (*x.shape[:2], width - x.shape[2])
     return np.concatenate([x, np.zeros(shape, dtype=x.dtype)], -1)
 
 
 def no_product(precision_root: Floats) -> FoundProduct[Floats]:
-    """A placeholder where there is no product; its ELBO is minus infinity."""
+    """Return a placeholder for a product, with an ELBO of minus infinity."""
     one = np.ones_like(precision_root[..., :1])  # (B, D, 1)
     return FoundProduct(
         IndependentMixture(precision_root, 0 * one, 0 * one, one, one), 0 * one[:, 0, 0] - math.inf
@@ -156,9 +156,9 @@ def no_product(precision_root: Floats) -> FoundProduct[Floats]:
 
 
 def in_quantiles(points: Floats, counts: Floats) -> Floats:
-    """Responsibilities (B, K, N) of points (B, N, 1) to begin with: of parts between quantiles.
+    """Return initial responsibilities (B, K, N) of points (B, N, 1): parts between quantiles.
 
-    A point at an edge is in both parts, as is its mass.
+    The mass of a point at an edge is divided between both parts.
     """
     size = counts.sum(-1)
     allowed = parts_allowed(size)
@@ -169,13 +169,13 @@ def in_quantiles(points: Floats, counts: Floats) -> Floats:
 
 
 def parts_allowed(size: ArrayT) -> ArrayT:
-    """How many parts (B,) the points of a coordinate begin in, as floats."""
+    """Return the initial number of parts (B,) of a coordinate, as floats."""
     xp = library(size)
     return xp.clip(xp.floor(most_components(size, 1)), None, MOST)
 
 
 def in_parts(share: ArrayT, allowed: ArrayT, most: int) -> ArrayT:
-    """Responsibilities (B, K, N) of points in order, of shares (B, N), for so many parts (B,), K at most."""
+    """Return responsibilities (B, K, N) of sorted points with shares (B, N), in allowed (B,) parts."""
     xp = library(share)
     allowed = allowed[:, None]
     part = index_range(most + 1, share) + 0 * allowed
@@ -186,19 +186,19 @@ def in_parts(share: ArrayT, allowed: ArrayT, most: int) -> ArrayT:
 
 
 def edge(rank: ArrayT) -> ArrayT:
-    """The mass below an edge, of rank 0 to 1: edges lie closer together toward the ends."""
+    """Return the mass below an edge of rank 0 to 1. Edges are closer together toward the ends."""
     return 0.5 + 0.5 * library(rank).sin(math.pi * rank - 0.5 * math.pi)
 
 
 def edges_like(u: ArrayT) -> ArrayT:
-    """The masses (BINS + 1,) below the edges of the bins."""
+    """Return the masses (BINS + 1,) below the edges of the bins."""
     return edge(index_range(BINS + 1, u) / BINS)
 
 
 def binned(u: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """The means (B, D, BINS) of coordinates u (B, D, N), weights likewise, in bins, and the bins' shares.
+    """Return the means and the shares (B, D, BINS) of bins, of coordinates u and weights (B, D, N).
 
-    A point at an edge is in both bins, by parts.
+    The mass of a point at an edge is divided between both bins.
     """
     edges = edges_like(u)
     moments = []
@@ -213,12 +213,12 @@ def binned(u: Floats, weights: Floats) -> tuple[Floats, Floats]:
 
 
 def moment_below(edges: ArrayT, mass: ArrayT, moment: ArrayT, values: ArrayT) -> ArrayT:
-    """The moment below each edge (k,), from mass, moment and value (..., k) of the point that reaches it."""
+    """Return the moment below each edge (k,), given mass, moment and value (..., k) of the point at it."""
     return moment - (mass - edges) * values
 
 
 def between(edges: ArrayT, moments: ArrayT) -> tuple[ArrayT, ArrayT]:
-    """Means and shares (..., k - 1) of the bins between edges (k,), from the moments (..., k) below these."""
+    """Return means and shares (..., k - 1) of bins between edges (k,), given the moments (..., k) below."""
     xp = library(moments)
     within = xp.diff(moments)
     shares = xp.diff(edges) + 0 * within

@@ -1,14 +1,14 @@
-"""Landmarks: few points that stand for many, where the many would cost too much.
+"""Landmarks: a few points that represent many, to limit the cost.
 
-They are evenly spaced in the ranks of ``|z|`` in the frame, so neither the order of the points nor an affine
-map of the data changes which ones are taken. One code for NumPy arrays and PyTorch tensors.
+They are evenly spaced in the ranks of ``|z|`` in the frame. So neither the order of the points nor an affine
+map of the data changes which points are taken. The functions take NumPy arrays and PyTorch tensors.
 
 Shapes: B data sets, N points, D dimensions.
 """
 
 from discoformer.base.arrays import ArrayT, choose, index_range, library, take_rows, with_rows
 
-ROUNDING = 1e-12  # slack of cumulated weights and sizes
+ROUNDING = 1e-12  # tolerance of cumulative weights and of sizes
 
 
 def evenly_spaced(radius: ArrayT, weights: ArrayT, count: int) -> ArrayT:
@@ -27,18 +27,20 @@ def ranks(place: ArrayT, count: ArrayT | int) -> ArrayT:
 
 
 def take_landmarks(points: ArrayT, weights: ArrayT, size: ArrayT, most: int) -> tuple[ArrayT, ArrayT]:
-    """Takes landmarks of the data sets whose points are worth more than ``most``, else all points.
+    """Take landmarks from data sets of effective size above ``most``, and all points from the others.
 
-    Rows are not what counts, since a point may be repeated, but there are at most ``4 most`` of them.
+    A point may be repeated, so the number of rows does not decide. But landmarks are also taken from data
+    sets with more than ``4 most`` rows.
 
     Args:
         points: (B, N, D) in the frame.
         weights: (B, N), not negative, of sum 1; 0 where a point is absent.
         size: (B,) effective sizes.
-        most: How many landmarks.
+        most: Number of landmarks.
 
     Returns:
-        Points (B, n, D), and what each counts for (B, n), in points: the sum is the size, ``most`` at most.
+        Points (B, n, D) and their counts (B, n). A count is the number of points that a landmark represents.
+        Counts sum to the effective size, or to ``most`` where that is less.
     """
     xp = library(points)
     all_points = points, weights * size[:, None]

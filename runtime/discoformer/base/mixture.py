@@ -5,8 +5,8 @@ triangular) and ``f_k`` degrees of freedom::
 
     log c(z) = log sum_k exp(l_k - (f_k + D) / 2 log(1 + |F_k (z - m_k)|^2 / f_k))
 
-``mixture_fit`` fits it to a sample. ``evaluate`` takes NumPy arrays and PyTorch tensors; draws are
-NumPy's. Shapes: B data sets, K components, n points, D dimensions.
+``mixture_fit`` fits it to a sample. ``evaluate`` takes NumPy arrays or PyTorch tensors, the other functions
+NumPy arrays. Shapes: B data sets, K components, n points, D dimensions.
 """
 
 import math
@@ -17,17 +17,17 @@ import numpy as np
 from discoformer.base.arrays import ArrayT, FieldT, library, log_diagonal, log_gamma
 from discoformer.io.inputs import Floats
 
-ABSENT = -1e30  # log-scale of a component that is not there
-WIDE_SHARE = 0.3  # of the proposal
-WIDE_FREEDOM = 8.0  # its degrees of freedom, at most
-WIDE_BY = 0.5  # it is wider by this over sqrt(D), as is the shell of a Gaussian beside its radius
-_CHUNK = 2**21  # numbers held at a time in each array of an evaluation of the proposal
+ABSENT = -1e30  # log-scale of an absent component
+WIDE_SHARE = 0.3  # share of the wider components in the proposal
+WIDE_FREEDOM = 8.0  # their greatest degrees of freedom
+WIDE_BY = 0.5  # relative excess of their width, times sqrt(D); the shell of a Gaussian scales alike
+_CHUNK = 2**21  # greatest number of elements of each array in an evaluation of the proposal
 
 
 class Components(NamedTuple, Generic[FieldT]):
     """The predictive mixture of a context, in frame coordinates."""
 
-    log_scale: FieldT  # (B, K) l_k, weights included, nats; ABSENT where a data set has fewer than K
+    log_scale: FieldT  # (B, K) l_k, includes the log-weight, nats; ABSENT if the data set has fewer than K
     means: FieldT  # (B, K, D) m_k
     precision_factors: FieldT  # (B, K, D, D) F_k, lower triangular
     freedom: FieldT  # (B, K) f_k, degrees of freedom
@@ -43,7 +43,7 @@ class Evaluated(NamedTuple, Generic[FieldT]):
 
 
 def evaluate(components: Components[ArrayT], points: ArrayT) -> Evaluated[ArrayT]:
-    """Evaluates the predictive mixture at points (B, n, D)."""
+    """Evaluate the predictive mixture at points (B, n, D)."""
     xp = library(points)
     freedom = components.freedom[..., None]
     power = 0.5 * (freedom + points.shape[-1])
@@ -62,7 +62,7 @@ def evaluate(components: Components[ArrayT], points: ArrayT) -> Evaluated[ArrayT
 
 
 def broadened(components: Components[Floats]) -> Components[Floats]:
-    """The proposal: the components (1, K), and after them the same again, wider, as (1, 2 K)."""
+    """Return the proposal (1, 2 K): the components (1, K), followed by wider copies of them."""
     log_scale, means, factors, freedom = components
     log_weights = log_scale - log_peak(factors, freedom)
     log_weights = log_weights - np.logaddexp.reduce(log_weights, axis=1, keepdims=True)
@@ -75,9 +75,10 @@ def broadened(components: Components[Floats]) -> Components[Floats]:
 
 
 def draw(components: Components[Floats], count: int, rng: np.random.Generator) -> Floats:
-    """Draws points (count, D) from the mixture of one data set.
+    """Draw points (count, D) from the mixture of one data set.
 
-    ``m_k + F_k^-1 g sqrt(f_k / c)``, with ``g`` normal and ``c`` chi-squared of ``f_k`` degrees of freedom.
+    A draw is ``m_k + F_k^-1 g sqrt(f_k / c)``, with ``g`` normal and ``c`` chi-squared (``f_k`` degrees of
+    freedom).
     """
     log_scale, means, factors, freedom = (field[0] for field in components)
     weights = np.exp(log_scale - log_peak(factors, freedom))
@@ -91,14 +92,14 @@ def draw(components: Components[Floats], count: int, rng: np.random.Generator) -
 
 
 def log_peak(factors: Floats, freedom: Floats) -> Floats:
-    """Log-density (..., K) of a Student-t distribution at its centre."""
+    """Return the log-density (..., K) of Student-t distributions at their centres."""
     dim = factors.shape[-1]
     peak: Floats = log_gamma((freedom + dim) / 2) - log_gamma(freedom / 2) + log_diagonal(factors)
     return peak - 0.5 * dim * np.log(math.pi * freedom)
 
 
 def mixture_log_density(components: Components[Floats], points: Floats) -> Floats:
-    """Log-density (n,) of the mixture of one data set, at points (n, D)."""
+    """Return the log-density (n,) of the mixture of one data set, at points (n, D)."""
     rows = max(1, _CHUNK // components.means.size)
     parts = (points[None, start : start + rows] for start in range(0, len(points), rows))
     return np.concatenate([evaluate(components, part).log_density[0] for part in parts])

@@ -1,19 +1,22 @@
-"""The components: a Bayesian Gaussian mixture of the context in its frame, which the network refines.
+"""The components: a Bayesian Gaussian mixture, fitted to a context in its frame.
 
-The formulas are in ``bayes``; here is the search. The prior counts for as many points as make the context
-likeliest. It follows the moments from step to step, so the ELBO below holds given the prior.
+The formulas are in ``normal_wishart``; this module searches the number of components. The prior strength is
+the one of the highest ELBO. The prior is updated with the moments, so the ELBO below is that for a given
+prior.
 
-The number of components is found by merging. From ``MOST`` of them, around points chosen greedily to bring
-the sum of squared distances down, the pair whose union lowers the ELBO least is merged, and so on down to
-one. Each stage has its ELBO, a lower bound on the log-probability of the context, and its posterior
-predictive density, a mixture of Student-t distributions. Averaged over the stages, with weights proportional
-to ``exp(ELBO / TEMPERATURE)``, they make one mixture::
+The search starts from at most ``MOST`` components, around points that are chosen greedily to lower the sum of
+squared distances. Then the pair of components whose union lowers the ELBO least is merged, until one is left.
+Each stage of merging has an ELBO, a lower bound on the log-probability of the context, and a posterior
+predictive density, a mixture of Student-t distributions. The result is their average over the stages, with
+weights proportional to ``exp(ELBO / TEMPERATURE)``. It is one mixture::
 
     log c(z) = log sum_k exp(l_k - (f_k + D) / 2 log(1 + |F_k (z - m_k)|^2 / f_k)),    f_k = v_k + 1 - D
 
-Every step is invariant to the order of the points, to repetition in place of integer weights and to rotations
-of the frame, except that exact ties (points on a lattice) go to the row that comes first. The same code runs
-on NumPy arrays and, in training and export, on PyTorch tensors.
+Every step is invariant to the order of the points and to rotations of the frame. Integer weights give the
+same as repeated points. The one exception: exact ties, as on a lattice, are decided by the order of the rows.
+
+The fit is NumPy. The export, which must fix the steps beforehand, shares the functions that also take PyTorch
+tensors.
 
 Shapes: B data sets, N points, D dimensions, K components, P pairs of components. Float64.
 """
@@ -57,33 +60,37 @@ from discoformer.base.normal_wishart import (
 )
 from discoformer.io.inputs import Floats
 
-MOST = 24  # components to begin with
-FEWEST_POINTS = (2.0, 0.125)  # of a component to begin with: so many, and so many for each dimension
-SUBSET = 8192  # points on which components are merged, where there are more,
-KEPT = 2**24  # and at most so many monomials of points in memory
-SEEDS_AMONG = 512  # points that the first components are put around
-FIRST_STEPS, MERGED_STEPS, LAST_STEPS = 5, 2, 30  # of variational EM: at first, after a merge, at the end
-RESTING = 1e-6  # change of a component's share below which EM ends
-CHUNK = 2**18  # monomials of points held at a time: what fits a cache
-TEMPERATURE = 3.0  # divides the ELBO of a stage: stages err alike, and the bound is not tight
-LEAST_SHARE = 0.02  # of the best stage's weight, below which a stage is left out
-NEGLIGIBLE = -60.0  # log-responsibilities below this are 0
-FARTHEST = 1e3  # |z| / sqrt(D) of the points farthest out, farther ones are drawn in to there
-MOST_POINTS = 1e9  # larger effective sizes count as this
+MOST = 24  # greatest number of initial components
+FEWEST_POINTS = (2.0, 0.125)  # least points of an initial component: a constant, and more per dimension
+SUBSET = 8192  # greatest number of points that the merging uses
+KEPT = 2**24  # greatest number of monomials of points that are kept in memory
+SEEDS_AMONG = 512  # number of points from which the initial centres are chosen
+FIRST_STEPS, MERGED_STEPS, LAST_STEPS = (
+    5,
+    2,
+    30,
+)  # steps of variational EM: at first, after a merge, at the end
+RESTING = 1e-6  # EM ends when no share of a component changes by more
+CHUNK = 2**18  # number of monomials computed at a time, so that they fit the cache
+TEMPERATURE = 3.0  # divides the ELBO of a stage, since the bound is not tight
+LEAST_SHARE = 0.02  # stages of less weight, relative to the best stage, are left out
+NEGLIGIBLE = -60.0  # smaller log-responsibilities count as minus infinity
+FARTHEST = 1e3  # greatest |z| / sqrt(D); points farther out are moved to it
+MOST_POINTS = 1e9  # greatest effective size; larger ones are clipped
 
 
 Begin = Callable[[ArrayT, ArrayT], ArrayT]
 
 
 class Found(NamedTuple, Generic[FieldT]):
-    """A mixture, and how likely it makes the points."""
+    """A mixture, and its ELBO."""
 
     components: Components[FieldT]
-    elbo: FieldT  # (B,) of the best stage, nats
+    elbo: FieldT  # (B,) that of the best stage, nats
 
 
 class _Sample:
-    """Points (B, N, D) that count (B, N) each, with their monomials; one data set may have many fits."""
+    """Points (B, N, D) with counts (B, N), and their monomials. One data set may have several fits."""
 
     def __init__(self, points: Floats, counts: Floats) -> None:
         self.points = points
@@ -91,7 +98,7 @@ class _Sample:
         self._kept: list[tuple[slice, Floats]] = []
 
     def monomials(self) -> Iterable[tuple[slice, Floats]]:
-        """Products z_a z_b, a <= b, with z_0 = 1, (B, n, F), in parts; kept if they are few."""
+        """Yield the F products z_a z_b, a <= b, with z_0 = 1, in parts (B, n, F), kept if few."""
         batch, n, dim = self.points.shape
         if batch * n * len(upper(dim + 1)[0]) > KEPT:
             return self._computed()
@@ -99,7 +106,7 @@ class _Sample:
         return self._kept
 
     def part(self, own: Indices) -> "_Sample":
-        """The data sets that fits are of, (b,); the only one stands for all."""
+        """Return the sample of each fit, by the index (b,) of its data set."""
         if len(self.counts) == 1:
             return self
         part = _Sample(self.points[own], self.counts[own])
@@ -118,17 +125,17 @@ class _Sample:
 def fit_components(
     points: Floats, weights: Floats, size: Floats, begin: Begin[Floats] | None = None
 ) -> Found[Floats]:
-    """Fits the components of contexts in their frames.
+    """Fit the components of contexts in their frames.
 
     Args:
-        points: (B, N, D), float64, of finite variance that is not zero.
-        weights: (B, N), not negative, of sum 1; points of weight 0 count as absent.
+        points: (B, N, D), float64, of positive finite variance.
+        weights: (B, N), not negative, of sum 1. Points of weight 0 are absent.
         size: (B,) effective sizes, 1 or more.
-        begin: From points and counts to responsibilities (B, K, N) to begin with; by default around points
-            that are far from each other.
+        begin: Function of points and counts that returns initial responsibilities (B, K, N). By default these
+            are ``around_far_points``.
 
     Returns:
-        As many components as the data set that needs the most.
+        The mixtures and their ELBOs. K is the number of components of the data set that needs the most.
     """
     size = np.clip(size, 1, MOST_POINTS)
     points, counts = _drawn_in(points), weights * size[:, None]
@@ -137,7 +144,7 @@ def fit_components(
     stages, elbo = _merging(_Sample(few, few_counts), begin or around_far_points)
     scale = size / few_counts.sum(-1)
     kept = shares_of(elbo)  # (B, S)
-    owner, stage = np.where(kept > 0)  # (P,): every stage that is kept is a data set of its own
+    owner, stage = np.where(kept > 0)  # (P,): every stage that is kept is fitted as a data set
     begun = _of_stages(stages, owner, stage)
     prior_strength, _, _ = likeliest_prior(begun)
     grown = Moments(*(moment * with_axes_of(scale[owner], moment) for moment in begun))
@@ -148,14 +155,14 @@ def fit_components(
 
 
 def _merging(sample: _Sample, begin: Begin[Floats]) -> tuple[list[Moments[Floats]], Floats]:
-    """Moments at each stage of merging, and the ELBO (B, S) of the stages."""
+    """Return the moments at each stage of merging, and the ELBO (B, S) of the stages."""
     r = begin(sample.points, sample.counts)
     mass = r * sample.counts[:, None]
     parts = (mass[..., part] @ monomials for part, monomials in sample.monomials())
     moments = _unpacked(sum(parts, np.zeros(())), sample.points.shape[-1])
     prior_strength, _, _ = likeliest_prior(moments)
     r, moments = _climb(sample, moments, prior_strength, FIRST_STEPS)
-    begun = number_of(moments)  # (B,) components to begin with
+    begun = number_of(moments)  # (B,) initial components
     stages, elbo = [], []
     for k in range(r.shape[1], 0, -1):
         prior_strength, prior, alone = likeliest_prior(moments)
@@ -171,7 +178,7 @@ def _merging(sample: _Sample, begin: Begin[Floats]) -> tuple[list[Moments[Floats
 
 
 def shares_of(elbo: ArrayT) -> ArrayT:
-    """Weights (B, S) of the stages in the average: 0 where negligible."""
+    """Return the weights (B, S) of the stages in the average. Negligible weights are set to 0."""
     xp = library(elbo)
     share = xp.exp((elbo - xp.amax(elbo, -1)[:, None]) / TEMPERATURE)
     share = xp.where(share >= LEAST_SHARE, share, 0 * share)
@@ -179,7 +186,7 @@ def shares_of(elbo: ArrayT) -> ArrayT:
 
 
 def _of_stages(stages: list[Moments[Floats]], owner: Indices, stage: Indices) -> Moments[Floats]:
-    """Moments (P, K, ...) of stages (P,) of data sets (P,), those of fewer components with absent ones."""
+    """Return the moments (P, K, ...) of stages (P,) of data sets (P,), padded with absent components."""
     first = int(stage.min())
     needed = stages[first : int(stage.max()) + 1]
     most = needed[0].counts.shape[1]
@@ -189,7 +196,7 @@ def _of_stages(stages: list[Moments[Floats]], owner: Indices, stage: Indices) ->
 
 
 def _together(found: Components[Floats], owner: Indices, batch: int) -> Components[Floats]:
-    """The components (B, K, ...) of data sets, from those (P, k, ...) of stages, owned by data sets (P,)."""
+    """Collect the components (B, K, ...) of data sets from those (P, k, ...) of their stages (P,)."""
     present = np.where(found.log_scale > ABSENT)
     owner = owner[present[0]]
     number = np.bincount(owner, minlength=batch)
@@ -204,7 +211,7 @@ def _together(found: Components[Floats], owner: Indices, batch: int) -> Componen
 
 
 def around_far_points(points: Floats, counts: Floats) -> Floats:
-    """Responsibilities (B, K, N) to begin with: around points that are far from each other."""
+    """Return initial responsibilities (B, K, N) around points that are far from each other."""
     size = counts.sum(-1)
     few, few_counts = take_landmarks(points, counts / size[:, None], size, SEEDS_AMONG)
     allowed = most_components(size, points.shape[-1])
@@ -212,21 +219,23 @@ def around_far_points(points: Floats, counts: Floats) -> Floats:
 
 
 def most_components(size: ArrayT, dim: int) -> ArrayT:
-    """How many components there may be in data sets of effective size (B,), not rounded; 1 or more."""
+    """Return the greatest number of components for effective sizes (B,), not rounded, 1 or more."""
     return library(size).clip(size / (FEWEST_POINTS[0] + FEWEST_POINTS[1] * dim) + TIE, 1, None)
 
 
 def around_spread_points(
     points: ArrayT, few: ArrayT, few_counts: ArrayT, allowed: ArrayT, most: int
 ) -> ArrayT:
-    """Gives each point to the nearest of those that, one by one, lower the sum of squared distances most.
+    """Assign each point to the nearest centre.
+
+    Centres are chosen one by one. Each lowers the sum of squared distances most.
 
     Args:
         points: (B, N, D).
-        few: (B, n, D), the points to choose from.
-        few_counts: (B, n), what these count for.
-        allowed: (B,), how many are chosen at most in a data set,
-        most: K, and in all of them.
+        few: (B, n, D), the points from which centres are chosen.
+        few_counts: (B, n), their counts.
+        allowed: (B,), greatest number of centres in each data set.
+        most: K, greatest number of centres in all of them.
 
     Returns:
         Responsibilities (B, K, N), 0 or 1.
@@ -254,7 +263,7 @@ def around_spread_points(
 def _merge(
     moments: Moments[Floats], prior: Prior[Floats], r: Floats, counts: Floats, alone: Floats
 ) -> tuple[Floats, Moments[Floats]]:
-    """One component less in each data set: an absent one, or the pair whose union lowers the ELBO least.
+    """Remove a component of each data set: an absent one, or merge the pair that lowers the ELBO least.
 
     ``alone`` (B, K) is the ELBO of each component.
     """
@@ -266,7 +275,7 @@ def _merge(
 
 
 def pairs_of(k: int, like: ArrayT) -> tuple[Indices, Indices]:
-    """The pairs (i, j) of so many things, i < j: indices (P,) and (P,), on the device of another array."""
+    """Return the pairs i < j < k, as indices (P,) and (P,) on the device of another array."""
     sides = zip(*((i, j) for i in range(k) for j in range(i + 1, k)), strict=True)
     first, second = (library(like).asarray(side, device=like.device) for side in sides)
     return first, second
@@ -281,19 +290,19 @@ def best_union(
     pairs: tuple[Indices, Indices],
     absent_gain: float,
 ) -> tuple[ArrayT, ArrayT]:
-    """The pair of components whose union raises the ELBO most, or lowers it least.
+    """Find the pair of components whose union raises the ELBO most, or lowers it least.
 
     Args:
         moments: Moments of K components.
         prior: Their prior.
         r: Responsibilities (B, K, N).
-        counts: What the points count for, (B, N).
+        counts: Counts of the points (B, N).
         alone: ELBO (B, K) of the components.
-        pairs: The pairs of K.
-        absent_gain: What the union with an absent component counts as gaining.
+        pairs: The pairs of K components, see ``pairs_of``.
+        absent_gain: Gain that is assigned to a union with an absent component.
 
     Returns:
-        The component that is kept and the one that goes, a one in rows (B, K) each.
+        The component that is kept and the one that is removed, each as rows (B, K) with a single one.
     """
     xp = library(r)
     i, j = pairs
@@ -308,14 +317,14 @@ def best_union(
 
 
 def united(x: ArrayT, kept: ArrayT, gone: ArrayT) -> ArrayT:
-    """Adds to what one component has, in x (B, K, ...), what another has; that one keeps it too."""
+    """Add the values of the removed component to the kept one, in x (B, K, ...)."""
     return x + with_axes_of(kept, x) * (with_axes_of(gone, x) * x).sum(1)[:, None]
 
 
 def _climb(
     sample: _Sample, moments: Moments[Floats], prior_strength: Floats, most: int
 ) -> tuple[Floats, Moments[Floats]]:
-    """Steps of variational EM until the counts of each data set rest, but so many at most."""
+    """Run variational EM until the counts of each data set are stable, but at most ``most`` steps."""
     before = moments.counts
     r, moments = _step(sample, moments, prior_strength)
     for _ in range(most - 1):
@@ -335,7 +344,7 @@ def _climb(
 def _step(
     sample: _Sample, moments: Moments[Floats], prior_strength: Floats
 ) -> tuple[Floats, Moments[Floats]]:
-    """A step of variational EM, from moments to responsibilities (B, K, N) and their moments."""
+    """Take a step of variational EM, from moments to responsibilities (B, K, N) and new moments."""
     coefficients = _coefficients(moments, prior_strength)
     present = (moments.counts > 0)[..., None]
     found = []
@@ -350,28 +359,30 @@ def _step(
 
 
 def _unpacked(totals: Floats, dim: int) -> Moments[Floats]:
-    """Moments from the sums (B, K, F) of monomials."""
+    """Return moments from the sums (B, K, F) of monomials."""
     full = totals[..., place_in_upper(dim + 1)]  # (B, K, D + 1, D + 1)
     return Moments(full[..., 0, 0], full[..., 0, 1:], full[..., 1:, 1:])
 
 
 def _drawn_in(points: Floats) -> Floats:
-    """The same points, those beyond FARTHEST moved toward the origin: their squares would drown the rest."""
+    """Move points beyond FARTHEST toward the origin, since their squares would dominate all sums."""
     radius = np.sqrt((points * points).mean(-1))
     return points * (FARTHEST / np.clip(radius, FARTHEST, None))[..., None]
 
 
 def _squared_distances(points: ArrayT, others: ArrayT) -> ArrayT:
-    """Squared distances (B, n, m) of points (B, n, D) to others (B, m, D)."""
+    """Return squared distances (B, n, m) of points (B, n, D) to others (B, m, D)."""
     square, other_square = (points * points).sum(-1), (others * others).sum(-1)
     return positive(square[..., None] + other_square[:, None] - 2 * points @ others.mT)
 
 
 def _coefficients(moments: Moments[Floats], prior_strength: Floats) -> Floats:
-    """Coefficients (B, K, F) of the monomials in the log-responsibilities, up to a constant."""
+    """Return the coefficients (B, K, F) of the monomials in the log-responsibilities, up to a constant."""
     constant, pull, precision = logits_of(moments, prior_of(moments, prior_strength))
     a, b = upper(precision.shape[-1])
-    pairs = (0.5 * precision * identity_like(precision) - precision)[..., a, b]  # each stands for two
+    pairs = (0.5 * precision * identity_like(precision) - precision)[
+        ..., a, b
+    ]  # each of these stands for two
     return np.concatenate([constant[..., None], pull, pairs], -1)
 
 

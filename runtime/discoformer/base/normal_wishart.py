@@ -1,21 +1,21 @@
-r"""The formulas of the components: a Bayesian mixture of Gaussians, given the moments of each component.
+r"""Formulas of a Bayesian mixture of Gaussians with normal-Wishart components.
 
-Variational Bayes (Bishop, *Pattern Recognition and Machine Learning*, 2006, section 10.2), with the prior
-read from the context. A component has its moments: of points ``z_i`` that count ``w_i`` each (their weight
-times the effective size) and belong to it with responsibilities ``r_ik``::
+This is variational Bayes (Bishop, *Pattern Recognition and Machine Learning*, 2006, section 10.2), with a
+prior that depends on the context. The moments of component k are sums over points ``z_i``, with counts
+``w_i`` (weight times effective size) and responsibilities ``r_ik``::
 
     n_k = sum_i w_i r_ik     s_k = sum_i w_i r_ik z_i     Q_k = sum_i w_i r_ik z_i z_i^T
 
-Its mean and precision have a normal-Wishart posterior, from the prior ``(m, b, v, a I)``::
+With the prior ``(m, b, v, a I)``, the mean and precision of a component have a normal-Wishart posterior::
 
     b_k = b + n_k     v_k = v + n_k     m_k = (b m + s_k) / b_k
     P_k = a I + Q_k + b m m^T - b_k m_k m_k^T
 
-``m`` is the mean of the context, ``a = h p`` with ``p`` the pooled variance within the components,
-``b = p / q``, at most 1, with ``q`` the variance between them, ``v = D + 1 + h``. The prior counts for ``h``
-points, one of ``PRIOR_STRENGTHS``.
+Here ``m`` is the mean of the context, ``a = h p`` with ``p`` the pooled variance within components,
+``b = p / q`` with ``q`` the variance between components, at most 1, and ``v = D + 1 + h``. The prior strength
+``h`` is the number of points that the prior counts for, one of ``PRIOR_STRENGTHS``.
 
-The same code runs on NumPy arrays and, in training and export, on PyTorch tensors.
+The functions take NumPy arrays and, for the export, PyTorch tensors.
 Shapes: B data sets, K components, D dimensions. Float64.
 """
 
@@ -40,12 +40,12 @@ from discoformer.base.arrays import (
 )
 from discoformer.base.mixture import ABSENT, Components
 
-PRIOR_STRENGTHS = tuple(2.0**k for k in range(9))  # h, points that the prior counts for
-LEAST_VARIANCE = 1e-3  # within components, of the frame's unit or the context's variance, by the prior
+PRIOR_STRENGTHS = tuple(2.0**k for k in range(9))  # values of h, in points
+LEAST_VARIANCE = 1e-3  # least p, relative to the variance of the context, or to 1 if that is less
 
 
 class Moments(NamedTuple, Generic[FieldT]):
-    """What the components have of the points."""
+    """The moments of the components."""
 
     counts: FieldT  # (B, K) n_k
     sums: FieldT  # (B, K, D) s_k
@@ -72,7 +72,7 @@ class Posterior(NamedTuple, Generic[FieldT]):
 
 
 def prior_of(moments: Moments[ArrayT], prior_strength: ArrayT) -> Prior[ArrayT]:
-    """The prior of a strength (B, 1), centred and scaled by the context."""
+    """Return the prior of a strength (B, 1), centred and scaled by the context."""
     xp = library(prior_strength)
     counts, sums, squares = moments
     dim = sums.shape[-1]
@@ -88,7 +88,7 @@ def prior_of(moments: Moments[ArrayT], prior_strength: ArrayT) -> Prior[ArrayT]:
 
 
 def posterior_of(moments: Moments[ArrayT], prior: Prior[ArrayT]) -> Posterior[ArrayT]:
-    """The posteriors, given moments and prior."""
+    """Return the posteriors, given moments and prior."""
     strength = prior.strength + moments.counts
     means = (prior.strength[..., None] * prior.center + moments.sums) / strength[..., None]
     scatter = (
@@ -102,7 +102,7 @@ def posterior_of(moments: Moments[ArrayT], prior: Prior[ArrayT]) -> Posterior[Ar
 
 
 class Logits(NamedTuple, Generic[FieldT]):
-    """Log-responsibilities ``c + b . z - z^T P z / 2``, up to a constant that the components share."""
+    """Log-responsibilities ``c + b . z - z^T P z / 2``, up to a constant that is common to all components."""
 
     constant: FieldT  # (B, K) c
     pull: FieldT  # (B, K, D) b
@@ -110,7 +110,7 @@ class Logits(NamedTuple, Generic[FieldT]):
 
 
 def logits_of(moments: Moments[ArrayT], prior: Prior[ArrayT]) -> Logits[ArrayT]:
-    """The log-responsibilities that points have, given moments and prior."""
+    """Return the log-responsibilities as functions of a point, given moments and prior."""
     dim = moments.sums.shape[-1]
     posterior = posterior_of(moments, prior)
     inverse = inverse_root(posterior.root)
@@ -124,7 +124,7 @@ def logits_of(moments: Moments[ArrayT], prior: Prior[ArrayT]) -> Logits[ArrayT]:
 
 
 def component_elbo(moments: Moments[ArrayT], prior: Prior[ArrayT]) -> ArrayT:
-    """Log-probability (B, K) of the points of each component and of their number, but for common terms."""
+    """Return the terms (B, K) of the ELBO that belong to each component: its points and their number."""
     dim = moments.sums.shape[-1]
     posterior = posterior_of(moments, prior)
     gammas = log_gamma(_arguments(posterior, moments)).sum(-1) - log_gamma(_halves(prior.freedom, dim)).sum(
@@ -141,13 +141,13 @@ def component_elbo(moments: Moments[ArrayT], prior: Prior[ArrayT]) -> ArrayT:
 
 
 def arrangements(moments: Moments[ArrayT]) -> ArrayT:
-    """What the ELBO (B,) of a mixture has beyond its components': their weights, and K! orders."""
+    """Return the other terms (B,) of the ELBO of a mixture: the weights, and the K! orders of components."""
     number, total = number_of(moments), moments.counts.sum(-1)
     return log_gamma(number) - log_gamma(number + total) + log_gamma(number + 1)
 
 
 def likeliest_prior(moments: Moments[ArrayT]) -> tuple[ArrayT, Prior[ArrayT], ArrayT]:
-    """The prior strength (B, 1) that makes the moments likeliest, its prior, and their ELBO (B, K)."""
+    """Return the prior strength (B, 1) of the highest ELBO, its prior, and that ELBO (B, K)."""
     xp = library(moments.counts)
     batch, tried = moments.counts.shape[0], len(PRIOR_STRENGTHS)
     again = Moments(*(xp.concatenate([moment] * tried) for moment in moments))
@@ -162,7 +162,7 @@ def likeliest_prior(moments: Moments[ArrayT]) -> tuple[ArrayT, Prior[ArrayT], Ar
 
 
 def predictive(moments: Moments[ArrayT], prior: Prior[ArrayT]) -> Components[ArrayT]:
-    """The posterior predictive mixture."""
+    """Return the posterior predictive mixture."""
     xp = library(moments.counts)
     dim = moments.sums.shape[-1]
     posterior = posterior_of(moments, prior)
@@ -182,21 +182,21 @@ def predictive(moments: Moments[ArrayT], prior: Prior[ArrayT]) -> Components[Arr
 
 
 def number_of(moments: Moments[ArrayT]) -> ArrayT:
-    """Number (B,) of components that are present, as floats."""
+    """Return the number (B,) of components that are present, as floats."""
     return (moments.counts > 0).sum(-1) + 0 * moments.counts[:, 0]
 
 
 def entropy_of(r: ArrayT, counts: ArrayT) -> ArrayT:
-    """-sum_i w_i r_ik log r_ik, (B, K)."""
+    """Return the entropy ``-sum_i w_i r_ik log r_ik``, (B, K)."""
     return -(counts[:, None] * r * library(r).log(or_one(r))).sum(-1)
 
 
 def _arguments(posterior: Posterior[ArrayT], moments: Moments[ArrayT]) -> ArrayT:
-    """Those of the gamma functions (B, K, D + 1) that the components have to themselves."""
+    """Return the arguments (B, K, D + 1) of the gamma functions of each component."""
     halves = _halves(posterior.freedom, moments.sums.shape[-1])
     return library(halves).concatenate([halves, 1 + moments.counts[..., None]], -1)
 
 
 def _halves(freedom: ArrayT, dim: int) -> ArrayT:
-    """(v - d) / 2 for d from 0 to D - 1, (..., D): the arguments of the multivariate gamma function."""
+    """Return the arguments (..., D) of the multivariate gamma function: ``(v - d) / 2``, d = 0 to D - 1."""
     return 0.5 * (freedom[..., None] - index_range(dim, freedom))

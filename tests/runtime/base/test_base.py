@@ -39,7 +39,7 @@ def test_there_is_no_product_of_one_coordinate_or_of_few_points(rng: np.random.G
     assert log_odds(rng.laplace(size=(19, 5))) == ABSENT
 
 
-def test_log_odds_rise_with_the_evidence_from_nothing_to_nearly_all() -> None:
+def test_log_odds_rise_with_the_elbo_from_nothing_to_nearly_all() -> None:
     gain = np.array([-np.inf, -1e3, 0.0, 30.0, 60.0, 1e3])
     found = log_odds_of(gain, np.full(6, 100.0), 4)
     assert (np.diff(found) >= 0).all()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from discoformer.base import frame as frame_module
+from discoformer.base import local_scatter
 from discoformer.base.frame import Frame, fit_frame, fit_frames
 from discoformer.errors import DegenerateDataError
 from discoformer.io.inputs import Floats
@@ -103,13 +103,13 @@ def test_the_two_ways_to_the_neighbourhood_radius_agree(rng: np.random.Generator
     distances = rng.integers(0, 40, (300, 300)).astype(np.float64)
     w = np.full(300, 1 / 300)
     for size in (15.0, 77.7, 300.0, 4000.0):
-        sample = frame_module._sample_of(
+        sample = local_scatter.sample_of(
             np.zeros((1, 300, 2)), w[None], np.array([size]), np.zeros((1, 300, 2))
         )
-        fraction = frame_module.neighbourhood_fraction(np.array([size]))
-        slow = frame_module.weighted_radii(distances[None], w[None], fraction)
-        fast = frame_module._squared_radii(sample, distances[None])
-        np.testing.assert_array_equal(fast, np.maximum(slow, frame_module.TINY))
+        fraction = local_scatter.neighbourhood_fraction(np.array([size]))
+        slow = local_scatter.weighted_radii(distances[None], w[None], fraction)
+        fast = local_scatter._squared_radii(sample, distances[None])
+        np.testing.assert_array_equal(fast, np.maximum(slow, local_scatter.TINY))
 
 
 def test_columns_of_wildly_different_units(rng: np.random.Generator) -> None:
@@ -168,7 +168,7 @@ def test_few_points_are_shrunk_and_finite(rng: np.random.Generator, n: int, dim:
     assert np.isfinite([frame.log_abs_det, frame.log_det_precision]).all()
 
 
-def test_high_dimension_takes_the_seed_that_shows_the_clusters(rng: np.random.Generator) -> None:
+def test_high_dimension_takes_the_initialisation_that_shows_the_clusters(rng: np.random.Generator) -> None:
     member = rng.integers(2, size=500)
     apart = rng.uniform(-3, 3, (2, 60))[member] + 0.5 * rng.normal(size=(500, 60))
     assert fit_frame(apart).initialisation == "standardised"
@@ -193,7 +193,7 @@ def test_lattices_do_not_flatten_the_frame(rng: np.random.Generator) -> None:
     for x in (rng.integers(0, 6, (300, 2)), np.c_[rng.normal(size=500), rng.integers(0, 2, 500)]):
         z = fit_frame(x.astype(np.float64)).to_frame(x)
         values = np.linalg.eigvalsh(np.cov(z.T))
-        assert values[-1] / values[0] < 2.1 / frame_module.GUARD
+        assert values[-1] / values[0] < 2.1 / local_scatter.GUARD
 
 
 def test_degenerate_data_are_named(rng: np.random.Generator) -> None:

@@ -76,7 +76,7 @@ def test_the_score_is_the_gradient_and_shares_sum_to_one(rng: np.random.Generato
 
 
 @pytest.mark.parametrize(("dim", "count"), [(1, 2), (2, 1), (2, 3), (5, 6), (10, 10), (30, 4), (60, 2)])
-def test_evidence_is_greatest_for_the_true_number_of_separate_clusters(
+def test_elbo_is_greatest_for_the_true_number_of_separate_clusters(
     rng: np.random.Generator, dim: int, count: int
 ) -> None:
     centers = 10 * np.arange(count)[:, None] * rng.choice([-1.0, 1.0], (1, dim)) + rng.normal(
@@ -105,7 +105,7 @@ def test_many_points_of_one_gaussian_give_its_maximum_likelihood(rng: np.random.
     np.testing.assert_allclose(log_density(fit(z), y), expected, rtol=0.01, atol=0.01)
 
 
-def test_shares_of_stages_sum_to_one_and_favour_the_evidence() -> None:
+def test_shares_of_stages_sum_to_one_and_favour_the_elbo() -> None:
     elbo = np.array([[-5.0, 0.0, -3.0, -100.0], [-np.inf, -np.inf, 7.0, 7.0]])
     shares = module.shares_of(elbo)
     np.testing.assert_allclose(shares.sum(1), 1)

@@ -45,7 +45,8 @@ def raw_file(frame: onnx.ModelProto, core: onnx.ModelProto, metadata: Mapping[st
 
 def core_of(raw: onnx.ModelProto) -> onnx.ModelProto:
     """Take the graph of core.onnx out of a joined file, without metadata."""
-    nodes = [node for node in raw.graph.node if node.name.startswith(CORE)]
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in raw.graph.node]
+    nodes = [node for node in nodes if node.name.startswith(CORE)]
     for node in nodes:
         for names in (node.input, node.output):
             names[:] = [name.removeprefix(CORE) for name in names]

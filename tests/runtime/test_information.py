@@ -22,6 +22,8 @@ from discoformer.information import (
 )
 from discoformer.io.inputs import Floats
 
+pytestmark = pytest.mark.slow
+
 NORMAL = 0.5 * np.log(2 * np.pi * np.e)
 
 

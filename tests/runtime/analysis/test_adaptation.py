@@ -18,6 +18,8 @@ from discoformer.analysis.adaptation_losses import Changes
 from discoformer.cli import main
 from discoformer.io.inputs import Floats
 
+pytestmark = pytest.mark.slow
+
 N = 400
 STEPS = 48
 

@@ -16,6 +16,8 @@ from discoformer.io.inputs import Floats
 from discoformer.model import DEFAULT_NAME, find_folder
 from discoformer.sklearn import DensityClusterer, DensityImputer
 
+pytestmark = pytest.mark.slow
+
 try:
     find_folder(DEFAULT_NAME)
 except ModelNotFoundError as error:

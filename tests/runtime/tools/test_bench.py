@@ -14,6 +14,8 @@ from discoformer.cli import main
 from discoformer.tools import bench
 from discoformer.tools.bench_report import to_markdown
 
+pytestmark = pytest.mark.slow
+
 NAMES = [
     "discoformer",
     "scikit-learn KernelDensity",

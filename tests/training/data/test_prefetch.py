@@ -15,6 +15,8 @@ import torch
 from discoformer_training.data.prefetch import Prefetcher
 from discoformer_training.data.stream import StreamConfig, Task, draw_task
 
+pytestmark = pytest.mark.slow
+
 CONFIG = StreamConfig(dims=(1, 6), context_sizes=(32, 64), tokens=256)
 
 

@@ -29,6 +29,8 @@ from discoformer_training.evaluation.metrics import (
     sum_errors,
 )
 
+pytestmark = pytest.mark.slow
+
 HONEST = {name: baseline for name, baseline in BASELINES.items() if not name.startswith("kde_best")}
 
 

@@ -26,6 +26,8 @@ from discoformer_training.evaluation.floor import FLOORS, Components, Floor
 from discoformer_training.evaluation.metrics import FloatArray, Values
 from discoformer_training.evaluation.report import render_json, render_markdown, render_summary, render_text
 
+pytestmark = pytest.mark.slow
+
 CELLS = [Cell("gmm", 2, 64, queries=16), Cell("gmm", 3, 64, modes=(2, 2), queries=16)]
 
 

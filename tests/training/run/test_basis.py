@@ -13,6 +13,8 @@ from discoformer_training.nn.network import DiScoFormer
 from discoformer_training.run import basis
 from discoformer_training.run.basis import STREAM, _true_loss, learn_basis
 
+pytestmark = pytest.mark.slow
+
 SMALL = replace(STREAM, dims=(2, 3), context_sizes=(30, 40), query_range=(50, 50))
 ENTRIES = (8 + 1) * (4 + 1) + 8 + 1  # of the score's part and the log-density's
 

@@ -32,6 +32,8 @@ from discoformer_training.run.loop import CHECKPOINT, train
 from discoformer_training.run.loss import task_loss
 from discoformer_training.run.trainer import Trainer, learning_rate_factor
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def at_step(monkeypatch) -> Callable[[int, Callable[[Task], Task | None]], None]:

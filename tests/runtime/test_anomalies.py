@@ -24,6 +24,8 @@ from discoformer.errors import InputError
 from discoformer.information import entropy
 from discoformer.plots.anomalies import save_anomalies
 
+pytestmark = pytest.mark.slow
+
 
 @given(
     p=st.lists(st.floats(0, 1), min_size=1, max_size=30), fdr=st.floats(0.01, 0.99), repeats=st.integers(1, 3)

@@ -97,6 +97,7 @@ def test_the_ranges_are_warned_of_once(released: discoformer.Model, rng: np.rand
     assert caught[0].filename == __file__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(500, 520), (1900, 2100), (2300, 2040)])
 def test_landmarks_are_taken_of_each_as_if_alone(released: discoformer.Model, sizes: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)

@@ -179,6 +179,7 @@ def large() -> discoformer.Estimate:
     return discoformer.load("base", device="cpu", threads=1).estimate(x)
 
 
+@pytest.mark.slow
 def test_the_sample_is_saved_on_request(large: discoformer.Estimate, tmp_path: Path) -> None:
     large.save(tmp_path / "whole", sample=True)
     again = discoformer.load_estimate(tmp_path / "whole", large.model)
@@ -189,6 +190,7 @@ def test_the_sample_is_saved_on_request(large: discoformer.Estimate, tmp_path: P
     np.testing.assert_array_equal(again.marginal(0).log_density(at), large.marginal(0).log_density(at))
 
 
+@pytest.mark.slow
 def test_without_its_sample_a_file_is_small_and_says_so(large: discoformer.Estimate, tmp_path: Path) -> None:
     large.save(tmp_path / "whole", sample=True)
     large.save(tmp_path / "landmarks")

@@ -15,6 +15,8 @@ from discoformer_training.evaluation import cells
 from discoformer_training.evaluation.cells import Cell
 from discoformer_training.run.checkpoint import load_checkpoint
 
+pytestmark = pytest.mark.slow
+
 TINY = ("--accelerator", "cpu", "--dims", "1", "3", "--context-sizes", "32", "40", "--tokens", "200")
 
 

@@ -29,6 +29,8 @@ from discoformer.fit import few_valued
 from discoformer.io.inputs import Floats
 from discoformer.plots.diagnosis import save_report
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def plain(kde: discoformer.Model) -> discoformer.Diagnosis:

@@ -17,7 +17,7 @@ def draw(n: int, dim: int) -> np.ndarray:
     return means[rng.integers(4, size=n)] + rng.normal(size=(n, dim)) @ rng.normal(size=(dim, dim)) / 2
 
 
-@pytest.mark.parametrize("n", [500, 8192])
+@pytest.mark.parametrize("n", [500, pytest.param(8192, marks=pytest.mark.slow)])
 def test_a_marginal_is_the_estimate_of_the_columns(released: discoformer.Model, n: int) -> None:
     x = draw(n, 3)
     p, queries = released.estimate(x), x[:200, [2, 0]]
@@ -39,6 +39,7 @@ def test_a_marginal_keeps_weights_names_and_the_effective_size(released: discofo
     )
 
 
+@pytest.mark.slow
 def test_the_sample_is_kept_whole(released: discoformer.Model) -> None:
     x = draw(6000, 2)
     p = released.estimate(x)

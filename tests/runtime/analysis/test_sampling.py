@@ -23,6 +23,8 @@ from discoformer.io.inputs import Floats
 from discoformer.scipy import DensityEstimate
 from discoformer.sklearn import DensityEstimator
 
+pytestmark = pytest.mark.slow
+
 IRIS = Path(__file__).parents[2] / "data" / "iris_petals.csv"
 BANDWIDTH = 0.4  # bandwidth of the KDE stand-in, in the frame
 MODES, SPREADS, SHARES = np.array([-3.0, 3.0]), np.array([0.5, 1.0]), np.array([0.8, 0.2])

@@ -89,6 +89,7 @@ def test_those_of_a_batch_are_taken_as_if_alone(rng: np.random.Generator) -> Non
         np.testing.assert_allclose(got, want)
 
 
+@pytest.mark.slow
 def test_the_network_reads_landmarks_and_says_so(kde: discoformer.Model, rng: np.random.Generator) -> None:
     """The stand-in is a KDE of what it reads: of 1000 landmarks, not far from that of all 4000 points."""
     x, y = rng.normal(size=(4000, 2)), rng.normal(size=(100, 2))

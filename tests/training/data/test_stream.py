@@ -19,6 +19,8 @@ from discoformer_training.data.mixtures import Mixtures, draw_mixtures
 from discoformer_training.data.stream import StreamConfig, Task, draw_task
 from discoformer_training.run.config import TrainConfig
 
+pytestmark = pytest.mark.slow
+
 FEW = settings(deadline=None, max_examples=10, derandomize=True)
 CONFIG = StreamConfig(dims=(1, 6), context_sizes=(32, 64), tokens=256)
 

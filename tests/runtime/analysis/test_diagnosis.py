@@ -166,6 +166,21 @@ def test_held_out_points_have_not_been_seen(gaussian: discoformer.Model, rng: np
     assert held_out.ours.mean() < in_sample.mean()
 
 
+def test_of_many_points_some_are_asked_as_if_all_were(
+    gaussian: discoformer.Model, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    p = gaussian.estimate(rng.normal(size=(90, 2)), rng.random(90))
+    folds = fit_folds(p, seed=1)
+    whole = hold_out(p, folds)
+    monkeypatch.setattr("discoformer.analysis.held_out.ASKED", 31)
+    some = hold_out(p, folds)
+    assert len(some.ours) == 31
+    assert some.weights.sum() == pytest.approx(1)
+    rows = [np.flatnonzero((whole.points == point).all(axis=1)).item() for point in some.points]
+    for name in ("ours", "kde", "gaussian", "score"):
+        np.testing.assert_allclose(getattr(some, name), getattr(whole, name)[rows], rtol=1e-5, atol=1e-6)
+
+
 def test_the_jackknife_is_that_of_a_mean(rng: np.random.Generator) -> None:
     parts = rng.normal(size=(2000, 5, 40))  # draws of 5 parts of 40 points
     without = (parts.sum(axis=(1, 2))[:, None] - parts.sum(axis=2)) / 160

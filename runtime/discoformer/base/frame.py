@@ -66,12 +66,11 @@ class AffineMap(Generic[ArrayT]):
 
     def to_frame(self, points: ArrayT) -> ArrayT:
         """Map points (rows, D) from data units to frame coordinates."""
-        return (points - self.center[..., None, :]) @ self.linear
+        return (points - self._center_of_rows()) @ self.linear
 
     def to_data(self, points: ArrayT) -> ArrayT:
         """Map points (rows, D) from frame coordinates to data units."""
-        solved: ArrayT = library(points).linalg.solve(self.linear.mT, points.mT).mT
-        return solved + self.center[..., None, :]
+        return _solved(self.linear.mT, points) + self._center_of_rows()
 
     def score_to_data(self, score: ArrayT) -> ArrayT:
         """Map scores (rows, D) from frame coordinates to 1 / data units."""
@@ -79,8 +78,17 @@ class AffineMap(Generic[ArrayT]):
 
     def score_to_frame(self, score: ArrayT) -> ArrayT:
         """Map scores (rows, D) from 1 / data units to frame coordinates."""
-        solved: ArrayT = library(score).linalg.solve(self.linear, score.mT).mT
-        return solved
+        return _solved(self.linear, score)
+
+    def _center_of_rows(self) -> ArrayT:
+        return self.center if self.center.ndim == 1 else self.center[:, None]
+
+
+def _solved(matrix: ArrayT, rows: ArrayT) -> ArrayT:
+    """Return ``x`` with ``x @ matrix^T = rows``, for rows (..., n, D) or a single row (D,)."""
+    single = rows.ndim == 1
+    solved: ArrayT = library(rows).linalg.solve(matrix, rows if single else rows.mT)
+    return solved if single else solved.mT
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from typing import Generic, NamedTuple
 
 import numpy as np
 
-from discoformer.base.arrays import ArrayT, FieldT, library, log_diagonal, log_gamma
+from discoformer.base.arrays import ArrayT, FieldT, library, log_diagonal, log_gamma, slices
+from discoformer.deprecation import renamed_attribute
 from discoformer.io.inputs import Floats
 
 ABSENT = -1e30  # log-scale of an absent component
@@ -31,6 +32,8 @@ class Components(NamedTuple, Generic[FieldT]):
     means: FieldT  # (B, K, D) m_k
     precision_factors: FieldT  # (B, K, D, D) F_k, lower triangular
     freedom: FieldT  # (B, K) f_k, degrees of freedom
+
+    factors = renamed_attribute("factors", "precision_factors")
 
 
 class Evaluated(NamedTuple, Generic[FieldT]):
@@ -101,5 +104,5 @@ def log_peak(factors: Floats, freedom: Floats) -> Floats:
 def mixture_log_density(components: Components[Floats], points: Floats) -> Floats:
     """Return the log-density (n,) of the mixture of one data set, at points (n, D)."""
     rows = max(1, _CHUNK // components.means.size)
-    parts = (points[None, start : start + rows] for start in range(0, len(points), rows))
-    return np.concatenate([evaluate(components, part).log_density[0] for part in parts])
+    parts = slices(len(points), rows)
+    return np.concatenate([evaluate(components, points[None, part]).log_density[0] for part in parts])

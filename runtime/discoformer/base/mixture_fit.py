@@ -39,6 +39,7 @@ from discoformer.base.arrays import (
     one_hot,
     place_in_upper,
     positive,
+    slices,
     take_rows,
     upper,
     with_axes_of,
@@ -117,8 +118,7 @@ class _Sample:
         z = np.concatenate([np.ones_like(self.points[..., :1]), self.points], -1)
         a, b = upper(z.shape[-1])
         rows = max(1, CHUNK // (len(z) * len(a)))
-        for start in range(0, z.shape[1], rows):
-            part = slice(start, start + rows)
+        for part in slices(z.shape[1], rows):
             yield part, z[:, part, a] * z[:, part, b]
 
 

@@ -31,7 +31,7 @@ from discoformer.base.ica import independent_axes
 from discoformer.base.landmarks import take_landmarks
 from discoformer.base.mixture_fit import SUBSET as MOST_COUNTED
 from discoformer.base.mixture_fit import Found, fit_components, most_components
-from discoformer.deprecation import renamed_attribute
+from discoformer.deprecation import warn_renamed
 from discoformer.io.inputs import Floats
 
 MOST = 14  # greatest number of initial components of a coordinate
@@ -48,7 +48,11 @@ class IndependentMixture(NamedTuple, Generic[FieldT]):
     precision_factors: FieldT  # (B, D, J)
     freedom: FieldT  # (B, D, J)
 
-    factors = renamed_attribute("factors", "precision_factors")
+    @property
+    def factors(self) -> FieldT:
+        """Deprecated: use ``precision_factors``."""
+        warn_renamed("IndependentMixture.factors", "IndependentMixture.precision_factors")
+        return self.precision_factors
 
 
 class FoundProduct(NamedTuple, Generic[FieldT]):

@@ -15,7 +15,7 @@ from typing import Generic, NamedTuple
 import numpy as np
 
 from discoformer.base.arrays import ArrayT, FieldT, library, log_diagonal, log_gamma, slices
-from discoformer.deprecation import renamed_attribute
+from discoformer.deprecation import warn_renamed
 from discoformer.io.inputs import Floats
 
 ABSENT = -1e30  # log-scale of an absent component
@@ -33,7 +33,11 @@ class Components(NamedTuple, Generic[FieldT]):
     precision_factors: FieldT  # (B, K, D, D) F_k, lower triangular
     freedom: FieldT  # (B, K) f_k, degrees of freedom
 
-    factors = renamed_attribute("factors", "precision_factors")
+    @property
+    def factors(self) -> FieldT:
+        """Deprecated: use ``precision_factors``."""
+        warn_renamed("Components.factors", "Components.precision_factors")
+        return self.precision_factors
 
 
 class Evaluated(NamedTuple, Generic[FieldT]):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from discoformer.analysis.normalization import Normalization
+from discoformer.deprecation import find_moved_modules as _find_moved_modules
 from discoformer.errors import (
     DegenerateDataError,
     DeviceError,
@@ -91,6 +92,9 @@ _RESULTS = {  # and the modules that they are of
     "Sampling": "analysis.sampling",
     "SdKde": "analysis.sd_kde",
 }
+
+
+_find_moved_modules()
 
 
 def __getattr__(name: str) -> _Any:

@@ -110,7 +110,7 @@ class Reference:
         fold = deal(len(rows.values), folds if method == "cross" else 2, seed)
         held = range(folds) if method == "cross" else [0]
         self.estimate = model.estimate(X)
-        self._folds = fit_parts(model, rows, [fold != k for k in held])
+        self._folds = [p.without_sample() for p in fit_parts(model, rows, [fold != k for k in held])]
         self._calibration = [
             np.sort(p.answer(rows.values[fold == k])[0]) for k, p in zip(held, self._folds, strict=True)
         ]

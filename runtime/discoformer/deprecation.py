@@ -1,33 +1,85 @@
-"""Old names that still work: each warns, and names the new one and the version in which the old one goes."""
+"""Old names that still work. Each warns, names the new one, and the version in which the old one is removed.
 
-import warnings
-from collections.abc import Callable
+Attributes and arguments are renamed by decorators. Modules that have moved are found by ``MovedModules``,
+which ``discoformer`` adds to the finders of Python's import system.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
 from functools import wraps
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
 
+from discoformer.errors import warn_caller
+
 REMOVED_IN = "2.0"
+MOVED = {  # modules of this package by their old names, and where they are now
+    "anomaly_plot": "plots.anomalies",
+    "answers": "cli.answers",
+    "arrays": "base.arrays",
+    "ascent": "analysis.ascent",
+    "axes": "base.ica",
+    "bayes": "base.normal_wishart",
+    "bench": "tools.bench",
+    "components": "base.mixture",
+    "conditional_mixtures": "base.conditional_mixtures",
+    "conditionals": "analysis.conditionals",
+    "conformal": "anomalies",
+    "consistency": "analysis.consistency",
+    "descent": "analysis.adaptation_losses",
+    "diagnosis": "analysis.diagnosis",
+    "doctor": "tools.doctor",
+    "features": "io.features",
+    "files": "io.files",
+    "findings": "analysis.findings",
+    "folds": "analysis.folds",
+    "frame": "base.frame",
+    "gaps": "io.missing",
+    "graphs": "onnx.graphs",
+    "held_out": "analysis.held_out",
+    "imputation": "analysis.imputation",
+    "inputs": "io.inputs",
+    "kernels": "analysis.kernels",
+    "landmarks": "base.landmarks",
+    "marginals": "analysis.marginals",
+    "metadata": "onnx.metadata",
+    "model_folder": "onnx.model_folder",
+    "modes": "analysis.modes",
+    "normalization": "analysis.normalization",
+    "outputs": "io.outputs",
+    "passes": "analysis.saddles",
+    "plot": "plots.density",
+    "product": "base.independent",
+    "readers": "io.readers",
+    "report": "plots.diagnosis",
+    "safety": "onnx.safety",
+    "samples": "fit",
+    "sampling": "analysis.sampling",
+    "sd_kde": "analysis.sd_kde",
+    "sessions": "onnx.sessions",
+    "tables": "io.tables",
+    "weights": "onnx.weights",
+    "writers": "io.writers",
+}
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
-    """Warn that a name is deprecated.
-
-    Args:
-        old: The old name, as the user wrote it.
-        new: The name to use instead.
-        stacklevel: Which caller the warning points at; 3 is the caller of the function that warns.
-    """
-    text = f"{old} is now {new}; the old name is removed in discoformer {REMOVED_IN}"
-    warnings.warn(text, DeprecationWarning, stacklevel=stacklevel)
+def warn_renamed(old: str, new: str) -> None:
+    """Warn that a name is deprecated, and give the name to use instead."""
+    text = f"{old} is deprecated: use {new}. It will be removed in discoformer {REMOVED_IN}"
+    warn_caller(text, DeprecationWarning)
 
 
 def renamed_attribute(old: str, new: str) -> Any:
     """Return a property that gives the attribute ``new`` under its old name, with a warning."""
 
     def get(owner: Any) -> Any:
-        warn_renamed(f"{type(owner).__name__}.{old}", new)
+        warn_renamed(f"{type(owner).__name__}.{old}", f"{type(owner).__name__}.{new}")
         return getattr(owner, new)
 
     return property(get, doc=f"Deprecated: use ``{new}``.")
@@ -58,3 +110,26 @@ def renamed_arguments(**renamed: str) -> Callable[[Callable[P, R]], Callable[P, 
         return call
 
     return decorate
+
+
+class MovedModules(MetaPathFinder, Loader):
+    """Finds modules by the old names in ``MOVED``: each has the names of the module that took its place."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return a spec for an old name, and None for all others."""
+        package, _, old = fullname.partition(".")
+        return ModuleSpec(fullname, self) if package == "discoformer" and old in MOVED else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Fill the module with the names of the new one, and warn."""
+        new = import_module(f"discoformer.{MOVED[module.__name__.partition('.')[2]]}")
+        vars(module).update({name: value for name, value in vars(new).items() if name[:2] != "__"})
+        warn_renamed(module.__name__, new.__name__)
+
+
+def find_moved_modules() -> None:
+    """Add ``MovedModules`` to the finders, after all others."""
+    if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
+        sys.meta_path.append(MovedModules())

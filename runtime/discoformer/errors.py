@@ -15,7 +15,10 @@ the like catch it::
     DeviceWarning [UserWarning]                        the computation falls back to another device
 """
 
+import sys
+import warnings
 from importlib import import_module
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -82,3 +85,20 @@ def require(module: str) -> Any:
             raise
         text = f"{package} is required here but not installed: pip install 'discoformer[{EXTRA_OF[package]}]'"
         raise MissingExtraError(text, name=package) from error
+
+
+def warn_caller(text: str, category: type[Warning]) -> None:
+    """Warn with the line of the caller's code that called this package, however deep the call is."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and (_is_ours(frame) or _imports(frame)):
+        level += not _imports(frame)  # warnings does not count the frames of an import
+        frame = frame.f_back
+    warnings.warn(text, category, stacklevel=level)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == "discoformer"
+
+
+def _imports(frame: FrameType) -> bool:
+    return "importlib" in frame.f_code.co_filename and "_bootstrap" in frame.f_code.co_filename

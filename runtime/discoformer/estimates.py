@@ -17,7 +17,7 @@ from discoformer.analysis.normalization import Normalization, normalization_of
 from discoformer.deprecation import renamed_arguments, renamed_attribute
 from discoformer.errors import InputError
 from discoformer.fit import ignore
-from discoformer.fitted import FittedDensity
+from discoformer.fitted import FittedDensity, warn_without_sample
 from discoformer.io.features import Feature
 from discoformer.io.inputs import AnyFloats, Floats, read_matrix, whole_number
 from discoformer.io.outputs import like
@@ -45,6 +45,8 @@ class Estimate(FittedDensity):
         model: The ``discoformer.Model`` that made it.
         diagnostics: What is known about the sample, and the reasons to doubt the estimate.
         data: The sample: its rows of positive weight, sorted, and their weights.
+        holds_sample: Whether ``data`` is the whole sample, and not the landmarks of an estimate that was
+            saved without it.
         landmarks: The points that the network reads, and their weights: all of the sample, unless it is
             large.
         frame: The affine map to the coordinates in which the network sees the data.
@@ -62,8 +64,8 @@ class Estimate(FittedDensity):
             Y: Array-like or data frame (M, D), data units.
             method: ``"network"``; ``"normalized"`` for that less the log of its integral, which
                 ``normalization`` finds; or ``"sd_kde"`` for kernels at the points of the sample moved by
-                their scores, which is less accurate, but integrates to 1 by construction (see
-                ``analysis.sd_kde``).
+                their scores (see ``analysis.sd_kde``). That is less accurate, but integrates to 1 by
+                construction; its time for a query grows with the size of the sample.
 
         Returns:
             Array or series (M,).
@@ -159,6 +161,7 @@ class Estimate(FittedDensity):
         """
         from discoformer.analysis.sampling import sample
 
+        warn_without_sample(self)
         return sample(self, n, method, seed, steps).points
 
     def consistency(self, Y: Any, directions: int = 4, seed: int = 0) -> Any:
@@ -193,8 +196,7 @@ class Estimate(FittedDensity):
         """Measure whether to trust the estimate, as far as that is possible without the truth.
 
         ``diagnostics`` holds what was known when the sample was read. This takes about six times as long as
-        the
-        estimate: parts of the sample are held out, and answered by estimates from the other parts.
+        the estimate: parts of the sample are held out and answered by estimates from the other parts.
 
         Args:
             Y: Array-like or data frame (M, D), data units: the queries that matter, at which score and slope
@@ -210,6 +212,7 @@ class Estimate(FittedDensity):
         """
         from discoformer.analysis.diagnosis import diagnose
 
+        warn_without_sample(self)
         return diagnose(self, Y, seed)
 
     def marginal(self, features: Feature | Iterable[Feature]) -> "Estimate":
@@ -232,6 +235,7 @@ class Estimate(FittedDensity):
         """
         from discoformer.analysis.marginals import marginal_of
 
+        warn_without_sample(self)
         return marginal_of(self, features)
 
     def conditional(self, given: Mapping[Feature, float]) -> "Conditional":
@@ -253,6 +257,8 @@ class Estimate(FittedDensity):
     def modes(self, Y: Any = None, prominence: float = 1.0) -> "Modes":
         """Find the modes of the density and the points that climb to each of them: clusters.
 
+        Time grows with the number of points to label.
+
         Args:
             Y: Array-like or data frame (M, D), data units: points to label. By default these are the points
                 of ``data``. The modes do not depend on it.
@@ -271,6 +277,7 @@ class Estimate(FittedDensity):
         """
         from discoformer.analysis.modes import modes_of
 
+        warn_without_sample(self)
         return modes_of(self, Y).merged(prominence)
 
     def impute(self, Y: Any, draws: int | None = None, samples: int = 64, seed: int = 0) -> Any:
@@ -324,6 +331,7 @@ class Estimate(FittedDensity):
         """
         from discoformer.analysis.adaptation import adapt
 
+        warn_without_sample(self)
         graphs, adaptation = adapt(self, steps, seed, on_progress or ignore)
         adapted = self.with_graphs(graphs)
         adapted.adaptation = adaptation
@@ -338,10 +346,11 @@ class Estimate(FittedDensity):
             path: The file; an existing one is replaced.
             sample: Whether to save the whole sample too. Without it the file stays small, the answers at
                 queries are the same, and analyses that read the sample (marginals, modes, diagnosis, ...) use
-                its landmarks instead and warn. Samples of no more rows than landmarks need it only to keep
-                float64.
+                its landmarks instead and warn. If the sample has no more rows than
+                landmarks, the file holds all of it anyway, in float32.
 
         Raises:
+            InputError: ``sample`` is True, and the estimate was itself read from a file without its sample.
             OSError: The file cannot be written.
         """
         save_estimate(Path(path), self, sample)
@@ -365,4 +374,5 @@ class Estimate(FittedDensity):
     def _sd_kde(self) -> "SdKde":
         from discoformer.analysis.sd_kde import sd_kde
 
+        warn_without_sample(self)
         return sd_kde(self)

@@ -18,13 +18,16 @@ from discoformer.base.mixture import ABSENT
 from discoformer.errors import InputError
 from discoformer.io.inputs import Floats, describe_column, is_real, read_matrix, read_weights
 from discoformer.onnx.graphs import Encoded
+from discoformer.onnx.names import STATES
 from discoformer.onnx.sessions import Float32s
 
 OnStage: TypeAlias = Callable[[str], None]  # called with a few words at the start of each stage
 
 _BATCH_POINTS = 2**16  # most context points, padding included, that are encoded together
 _BATCH_FILL = 0.7  # least share of them that is not padding
-_OF_COORDINATES = {f"product_{field}" for field in ("log_scale", "means", "factors", "freedom")}  # (B, D, J)
+_OF_COORDINATES = {  # (B, D, J)
+    name for name in BASE if name.startswith("product_") and name not in ("product_axes", "product_log_odds")
+}
 _BATCH_DIM = 16  # with more columns, data sets are faster one by one
 
 
@@ -152,7 +155,7 @@ def one_of(index: int, n: int, arrays: Mapping[str, Float32s]) -> Encoded:
     present = np.flatnonzero(arrays["component_log_scale"][index] > 0.5 * ABSENT)
     of_coordinates = np.flatnonzero((arrays["product_log_scale"][index] > 0.5 * ABSENT).any(axis=0))
     kept = {"context": (1, np.arange(n)), "log_weights": (1, np.arange(n))}
-    kept |= {name: (2, np.arange(n)) for name in ("scalars", "vectors")}
+    kept |= {name: (2, np.arange(n)) for name in STATES[:2]}
     kept |= {name: (1, present) for name in BASE if name.startswith("component_")}
     kept |= dict.fromkeys(_OF_COORDINATES, (2, of_coordinates))
     return Encoded(
@@ -165,16 +168,20 @@ def one_of(index: int, n: int, arrays: Mapping[str, Float32s]) -> Encoded:
     )
 
 
-def few_valued(points: Floats) -> list[int]:
-    """Return the columns of points (n, D) that take fewer than sqrt(n) different values."""
-    values = 1 + np.count_nonzero(np.diff(np.sort(points, axis=0), axis=0), axis=0)  # (D,)
+def few_valued(points: Floats, rounding: float = 0.0) -> list[int]:
+    """Return the columns of points (n, D) that take fewer than sqrt(n) different values.
+
+    Values that differ by no more than ``rounding`` times the range of their column are the same.
+    """
+    steps = np.diff(np.sort(points, axis=0), axis=0)
+    values = 1 + np.count_nonzero(steps > rounding * np.ptp(points, axis=0), axis=0)  # (D,)
     found: list[int] = np.flatnonzero(values**2 < len(points)).tolist()
     return found
 
 
-def name_few_valued(points: Floats, columns: Sequence[str] | None) -> str:
+def name_few_valued(points: Floats, columns: Sequence[str] | None, rounding: float = 0.0) -> str:
     """Return what messages call the columns that take few values; empty if there are none."""
-    return ", ".join(describe_column(j, columns) for j in few_valued(points))
+    return ", ".join(describe_column(j, columns) for j in few_valued(points, rounding))
 
 
 def _doubts_about_size(sample: Sample) -> Iterator[str]:

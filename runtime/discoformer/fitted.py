@@ -10,11 +10,10 @@ Queries never see each other, so they are answered in chunks, and memory does no
 Shapes: N points of the sample, n landmarks, M queries, D dimensions.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, Self, overload
+from typing import Any, NamedTuple, Protocol, Self, overload
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from discoformer.base.base import Base
 from discoformer.base.frame import Frame
 from discoformer.base.mixture import Components, broadened
 from discoformer.deprecation import renamed_attribute
-from discoformer.errors import InputError, RangeWarning
+from discoformer.errors import InputError, RangeWarning, warn_caller
 from discoformer.fit import (
     Context,
     OnStage,
@@ -59,6 +58,13 @@ class Diagnostics:
     seed = renamed_attribute("seed", "initialisation")
 
 
+class Reading(NamedTuple):
+    """How the network reads a sample."""
+
+    most: int  # landmarks, at most
+    complete: bool  # whether the landmarks are the whole sample
+
+
 class EncodingModel(Protocol):
     """A model that can encode: a ``discoformer.Model``."""
 
@@ -86,13 +92,17 @@ class FittedDensity:
         diagnostics: Diagnostics,
         columns: tuple[str, ...] | None,
         data: Context | None,
+        reading: Reading,
     ) -> None:
+        for array in data or ():
+            array.setflags(write=False)
         self.model: Any = model
         self.frame = frame
         self.diagnostics = diagnostics
         self.columns = columns
         self.encoded = encoded
         self._data = data
+        self._reading = reading
 
     @classmethod
     def of_samples(
@@ -130,6 +140,7 @@ class FittedDensity:
                 _diagnostics(graphs, sample, len(points)),
                 sample.columns,
                 sample.data,
+                Reading(most, np.array_equal(points, sample.z)),
             )
             for i, (sample, (points, _)) in enumerate(zip(samples, read, strict=True))
         ]
@@ -149,22 +160,35 @@ class FittedDensity:
         """Return the log-density (M,) in frame coordinates, at points (M, D) there."""
         return self.answer_in_frame(z)[0]
 
-    def refit(self, points: Any, weights: Floats | None = None, size: float | None = None) -> Self:
-        """Fit the same model to other points. It gives no warnings: those of this fit hold there too.
+    def refit(self, points: Any, weights: Floats | None = None, effective_size: float | None = None) -> Self:
+        """Fit the same model to other points, with as many landmarks at most.
+
+        No warnings are given, because the warnings of this estimate also apply to the new one.
 
         Args:
             points: Array-like (n, D').
             weights: (n,), not negative, of any scale.
-            size: Effective size; by default Kish's.
+            effective_size: By default Kish's.
         """
-        sample = read_sample(points, weights, size)
-        return type(self).of_samples(self.model, [sample], fit_bases([sample]))[0]
+        return self.refit_sample(read_sample(points, weights, effective_size))
+
+    def refit_sample(self, sample: Sample) -> Self:
+        """Fit the same model to a sample that has been read; see ``refit``."""
+        return type(self).of_samples(self.model, [sample], fit_bases([sample]), self._reading.most)[0]
+
+    def without_sample(self) -> Self:
+        """Return the same density without its sample: it answers alike, and takes less memory."""
+        return type(self)(
+            self.model, self.frame, self.encoded, self.diagnostics, self.columns, None, self._reading
+        )
 
     def with_graphs(self, graphs: Graphs) -> Self:
         """Return the same density, answered by other graphs that encode samples alike."""
         encoded = Encoded(self.encoded.arrays)
         model = type(self.model)(graphs)
-        return type(self)(model, self.frame, encoded, self.diagnostics, self.columns, self._data)
+        return type(self)(
+            model, self.frame, encoded, self.diagnostics, self.columns, self._data, self._reading
+        )
 
     @property
     def graphs(self) -> Graphs:
@@ -178,27 +202,29 @@ class FittedDensity:
         return self.graphs.metadata
 
     @property
+    def most_landmarks(self) -> int:
+        """Largest number of rows that the network reads."""
+        return self._reading.most
+
+    @property
+    def landmarks_are_sample(self) -> bool:
+        """Whether the network reads the whole sample."""
+        return self._reading.complete
+
+    @property
     def holds_sample(self) -> bool:
-        """Whether the whole sample is here, and not its landmarks alone, as after ``save(sample=False)``."""
-        return self._data is not None or self.diagnostics.landmarks == self.diagnostics.n
+        """Whether ``data`` is the whole sample. It is not after ``save(sample=False)`` of a large one."""
+        return self._data is not None or self._reading.complete
+
+    @property
+    def rounding(self) -> float:
+        """How far ``data`` may be off, relative to the range of a column: not 0 if read back in float32."""
+        return 0.0 if self._data is not None else 1e-5
 
     @property
     def data(self) -> Context:
-        """The sample: its rows of positive weight and their weights.
-
-        Warns:
-            RangeWarning: The sample was not saved with the estimate, so these are its landmarks.
-        """
-        if self._data is not None:
-            return self._data
-        if not self.holds_sample:
-            warnings.warn(
-                f"the estimate was saved without its sample of {self.diagnostics.n} rows, so this reads its "
-                f"{self.diagnostics.landmarks} landmarks instead: save with sample=True, or estimate again",
-                RangeWarning,
-                stacklevel=3,
-            )
-        return self.landmarks
+        """The rows of positive weight and their weights; of the landmarks alone without ``holds_sample``."""
+        return self.landmarks if self._data is None else self._data
 
     @property
     def z(self) -> Floats:
@@ -305,9 +331,7 @@ class FittedDensity:
         """
         dim = self.diagnostics.dim
         if queries.values.shape[1] != dim:
-            raise InputError(
-                f"Y must have {dim} columns like the context X, got shape {queries.values.shape}"
-            )
+            raise InputError(f"Y must have {dim} columns like the sample X, got shape {queries.values.shape}")
         if None not in (self.columns, queries.columns) and self.columns != queries.columns:
             raise InputError(
                 f"Y must have the columns of X in the same order, {self.columns}, got {queries.columns}: "
@@ -322,11 +346,21 @@ class FittedDensity:
         )
 
 
-def warn_of_range(metadata: Metadata, samples: Sequence[Sample], stacklevel: int) -> None:
+def warn_of_range(metadata: Metadata, samples: Sequence[Sample]) -> None:
     """Warn, once for each text, that samples are outside the ranges that a model was trained on."""
     texts = dict.fromkeys(" ".join(metadata.out_of_range(*sample.z.shape)) for sample in samples)
     for text in filter(None, texts):
-        warnings.warn(text, RangeWarning, stacklevel=stacklevel + 1)
+        warn_caller(text, RangeWarning)
+
+
+def warn_without_sample(fitted: FittedDensity) -> None:
+    """Warn that an analysis reads landmarks, if the sample was not saved with the estimate."""
+    if not fitted.holds_sample:
+        warn_caller(
+            f"the estimate was saved without its sample of {fitted.diagnostics.n} rows, so this reads its "
+            f"{fitted.diagnostics.landmarks} landmarks instead: save with sample=True, or estimate again",
+            RangeWarning,
+        )
 
 
 def _diagnostics(graphs: Graphs, sample: Sample, landmarks: int) -> Diagnostics:

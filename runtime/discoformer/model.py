@@ -4,7 +4,6 @@ The metadata of both files says what the model is, and which ranges it was train
 """
 
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -13,10 +12,10 @@ from typing import Any
 
 from discoformer.base.base import Base
 from discoformer.deprecation import renamed_arguments, warn_renamed
-from discoformer.errors import DeviceWarning, InputError, ModelError, ModelNotFoundError, require
+from discoformer.errors import DeviceWarning, InputError, ModelError, ModelNotFoundError, require, warn_caller
 from discoformer.estimates import Estimate
 from discoformer.fit import OnStage, Sample, fit_bases, ignore, read_sample
-from discoformer.fitted import warn_of_range
+from discoformer.fitted import Diagnostics, Reading, warn_of_range
 from discoformer.io.inputs import Floats
 from discoformer.onnx.graphs import FILES, Encoded, Graphs
 from discoformer.onnx.metadata import Metadata
@@ -49,10 +48,11 @@ def load(
         MissingExtraError: onnxruntime is not installed.
 
     Warns:
-        DeviceWarning: CUDA was hoped for and cannot be had, or two builds of onnxruntime are installed.
+        DeviceWarning: ``device`` is "auto" and CUDA is not available, or two builds of onnxruntime are
+            installed.
     """
     if trouble := two_builds():
-        warnings.warn(trouble, DeviceWarning, stacklevel=2)
+        warn_caller(trouble, DeviceWarning)
     return Model(Graphs(find_folder(path_or_name), device, threads, provider_options))
 
 
@@ -70,7 +70,7 @@ def estimate(
         return sample, fit_bases([sample])
 
     (sample, base), model = both(read, default_model)  # loading takes a while the first time
-    warn_of_range(model.metadata, [sample], stacklevel=2)
+    warn_of_range(model.metadata, [sample])
     return Estimate.of_samples(model, [sample], base, landmarks)[0]
 
 
@@ -100,7 +100,20 @@ def load_estimate(path: str | os.PathLike[str], model: "Model | None" = None) ->
             "estimate again"
         )
     diagnostics = replace(saved.diagnostics, device=model.device)
-    return Estimate(model, saved.frame, Encoded(saved.encoded), diagnostics, saved.columns, saved.data)
+    return Estimate(
+        model,
+        saved.frame,
+        Encoded(saved.encoded),
+        diagnostics,
+        saved.columns,
+        saved.data,
+        saved.reading or _reading(model, diagnostics),
+    )
+
+
+def _reading(model: "Model", diagnostics: Diagnostics) -> Reading:
+    """How the network has read the sample of an estimate in a file of format 1."""
+    return Reading(model.metadata.landmarks, diagnostics.landmarks == diagnostics.n)
 
 
 class Model:
@@ -157,7 +170,7 @@ class Model:
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
         sample = read_sample(X, weights, effective_size, on_progress)
-        warn_of_range(self.metadata, [sample], stacklevel=3)
+        warn_of_range(self.metadata, [sample])
         return Estimate.of_samples(self, [sample], fit_bases([sample], on_progress), landmarks, on_progress)[
             0
         ]
@@ -200,7 +213,7 @@ class Model:
                 samples.append(read_sample(X, w))
             except InputError as error:
                 raise type(error)(f"contexts[{index}]: {error}") from error
-        warn_of_range(self.metadata, samples, stacklevel=2)
+        warn_of_range(self.metadata, samples)
         return Estimate.of_batch(self, samples, landmarks)
 
     def save(self, folder: str | os.PathLike[str]) -> None:

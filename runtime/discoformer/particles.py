@@ -1,6 +1,6 @@
-r"""Particle flows: deterministic particles that follow a velocity field which holds their own score.
+r"""Particle flows: deterministic particles whose velocity depends on the score of their own density.
 
-A Fokker-Planck equation changes a density ``f`` as a velocity field would that holds the score of ``f``.
+A Fokker-Planck equation moves a density ``f`` like a velocity field that depends on the score of ``f``.
 Particles that follow this field carry the density along, without noise (Maoutsa, Reich, Opper 2020)::
 
     d f / dt = -div(f v)         d x_i / dt = v(x_i, s(x_i))         s = grad log f

@@ -17,7 +17,7 @@ import numpy as np
 from discoformer.base.frame import Frame
 from discoformer.errors import InputError
 from discoformer.fit import Context
-from discoformer.fitted import Diagnostics, FittedDensity
+from discoformer.fitted import Diagnostics, FittedDensity, Reading
 from discoformer.io.files import atomic
 from discoformer.onnx.names import CONTEXT, STATES
 from discoformer.onnx.sessions import Float32s
@@ -40,6 +40,7 @@ class Saved:
     columns: tuple[str, ...] | None
     encoded: Mapping[str, Float32s]
     data: Context | None  # the sample, if it was saved
+    reading: Reading | None  # None in format 1
 
 
 def save_estimate(path: Path, fitted: FittedDensity, sample: bool) -> None:
@@ -51,8 +52,14 @@ def save_estimate(path: Path, fitted: FittedDensity, sample: bool) -> None:
         sample: Whether to save its sample.
 
     Raises:
+        InputError: ``sample`` is True, and the estimate was itself read from a file without its sample.
         OSError: The file cannot be written.
     """
+    if sample and not fitted.holds_sample:
+        raise InputError(
+            f"sample=True needs the sample of {fitted.diagnostics.n} rows, but the estimate was read from a "
+            "file without it: estimate again from the data, or save with sample=False"
+        )
     metadata = fitted.metadata
     about = {
         "kind": _KIND,
@@ -62,6 +69,8 @@ def save_estimate(path: Path, fitted: FittedDensity, sample: bool) -> None:
         "sha256": fitted.graphs.sha256,
         "diagnostics": asdict(fitted.diagnostics),
         "columns": fitted.columns,
+        "most_landmarks": fitted.most_landmarks,
+        "landmarks_are_sample": fitted.landmarks_are_sample,
     }
     arrays = {f"frame.{name}": np.asarray(value) for name, value in asdict(fitted.frame).items()}
     arrays |= {f"encoded.{name}": array for name, array in fitted.encoded.arrays.items()}
@@ -118,6 +127,9 @@ def _read(about: Mapping[str, Any], arrays: Mapping[str, Any]) -> Saved:
         columns=None if about["columns"] is None else tuple(about["columns"]),
         encoded=encoded,
         data=Context(**data) if data else None,
+        reading=None
+        if about["format"] == 1
+        else Reading(about["most_landmarks"], about["landmarks_are_sample"]),
     )
 
 

@@ -7,7 +7,7 @@ After a change on purpose, write the record anew::
 
 import importlib
 import inspect
-import warnings
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,12 @@ import numpy as np
 import pytest
 
 import discoformer
+from discoformer.analysis.sampling import langevin, sample
+from discoformer.analysis.sd_kde import sd_kde
+from discoformer.anomalies import Anomalies, find_anomalies
+from discoformer.deprecation import MOVED
+from discoformer.particles import flow, heat
+from discoformer.posterior import sample_posterior
 
 RECORD = Path(__file__).with_name("public_api.txt")
 MODULES = (
@@ -29,11 +35,6 @@ MODULES = (
     "discoformer.analysis.sampling",
     "discoformer.analysis.sd_kde",
 )
-MOVED = {  # old modules and what they are now
-    "discoformer.conformal": "discoformer.anomalies",
-    "discoformer.sampling": "discoformer.analysis.sampling",
-    "discoformer.sd_kde": "discoformer.analysis.sd_kde",
-}
 
 
 def public_names(module: Any) -> list[str]:
@@ -104,38 +105,119 @@ def test_every_public_name_is_documented() -> None:
 
 @pytest.mark.parametrize("old", MOVED)
 def test_old_modules_still_work(old: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        module = importlib.import_module(old)
-    with pytest.warns(DeprecationWarning, match=rf"{old} is now {MOVED[old]}; .* removed in discoformer 2.0"):
-        importlib.reload(module)
-    new = importlib.import_module(MOVED[old])
-    for name in module.__all__:
-        assert getattr(module, name) is getattr(new, {"push_of": "contributions_of"}.get(name, name))
+    new = importlib.import_module(f"discoformer.{MOVED[old]}")
+    sys.modules.pop(f"discoformer.{old}", None)
+    with pytest.warns(
+        DeprecationWarning, match=rf"discoformer\.{old} is deprecated: use {new.__name__}\. .* 2\.0"
+    ) as seen:
+        module = importlib.import_module(f"discoformer.{old}")
+    assert len(seen) == 1
+    for name in public_names(new):
+        assert getattr(module, name) is getattr(new, name)
 
 
-def test_old_names_still_work_and_warn(rng: np.random.Generator) -> None:
-    model = discoformer.load("base", device="cpu", threads=1)
-    stages: list[str] = []
-    with pytest.warns(DeprecationWarning, match="'say' of estimate.* is now 'on_progress'"):
-        p = model.estimate(rng.normal(size=(60, 2)), say=stages.append)
-    assert stages
-    with pytest.warns(DeprecationWarning, match=r"Estimate.context is now landmarks; .* discoformer 2\.0"):
-        points, _ = p.context
-    np.testing.assert_array_equal(points, p.landmarks.points)
-    for owner in (p.diagnostics, p.frame):
-        with pytest.warns(DeprecationWarning, match="seed is now .*initialisation"):
-            assert owner.seed == "whitened"
-    with pytest.warns(DeprecationWarning, match="Model.estimate_again is now Estimate.refit"):
-        again = model.estimate_again(p.data.points, p.data.weights, 60.0)
-    np.testing.assert_allclose(again.log_density([[0, 0]]), p.log_density([[0, 0]]), atol=1e-6)
+def test_an_import_from_an_old_module_warns_where_it_stands() -> None:
+    sys.modules.pop("discoformer.sampling", None)
+    with pytest.warns(DeprecationWarning, match="discoformer.analysis.sampling") as seen:
+        from discoformer.sampling import langevin
+    assert seen[0].filename == __file__
+    assert langevin is discoformer.analysis.sampling.langevin
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("discoformer.never_there")
+
+
+@pytest.fixture(scope="module")
+def model() -> discoformer.Model:
+    return discoformer.load("base", device="cpu", threads=1)
+
+
+@pytest.fixture(scope="module")
+def p(model: discoformer.Model) -> discoformer.Estimate:
+    return model.estimate(np.random.default_rng(0).normal(size=(60, 2)))
+
+
+@pytest.mark.parametrize(
+    ("owner", "old", "new"),
+    [
+        (lambda p: p, "context", "landmarks"),
+        (lambda p: p.diagnostics, "seed", "initialisation"),
+        (lambda p: p.frame, "seed", "initialisation"),
+        (lambda p: p.components, "factors", "precision_factors"),
+        (lambda p: p.base.product, "factors", "precision_factors"),
+        (lambda p: Anomalies(*4 * [np.zeros(1)]), "push", "contributions"),
+    ],
+)
+def test_old_attributes_still_work(p: discoformer.Estimate, owner: Any, old: str, new: str) -> None:
+    found = owner(p)
+    with pytest.warns(
+        DeprecationWarning, match=rf"\w\.{old} is deprecated: use \w+\.{new}\. .* 2\.0"
+    ) as seen:
+        value = getattr(found, old)
+    assert [warning.filename for warning in seen] == [__file__]
+    np.testing.assert_equal(value, getattr(found, new))
+
+
+@pytest.mark.parametrize(
+    ("call", "old", "new"),
+    [
+        (lambda p, said: p.model.estimate(p.data.points, say=said), "say", "on_progress"),
+        (lambda p, said: find_anomalies(p.data.points, say=said, model=p.model), "say", "on_progress"),
+        (lambda p, said: sample(p, 2, steps=1, callback=said), "callback", "on_progress"),
+        (
+            lambda p, said: langevin(normal, np.zeros((2, 2)), 1, RNG, callback=said),
+            "callback",
+            "on_progress",
+        ),
+        (lambda p, said: flow(p.data.points, heat(), 0.1, 1, own, callback=said), "callback", "on_progress"),
+        (
+            lambda p, said: sample_posterior(pull, p.data.points, 1, 0, own, callback=said),
+            "callback",
+            "on_progress",
+        ),
+    ],
+)
+def test_old_arguments_still_work(p: discoformer.Estimate, call: Any, old: str, new: str) -> None:
+    said: list[object] = []
+    with pytest.warns(DeprecationWarning, match=f"argument '{old}' of .* is deprecated: use '{new}'") as seen:
+        call(p, lambda *progress: said.append(progress))
+    assert {warning.filename for warning in seen} == {__file__}
+    assert said
+
+
+def test_old_names_of_an_estimate_as_an_argument(p: discoformer.Estimate) -> None:
+    for call in (
+        lambda: sample(estimate=p, n=2, steps=1),
+        lambda: sd_kde(estimate=p),
+        lambda: conditional(p),
+    ):
+        with pytest.warns(DeprecationWarning, match="'estimate' of .* is deprecated: use 'fitted'"):
+            call()
     with pytest.raises(TypeError, match="both 'on_progress' and its old name 'say'"):
-        model.estimate(points, say=stages.append, on_progress=stages.append)
+        p.model.estimate(p.data.points, say=print, on_progress=print)
 
 
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
+def test_an_estimate_again_is_a_refit(p: discoformer.Estimate) -> None:
+    with pytest.warns(DeprecationWarning, match=r"Model.estimate_again is deprecated: use Estimate.refit"):
+        again = p.model.estimate_again(p.data.points, p.data.weights, 60.0)
+    np.testing.assert_allclose(again.log_density([[0, 0]]), p.log_density([[0, 0]]), atol=1e-6)
+
+
+RNG = np.random.default_rng(0)
+
+
+def normal(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return -0.5 * np.square(z).sum(1), -z
+
+
+own = normal  # the particles' own density
+
+
+def pull(points: np.ndarray) -> np.ndarray:
+    return -points
+
+
+def conditional(p: discoformer.Estimate) -> discoformer.Conditional:
+    return discoformer.Conditional(estimate=p, given={0: 0.0})  # type: ignore[call-arg]
 
 
 if __name__ == "__main__":

@@ -197,11 +197,21 @@ def test_without_its_sample_a_file_is_small_and_says_so(large: discoformer.Estim
     sample_bytes = large.data.points.nbytes + large.data.weights.nbytes
     whole, small = (len((tmp_path / name).read_bytes()) for name in ("whole", "landmarks"))
     assert small <= whole - sample_bytes
+    states = sum(array.nbytes for array in large.encoded.arrays.values())
+    assert small < 1.05 * states  # which are of the landmarks, however many rows there are
     again = discoformer.load_estimate(tmp_path / "landmarks", large.model)
     assert not again.holds_sample
     assert again.diagnostics == large.diagnostics
-    with pytest.warns(discoformer.RangeWarning, match="without its sample of 5000 rows.* 4096 landmarks"):
+    with pytest.warns(
+        discoformer.RangeWarning, match="without its sample of 5000 rows.* 4096 landmarks"
+    ) as seen:
         marginal = again.marginal(0)
+    assert [warning.filename for warning in seen] == [__file__]
+    with pytest.warns(discoformer.RangeWarning) as seen:
+        again.diagnose()
+    assert len(seen) == 1
+    with pytest.raises(discoformer.InputError, match="sample=True needs the sample of 5000 rows"):
+        again.save(tmp_path / "pretended", sample=True)
     assert marginal.diagnostics.n == 4096
     assert not marginal.diagnostics.warnings
     np.testing.assert_allclose(
@@ -224,6 +234,7 @@ def test_format_1_is_still_read(kde: discoformer.Model, tmp_path: Path) -> None:
         arrays = {name: archive[name] for name in archive.files}
     about = json.loads(str(arrays.pop("about")))
     about["format"] = 1
+    del about["most_landmarks"], about["landmarks_are_sample"]
     about["diagnostics"]["seed"] = about["diagnostics"].pop("initialisation")
     arrays["frame.seed"] = arrays.pop("frame.initialisation")
     with (tmp_path / "then").open("wb") as file:
@@ -231,3 +242,28 @@ def test_format_1_is_still_read(kde: discoformer.Model, tmp_path: Path) -> None:
     again = discoformer.load_estimate(tmp_path / "then", kde)
     assert again.diagnostics == p.diagnostics
     np.testing.assert_array_equal(again.log_density([[0.0, 1.0]]), p.log_density([[0.0, 1.0]]))
+
+
+def test_few_values_are_still_found_after_reading(kde: discoformer.Model, tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    p = kde.estimate(np.c_[rng.normal(size=400), rng.integers(0, 9, 400)])
+    p.save(tmp_path / "p")
+    again = discoformer.load_estimate(tmp_path / "p", kde)
+    for estimate in (p, again):
+        (finding,) = (f for f in estimate.diagnose().findings if f.name == "few-valued columns")
+        assert (finding.level, finding.value) == ("bad", "column 1")
+
+
+def test_the_limit_of_landmarks_is_kept(tmp_path: Path) -> None:
+    model = discoformer.load("base", device="cpu", threads=1)
+    p = model.estimate(np.random.default_rng(9).normal(size=(300, 2)), landmarks=50)
+    p.save(tmp_path / "p", sample=True)
+    for estimate in (p, discoformer.load_estimate(tmp_path / "p", model)):
+        assert estimate.marginal(0).diagnostics.landmarks == 50
+        assert estimate.holds_sample
+
+
+def test_the_sample_that_is_kept_cannot_be_changed(kde: discoformer.Model) -> None:
+    p = kde.estimate(np.random.default_rng(10).normal(size=(30, 2)))
+    with pytest.raises(ValueError, match="read-only"):
+        p.data.points[0] = 1

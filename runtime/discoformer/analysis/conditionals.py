@@ -32,6 +32,7 @@ from discoformer.base.conditional_mixtures import (
     mean_given,
     split,
 )
+from discoformer.deprecation import renamed_arguments
 from discoformer.errors import InputError
 from discoformer.fitted import FittedDensity
 from discoformer.io.features import Feature, feature_indices, names_of
@@ -106,6 +107,7 @@ class Conditional:
         given: Values of the other features, by position.
     """
 
+    @renamed_arguments(estimate="fitted")
     def __init__(self, fitted: FittedDensity, given: Mapping[Feature, float]) -> None:
         dim = fitted.diagnostics.dim
         if not isinstance(given, Mapping):

@@ -87,7 +87,7 @@ def values_findings(fitted: FittedDensity) -> Iterator[Finding]:
         "rounding, add noise of the size of the rounding instead.",
     }[level]
     yield Finding("repeated rows", level, f"{repeated:.1%}", text)
-    few = name_few_valued(points, fitted.columns)
+    few = name_few_valued(points, fitted.columns, fitted.rounding)
     if few:
         text = "Such columns have no density; leave them out, or make one estimate for each of their values."
         yield Finding("few-valued columns", "bad", few, text)

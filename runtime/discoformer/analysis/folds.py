@@ -63,7 +63,7 @@ def fit_parts(
         RangeWarning: The size of a part is outside the ranges the model was trained on.
     """
     samples = [_read_part(sample, part) for part in parts]
-    warn_of_range(model.graphs.metadata, samples, stacklevel=3)
+    warn_of_range(model.graphs.metadata, samples)
     return FittedDensity.of_batch(model, samples)
 
 

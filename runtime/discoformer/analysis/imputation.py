@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from discoformer.analysis.conditionals import Conditioner, Weighted
-from discoformer.deprecation import renamed_arguments
 from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import AnyFloats, Floats, read_matrix, whole_number
 from discoformer.io.outputs import like
@@ -31,7 +30,6 @@ def impute(fitted: FittedDensity, Y: Any, draws: int | None, samples: int, seed:
     return like(Y, "impute", filled[0]) if draws is None else filled
 
 
-@renamed_arguments(done="on_progress")
 def impute_rows(
     fitted: FittedDensity,
     rows: AnyFloats,

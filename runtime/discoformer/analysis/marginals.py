@@ -7,7 +7,7 @@ of ``f`` over the other features. So the same model reads the chosen columns of 
 from collections.abc import Iterable
 from typing import TypeVar
 
-from discoformer.fit import fit_bases, read_sample
+from discoformer.fit import read_sample
 from discoformer.fitted import FittedDensity, warn_of_range
 from discoformer.io.features import Feature, feature_indices, names_of
 from discoformer.io.tables import Table
@@ -21,5 +21,5 @@ def marginal_of(fitted: D, features: Feature | Iterable[Feature]) -> D:
     points, weights = fitted.data
     table = Table(points[:, chosen], names_of(chosen, fitted.columns))
     sample = read_sample(table, weights, fitted.size)
-    warn_of_range(fitted.metadata, [sample], stacklevel=3)
-    return type(fitted).of_samples(fitted.model, [sample], fit_bases([sample]))[0]
+    warn_of_range(fitted.metadata, [sample])
+    return fitted.refit_sample(sample)

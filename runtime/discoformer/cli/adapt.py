@@ -52,8 +52,8 @@ def adapt(
     DATA is a CSV, NPY or Parquet file with one row for each point, or - for CSV on stdin.
 
     This is for data unlike anything in training. The command takes steps on losses that need no labels, and
-    checks them on held-out rows. Steps that these rows contradict are not kept, so the model may stay as it
-    is.
+    checks them on held-out rows. The first step is kept unless held-out rows contradict it; further steps
+    only if these rows clearly support them. So the model may stay as it is.
 
     The folder --out then holds a model for these data. Use it like any other: `discoformer estimate DATA
     --model OUT/`. Adapting needs PyTorch; using the adapted model does not.

@@ -1,4 +1,4 @@
-"""The two graphs of a model, run by onnxruntime: a context is encoded once, then queried in chunks.
+"""The two graphs of a model in onnxruntime. A context is encoded once, then queried in chunks.
 
 The graphs (float32; B data sets, N context points, M queries, D dimensions, K components, J components of
 a coordinate, L layers, E scalars, C vectors)::
@@ -9,9 +9,10 @@ a coordinate, L layers, E scalars, C vectors)::
              product_log_scale, product_means, product_factors, product_freedom (B, D, J),
              product_log_odds (B,)
              ->  scalars (B, L, N, E), vectors (B, L, N, D, C), sample (B, G)
-    query:   queries (B, M, D), what encode gave and was given  ->  log_density (B, M), score (B, M, D)
+    query:   queries (B, M, D), the inputs and outputs of encode  ->  log_density (B, M), score (B, M, D)
 
-all in frame coordinates (see ``frame`` and ``base``); each graph is fed the inputs that it names.
+All arrays are in frame coordinates; see ``base.frame`` and ``base.base``. A file may use only some of these
+inputs, and is given only those.
 """
 
 import ctypes
@@ -35,18 +36,21 @@ from discoformer.onnx.sessions import Device, Float32s, device_of, on_device, op
 from discoformer.onnx.weights import with_weights
 
 FILES = ("encode.onnx", "query.onnx")
-CHUNK = 1024  # queries at a time; each time the keys of all context points are computed anew
+CHUNK = 1024  # queries per run; each run computes the keys of all context points again
 
 
 class Encoded:
-    """What the queries need of a context: arrays by name, put on the device once in each process."""
+    """An encoded context: the arrays that the query graph needs, by name.
+
+    They are copied to the device once in each process.
+    """
 
     def __init__(self, arrays: Mapping[str, Float32s]) -> None:
         self.arrays = dict(arrays)
         self._placed: tuple[Any, dict[str, Any]] | None = None
 
     def on_device(self, session: Any) -> dict[str, Any]:
-        """The arrays that a session asks for, on its device."""
+        """Return the arrays that are inputs of a session, on its device."""
         if self._placed is None or self._placed[0] is not session:
             self._placed = session, on_device(session, self.arrays)
         return self._placed[1]
@@ -61,16 +65,16 @@ class Encoded:
 class Graphs:
     """The graphs in a model folder.
 
-    They may be used from several threads, pickled, and used after a fork. Sessions survive neither of the
-    last two, so each process opens its own, when it first needs them, and only if the files have not changed.
+    An instance is thread-safe, can be pickled, and works after a fork. Sessions can be neither pickled nor
+    forked, so each process opens its own when it first needs them. It refuses files that have changed.
 
     Attributes:
-        folder: Where the files are.
-        metadata: What they say about themselves.
-        device: Where they run, ``"cpu"`` or ``"cuda"``.
-        threads: CPU threads, or None for onnxruntime's choice.
-        weights: A safetensors file whose weights take the place of those in the files, or None.
-        sha256: Hash of both files, with these weights in them.
+        folder: Folder of the files.
+        metadata: Metadata of the files.
+        device: Device of the sessions, ``"cpu"`` or ``"cuda"``.
+        threads: Number of CPU threads, or None for the default of onnxruntime.
+        weights: Content of a safetensors file whose weights replace those in the files, or None.
+        sha256: Hash of both files, after their weights are replaced.
     """
 
     def __init__(
@@ -92,23 +96,30 @@ class Graphs:
         _ALL.add(self)
 
     def with_weights(self, weights: bytes) -> "Graphs":
-        """The same graphs with the weights in a safetensors file."""
+        """Return the same graphs with the weights of a safetensors file."""
         return Graphs(self.folder, self.device, self.threads, self._options, weights)
 
     def encode(self, given: Mapping[str, Float32s]) -> dict[str, Float32s]:
-        """Encodes contexts: the inputs of the encode graph (see the head of this module) to its outputs."""
+        """Encode contexts.
+
+        Args:
+            given: Inputs of the encode graph, by name; see the docstring of this module.
+
+        Returns:
+            The outputs of the encode graph, by name.
+        """
         session = self._sessions().encode
         return run(session, on_device(session, given))
 
     def answer(self, queries: Floats, encoded: Encoded) -> tuple[Floats, Floats]:
-        """Answers any number of queries, chunk by chunk; arguments and answers are those of ``query``."""
+        """Answer any number of queries, in chunks. Arguments and results are those of ``query``."""
         log_density, score = np.empty(len(queries)), np.empty(queries.shape)
         for part in slices(len(queries), CHUNK):
             log_density[part], score[part] = self.query(queries[part], encoded)
         return log_density, score
 
     def query(self, queries: Floats, encoded: Encoded) -> tuple[Floats, Floats]:
-        """Answers one chunk of queries.
+        """Answer one chunk of queries.
 
         Args:
             queries: Points (M, D) in the frame.
@@ -118,9 +129,8 @@ class Graphs:
             Log-density (M,) and score (M, D), in the frame.
         """
         count, dim = queries.shape
-        padded = np.zeros(
-            (1, 1 << (count - 1).bit_length(), dim), np.float32
-        )  # few shapes: the arena stays small
+        # Few different shapes keep the arena of onnxruntime small.
+        padded = np.zeros((1, 1 << (count - 1).bit_length(), dim), np.float32)
         padded[0, :count] = queries
         session = self._sessions().query
         answers = run(session, encoded.on_device(session) | on_device(session, {"queries": padded}))
@@ -128,7 +138,7 @@ class Graphs:
         return log_density.astype(np.float64), score.astype(np.float64)
 
     def _sessions(self) -> "_Opened":
-        """The sessions of this process."""
+        """Return the sessions of this process."""
         if self._opened is None:
             with _Process.lock:
                 if self._opened is None:
@@ -136,7 +146,7 @@ class Graphs:
         return self._opened
 
     def _shared(self) -> "_Opened":
-        """Sessions that another copy of this object has opened in this process, or new ones."""
+        """Return the sessions that another copy of this object has opened in this process, or open new ones."""
         options = tuple(sorted((self._options or {}).items()))
         key = (self.folder, self.sha256, self.device, self.threads, options)
         if key not in _Process.copies:
@@ -156,7 +166,7 @@ class Graphs:
         try:
             encode_file, query_file = encode_path.read_bytes(), query_path.read_bytes()
         except FileNotFoundError as error:
-            raise ModelNotFoundError(f"{error.filename} is no longer there: put the model back") from error
+            raise ModelNotFoundError(f"{error.filename} no longer exists: put the model back") from error
         _Process.has_opened = True
         files = {encode_path: encode_file, query_path: query_file}
         check_files(files)
@@ -185,7 +195,7 @@ class Graphs:
 
 
 class _Opened(NamedTuple):
-    """Both files as a process has them."""
+    """Both files, opened in a process."""
 
     encode: Any  # onnxruntime sessions
     query: Any
@@ -194,27 +204,28 @@ class _Opened(NamedTuple):
 
 
 class _Process:
-    """What this process has opened."""
+    """Sessions of this process."""
 
     lock = Lock()
-    copies: ClassVar[dict[Any, _Opened]] = {}  # sessions of unpickled graphs, kept for the next copy
+    copies: ClassVar[dict[Any, _Opened]] = {}  # of unpickled graphs, kept for further copies
     has_opened = False
 
 
-_COPIES = 2  # models whose copies keep their sessions
+_COPIES = 2  # greatest number of models whose sessions are kept in `_Process.copies`
 _ALL: WeakSet[Graphs] = WeakSet()
 
 
 def _after_fork() -> None:
-    """In a child process, forgets the parent's sessions, and lets it end.
+    """Drop the sessions of the parent in a child process, so that the child can exit.
 
-    To close a session waits for its threads, which the child does not have, and so does what onnxruntime does
-    at the end of the process: without this a child that ends by itself, as the workers of a server do, would
-    hang or abort. It ends as children of multiprocessing do, without the exit handlers of C libraries.
+    A session that is closed waits for its threads, and so does onnxruntime when the process exits. The child
+    does not have these threads. Without this function, a child that exits by itself, such as a worker of a
+    server, would hang or abort. The child exits like those of multiprocessing: without the exit handlers of C
+    libraries.
     """
     for opened in filter(None, [*(graphs._opened for graphs in _ALL), *_Process.copies.values()]):
         for session in (opened.encode, opened.query):
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))  # it is never closed
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))  # so it is never closed
     for graphs in _ALL:
         graphs._opened = None
     _Process.lock, _Process.copies = Lock(), {}
@@ -228,7 +239,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _check_names(path: Path, session: Any, known: set[str], wanted: set[str]) -> None:
-    """Checks that a graph asks for nothing but ``known`` inputs, and gives the ``wanted`` outputs."""
+    """Check that a graph has no inputs other than ``known``, and has the ``wanted`` outputs."""
     unknown = sorted({item.name for item in session.get_inputs()} - known)
     missing = sorted(wanted - {item.name for item in session.get_outputs()})
     if unknown or missing:

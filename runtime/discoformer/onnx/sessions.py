@@ -6,7 +6,6 @@ read from the session after it was created.
 
 import contextlib
 import sys
-import warnings
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,15 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from discoformer.errors import DeviceError, DeviceWarning, InputError, MissingExtraError, ModelError, require
+from discoformer.errors import (
+    DeviceError,
+    DeviceWarning,
+    InputError,
+    MissingExtraError,
+    ModelError,
+    require,
+    warn_caller,
+)
 from discoformer.onnx.parallel import both
 
 Float32s: TypeAlias = npt.NDArray[np.float32]
@@ -157,6 +164,4 @@ def _report_fallback(device: Device) -> None:
     )
     if device == "cuda":
         raise DeviceError(f"device='cuda' is not available: {text} If it has, {_GPU_HINT}")
-    warnings.warn(
-        f"{text} Running on the CPU; pass device='cpu' to silence this warning.", DeviceWarning, stacklevel=2
-    )
+    warn_caller(f"{text} Running on the CPU; pass device='cpu' to silence this warning.", DeviceWarning)

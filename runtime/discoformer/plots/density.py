@@ -62,7 +62,7 @@ def _draw_line(figure: Any, estimate: Estimate, points: Floats, name: str, weigh
     x = grid(points, 512)
     log_density, score = estimate.log_density_and_score(x)
     bins = 2 * int(np.cbrt(len(points)))
-    above.hist(points[:, 0], bins, weights=weights, density=True, color="0.85", label="context")
+    above.hist(points[:, 0], bins, weights=weights, density=True, color="0.85", label="sample")
     above.plot(x[:, 0], np.exp(log_density), color="#31688e", linewidth=2, label="density")
     above.set_ylabel(f"density (1 / {name})")
     above.legend(frameon=False)

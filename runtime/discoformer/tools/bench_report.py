@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from discoformer.errors import require
+from discoformer.io.files import atomic, write_bytes
 from discoformer.tools.bench import OURS, Timing
 
 
@@ -17,8 +18,8 @@ def save_report(folder: Path, timings: Sequence[Timing]) -> None:
         MissingExtraError: matplotlib is not installed.
         OSError: A file cannot be written.
     """
-    (folder / "bench.md").write_text(to_markdown(timings), encoding="utf-8")
-    (folder / "bench.json").write_text(to_json(timings), encoding="utf-8")
+    write_bytes(folder / "bench.md", to_markdown(timings).encode())
+    write_bytes(folder / "bench.json", to_json(timings).encode())
     save_picture(folder / "bench.png", timings)
 
 
@@ -67,4 +68,5 @@ def save_picture(path: Path, timings: Sequence[Timing]) -> None:
         axes.set(xscale="log", yscale="log", title=f"D = {dim}", xlabel="µs for each query")
     figure.axes[0].set_ylabel("log-density MSE, nats²")
     figure.axes[0].legend(fontsize=7)
-    figure.savefig(path, dpi=150)
+    with atomic(path) as part:
+        figure.savefig(part, dpi=150)

@@ -86,7 +86,7 @@ def test_a_run_from_the_weights_of_another_has_its_network(tmp_path: Path) -> No
     file.write_text('{"network": {"blocks": 2}}')
     refused = invoke("run", "--out", new, *start, "--config", file, *TINY)
     assert refused.exit_code == 1
-    assert "give the network settings of the checkpoint" in refused.output
+    assert "remove `network` from --config" in refused.output
 
 
 @pytest.mark.parametrize(
@@ -205,6 +205,23 @@ def test_a_run_begins_with_the_weights_of_a_released_model_and_cannot_resume_it(
     config.write_text('{"network": {"greatest_size": 32768.0}}')
     run = invoke("run", "--out", tmp_path, "--weights-from", released, "--config", config, *options)
     assert run.exit_code == 0, run.output
+
+
+@pytest.mark.parametrize("weights", ["models/base", "models/gmm", "checkpoints/base_next.safetensors"])
+@pytest.mark.parametrize("recipes", [["base"], ["gpu"], ["base", "gpu"]])
+def test_every_recipe_can_begin_with_every_kept_network(
+    tmp_path: Path, weights: str, recipes: list[str]
+) -> None:
+    root = Path(__file__).parents[2]
+    files = [root / "training" / "recipes" / f"{recipe}.json" for recipe in recipes]
+    given = [argument for file in files for argument in ("--config", file)]
+    options = ("--steps", 0, "--accelerator", "cpu", "--weights-from", root / weights)
+    result = invoke("run", "--out", tmp_path, *options, *given)
+    assert result.exit_code == 0, result.output
+    begun, kept = (
+        load_checkpoint(path)[0].network for path in (tmp_path / "checkpoint.safetensors", root / weights)
+    )
+    assert begun == kept
 
 
 @pytest.mark.parametrize("cell", ["gmm:2", "gmm:x:64", "gmm:2:64:1:2", "2:64"])

@@ -48,7 +48,8 @@ def main() -> None:
 @click.option(
     "--weights-from",
     type=PATH,
-    help="Checkpoint or released model whose weights start a new run. The network is that of the checkpoint.",
+    help="Checkpoint or released model whose weights start a new run. The sizes of the network are those of "
+    "the checkpoint.",
 )
 @click.option("--seed", type=int, help="Seed of the weights and of the stream [default: 0].")
 @click.option("--steps", type=int, help="Number of steps [default: 20000].")
@@ -150,10 +151,11 @@ def _config(config: "TrainConfig", files: tuple[Path, ...], given: dict[str, Any
 @click.option("--seed", default=0, show_default=True, help="Seed of the data sets.")
 @click.option("--out", type=PATH, help="File to write [default: CHECKPOINT itself].")
 def basis(checkpoint: Path, tasks: int, seed: int, out: Path | None) -> None:
-    """Learn the directions in which CHECKPOINT adapts, and write it with them.
+    """Learn directions for adaptation from CHECKPOINT.
 
-    CHECKPOINT is a file or the folder of a released model. For a folder, --out is required. Exported models
-    have the directions beside their weights. Further training drops them.
+    Writes CHECKPOINT again, with the directions in which it may adapt. CHECKPOINT is a file or the folder of
+    a released model. For a folder, --out is required. Exported models have the directions beside their
+    weights. Further training drops them.
     """
     from rich.console import Console
     from rich.progress import track
@@ -214,9 +216,10 @@ def benchmark(
     cache: Path,
     out: Path | None,
 ) -> None:
-    """Compare MODEL, a checkpoint or the folder of a released model, with the baselines.
+    """Compare MODEL with classical estimators.
 
-    A checkpoint runs in PyTorch, a released model in ONNX Runtime. Without MODEL, only the baselines run.
+    MODEL is a checkpoint or the folder of a released model. A checkpoint runs in PyTorch, a released model in
+    ONNX Runtime. Without MODEL, only the baselines run.
     """
     from discoformer_training.evaluation import report as reports
     from discoformer_training.evaluation.benchmark import run_benchmark
@@ -244,14 +247,15 @@ def benchmark(
 
 def _write_report(out: Path | None, report: "Report") -> None:
     """Write the report so far, if a folder is given."""
+    from discoformer.io.files import write_bytes
     from discoformer_training.evaluation import report as reports
 
     if out is None:
         return
     out.mkdir(parents=True, exist_ok=True)
     tables = reports.render_summary(report) + "\n\n" + reports.render_markdown(report)
-    (out / "benchmark.md").write_text(tables, encoding="utf-8")
-    (out / "benchmark.json").write_text(reports.render_json(report), encoding="utf-8")
+    write_bytes(out / "benchmark.md", tables.encode())
+    write_bytes(out / "benchmark.json", reports.render_json(report).encode())
 
 
 def _parse_cell(text: str) -> "Cell":

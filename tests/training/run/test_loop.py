@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from discoformer_training.data.prefetch import Prefetcher
 from discoformer_training.data.stream import Task, draw_task
+from discoformer_training.nn.config import CONSTANTS
 from discoformer_training.nn.network import DiScoFormer
 from discoformer_training.run import divergence, loop, trainer
 from discoformer_training.run.checkpoint import (
@@ -179,13 +180,24 @@ def test_starting_from_what_is_no_checkpoint_is_an_error(tmp_path, tiny_run, way
 
 
 @pytest.mark.parametrize("way", ["resume", "weights_from"])
-@pytest.mark.parametrize("change", [{"scalars": 8}, {"blocks": 2}, {"hidden": 80}, {"taming_radius": 3}])
+@pytest.mark.parametrize("change", [{"scalars": 8}, {"blocks": 2}, {"hidden": 80}])
 def test_starting_from_the_checkpoint_of_another_network_is_an_error(tmp_path, tiny_run, change, way):
-    """Also where the sizes agree and a constant differs: the weights mean something else."""
     train(replace(tiny_run, steps=1), tmp_path / "old")
     other = replace(tiny_run, network=replace(tiny_run.network, **change))
-    with pytest.raises(CheckpointError, match="give the network settings of the checkpoint"):
+    with pytest.raises(CheckpointError, match="remove `network` from --config") as caught:
         train(other, tmp_path / "new", **{way: tmp_path / "old" / CHECKPOINT})
+    for name in asdict(tiny_run.network):
+        assert (f"{name} " in str(caught.value)) == (name in change)
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_a_new_run_may_change_the_constants_of_a_network_and_a_resumed_run_may_not(tmp_path, tiny_run, name):
+    train(replace(tiny_run, steps=1), tmp_path / "old")
+    other = replace(tiny_run, network=replace(tiny_run.network, **{name: 3.0}))
+    assert train(other, tmp_path / "new", weights_from=tmp_path / "old" / CHECKPOINT, stop_at=1).step == 1
+    assert getattr(load_checkpoint(tmp_path / "new" / CHECKPOINT)[0].network, name) == 3
+    with pytest.raises(CheckpointError, match=f"{name} 3.0"):
+        train(other, tmp_path / "new", resume=tmp_path / "old" / CHECKPOINT)
 
 
 def test_a_released_model_starts_a_run_and_resumes_none(tmp_path, tiny_run):

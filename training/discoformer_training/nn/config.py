@@ -3,6 +3,8 @@
 import json
 from dataclasses import asdict, dataclass
 
+CONSTANTS = ("greatest_size", "taming_radius", "trust_radius", "residual_bound")  # shape no weight
+
 
 @dataclass(frozen=True)
 class NetworkConfig:

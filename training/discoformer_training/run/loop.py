@@ -7,15 +7,16 @@ depend on (seed, step) alone.
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 
 import torch
 from lightning.fabric import Fabric
 
+from discoformer_training.nn.config import CONSTANTS, NetworkConfig
 from discoformer_training.run.checkpoint import (
     CheckpointError,
     Progress,
@@ -50,7 +51,8 @@ def train(
         config: settings of the run.
         out: folder of the checkpoint and the logs.
         resume: checkpoint to continue from. It must hold the network of `config`.
-        weights_from: checkpoint whose averaged weights start a new run. It must hold the same network.
+        weights_from: checkpoint whose averaged weights start a new run. Its network must have the sizes of
+            `config`. The constants of the network may differ.
         time_budget: seconds of training, earlier parts included. The run ends then, and its learning rate
             has decayed by then.
         stop_at: step at which to stop, as a signal would.
@@ -98,11 +100,7 @@ def _start(
     if source is None:
         return trainer
     saved, progress, tensors = load_checkpoint(source)
-    if saved.network != config.network:
-        raise CheckpointError(
-            f"{source} holds the network {saved.network}, needed {config.network}: "
-            "give the network settings of the checkpoint"
-        )
+    _check_network(source, saved.network, config.network, free=() if resume else CONSTANTS)
     if resume is None:
         trainer.load_weights(with_prefix(tensors, "average."))
     elif with_prefix(tensors, "network."):
@@ -113,6 +111,18 @@ def _start(
             "start a new run with --weights-from instead of --resume"
         )
     return trainer
+
+
+def _check_network(source: Path, saved: NetworkConfig, wanted: NetworkConfig, free: Collection[str]) -> None:
+    """Check that a checkpoint holds the wanted network. The settings in `free` may differ."""
+    found, needed = (asdict(network) for network in (saved, wanted))
+    differing = [name for name in found if name not in free and found[name] != needed[name]]
+    if differing:
+        held, asked = (", ".join(f"{name} {of[name]}" for name in differing) for of in (found, needed))
+        raise CheckpointError(
+            f"{source} holds a network with {held}; the settings of the run ask for {asked}: "
+            "remove `network` from --config"
+        )
 
 
 def _save(trainer: Trainer, out: Path) -> None:

@@ -19,7 +19,7 @@ import click
     "--commit", help="Commit of the code that trained it [default: the released model's, or unknown]."
 )
 @click.option(
-    "--only", multiple=True, metavar="FILE", help="Write this file, and config.json, alone. Repeatable."
+    "--only", multiple=True, metavar="FILE", help="Write only this file and config.json. Repeatable."
 )
 def export(
     checkpoint: Path,
@@ -30,7 +30,7 @@ def export(
     commit: str | None,
     only: tuple[str, ...],
 ) -> None:
-    """Export CHECKPOINT, a file or a released model, as the folder of a released model.
+    """Write the model folder of CHECKPOINT, a file of discoformer-train or a released folder.
 
     Writes encode.onnx, query.onnx, core.onnx, frame.onnx, discoformer.onnx, weights.safetensors,
     adaptation.safetensors (if the checkpoint has the basis of adaptation), parity.json and config.json.

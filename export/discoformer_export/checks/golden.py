@@ -21,20 +21,20 @@ with values in row-major order. Inputs are given exactly, outputs with DIGITS si
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
 
 from discoformer.fit import Sample, fit_bases, graph_inputs, landmarks_of, read_sample
+from discoformer.io.files import write_bytes
 from discoformer.onnx.weights import FILE
 from discoformer_training.data.context import Context
-from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.network import DiScoFormer
+from discoformer_training.run.checkpoint import load_network
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -78,21 +78,17 @@ Cases: TypeAlias = dict[str, dict[str, Case]]  # by kind and name
 
 def golden(folder: Path) -> Cases:
     """Compute every case of the model in a folder."""
-    network = network_of(folder)
-    raw = {name: Case(inputs, answer_raw(network, inputs)) for name, inputs in raw_inputs().items()}
-    core = {}
-    for name in CORE:
-        inputs = _core_inputs(raw[name].inputs)
-        core[name] = Case(inputs, _answer(network, inputs))
-    return {"raw": raw, "core": core}
+    network = load_network(folder).double()
+    return {
+        kind: {name: Case(given, ANSWER[kind](network, given)) for name, given in named.items()}
+        for kind, named in all_inputs().items()
+    }
 
 
-def network_of(folder: Path) -> DiScoFormer:
-    """Build the network of a model folder, in float64, from its weights.safetensors and config.json."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))["training"]["network"]
-    network = DiScoFormer(NetworkConfig(**config))
-    network.load_state_dict(load_file(folder / FILE))
-    return network.eval().double()
+def all_inputs() -> dict[str, dict[str, Arrays]]:
+    """Draw the inputs of every case, by kind and name."""
+    raw = raw_inputs()
+    return {"raw": raw, "core": {name: _core_inputs(raw[name]) for name in CORE}}
 
 
 def write(cases: Cases, folder: Path) -> None:
@@ -100,7 +96,7 @@ def write(cases: Cases, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for kind, named in cases.items():
         lines = [f"{json.dumps(name)}:{_as_json(case)}" for name, case in named.items()]
-        (folder / f"{kind}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        write_bytes(folder / f"{kind}.json", ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 def read(folder: Path) -> Cases:
@@ -229,7 +225,7 @@ def answer_raw(network: DiScoFormer, raw: Mapping[str, Floats]) -> Arrays:
             "effective_size": np.array([frame.effective_size]),
             **fit_bases([sample]).to_inputs(),
         }
-        answer = _answer(network, given)
+        answer = answer_core(network, given)
         answers.append(
             (frame.log_density_to_data(answer["log_density"][0]), frame.score_to_data(answer["score"][0]))
         )
@@ -237,11 +233,17 @@ def answer_raw(network: DiScoFormer, raw: Mapping[str, Floats]) -> Arrays:
 
 
 @torch.no_grad()
-def _answer(network: DiScoFormer, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+def answer_core(network: DiScoFormer, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
     """Answer in the frame, in the float type of the network."""
     given = {name: torch.from_numpy(array).to(network.heads.gamma) for name, array in inputs.items()}
     log_density, score = network(Context.from_inputs(given), given["queries"])
     return {"log_density": log_density.numpy(), "score": score.numpy()}
+
+
+ANSWER: dict[str, Callable[[DiScoFormer, Arrays], Arrays]] = {
+    "raw": answer_raw,
+    "core": answer_core,
+}  # by kind
 
 
 if __name__ == "__main__":

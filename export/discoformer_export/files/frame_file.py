@@ -30,7 +30,7 @@ from discoformer.base import (
     mixture_fit,
     normal_wishart,
 )
-from discoformer.io.files import atomic
+from discoformer.io.files import write_bytes
 from discoformer.model import find_folder
 from discoformer_export.files.onnx_files import finished, traced
 from discoformer_export.graphs import frame as frame_graph
@@ -142,5 +142,4 @@ def _not_landmarks(node: onnx_ir.Node) -> bool | None:
 
 
 if __name__ == "__main__":
-    with atomic(released_frame()) as part:
-        part.write_bytes(trace_frame().SerializeToString())
+    write_bytes(released_frame(), trace_frame().SerializeToString())

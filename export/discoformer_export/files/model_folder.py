@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from discoformer.io.files import atomic
+from discoformer.io.files import write_bytes
 from discoformer.onnx.model_folder import CONFIG
 from discoformer.onnx.weights import BASIS, FILE
 from discoformer_export.checks.parity import Parity, measure, measure_raw, to_json
@@ -165,8 +165,7 @@ def _write(files: dict[str, bytes], out: Path, description: dict[str, object], *
     hashes = recorded | {name: _sha256(content) for name, content in files.items()}
     out.mkdir(parents=True, exist_ok=True)
     for name, content in (files | {CONFIG: _as_json(description | {"files": hashes})}).items():
-        with atomic(out / name) as part:
-            part.write_bytes(content)
+        write_bytes(out / name, content)
 
 
 def _sha256(content: bytes) -> str:

@@ -118,11 +118,15 @@ class DiScoFormer(nn.Module):
         """Return log-density (B, M) and score (B, M, D) at queries (B, M, D), given the encoded context."""
         log_weights = normalise_log_weights(log_weights)
         points = point_features(queries, precision_root, base)
-        tokens = self.embedding(points, encoded.sample)
+        return self._read(self.query_tokens(points, encoded, log_weights), points, encoded.sample)
+
+    def query_tokens(self, points: Points, encoded: Encoded, log_weights: Tensor) -> Tokens:
+        """Return the last states of queries, given their features and normalised log-weights (B, N)."""
+        tokens: Tokens = self.embedding(points, encoded.sample)
         for layer, block in enumerate(self.blocks):
             context = Tokens(encoded.scalars[:, layer], encoded.vectors[:, layer])
             tokens = block(tokens, context, log_weights, encoded.sample)
-        return self._read(tokens, points, encoded.sample)
+        return tokens
 
     def _read(self, tokens: Tokens, points: Points, sample: Tensor) -> tuple[Tensor, Tensor]:
         log_base, base_score = self.base(points, sample)

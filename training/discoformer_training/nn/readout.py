@@ -12,33 +12,23 @@ Shapes: n queries, D dimensions, E scalars, C vector channels.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from discoformer.analysis.adaptation_losses import Read
 from discoformer.base.base import Base
+from discoformer.onnx.graphs import CHUNK
 from discoformer_training.nn.attention import attend_blocked
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.heads import trust_weight
-from discoformer_training.nn.network import DiScoFormer, Encoded, Tokens, normalise_log_weights
+from discoformer_training.nn.network import DiScoFormer, Encoded, normalise_log_weights
 from discoformer_training.nn.point_features import Points, point_features, squared_radius
-
-CHUNK = 1024  # queries per pass
 
 Doubles = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
-
-
-class Read(NamedTuple):
-    """Answers at n queries, and the inputs of the last linear map there."""
-
-    log_density: Doubles  # (n,) T
-    score: Doubles  # (n, D) S
-    scalars: Doubles  # (n, E + 1) a
-    vectors: Doubles  # (n, D, C + 1) V_+
 
 
 def network_of(parameters: Mapping[str, Singles], config: Mapping[str, float]) -> DiScoFormer:
@@ -82,11 +72,7 @@ def read_tokens(
         log_weights: of their points, (B, N).
         points: features of the queries.
     """
-    log_weights = normalise_log_weights(log_weights)
-    tokens: Tokens = network.embedding(points, encoded.sample)
-    for layer, block in enumerate(network.blocks):
-        context = Tokens(encoded.scalars[:, layer], encoded.vectors[:, layer])
-        tokens = block(tokens, context, log_weights, encoded.sample)
+    tokens = network.query_tokens(points, encoded, normalise_log_weights(log_weights))
     log_density, score = network.heads(*tokens, points, *network.base(points, encoded.sample))
     trust = trust_weight(squared_radius(points) / network.heads.trust_radius**2)[..., None]
     scalars = trust * torch.cat([tokens.scalars, torch.ones_like(trust)], -1)

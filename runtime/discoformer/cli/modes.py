@@ -41,8 +41,8 @@ MODES = ("log_density", "prominence", "rows")  # columns of --modes after the po
     type=click.FloatRange(min=0),
     default=PROMINENCE,
     show_default=True,
-    help="Least prominence of a mode, in nats: the drop of the log-density on the best path to a higher mode. "
-    "Modes with less are merged into that mode; 0 keeps all.",
+    help="Least prominence of a mode, in nats: the drop of the log-density on the best path to a higher "
+    "mode. Modes with less are merged into that mode; 0 keeps all.",
 )
 @columns_option
 @weights_option

@@ -146,7 +146,7 @@ class Graphs:
         return self._opened
 
     def _shared(self) -> "_Opened":
-        """Return the sessions that another copy of this object has opened in this process, or open new ones."""
+        """Return sessions that another copy of this object has opened in this process, or open new ones."""
         options = tuple(sorted((self._options or {}).items()))
         key = (self.folder, self.sha256, self.device, self.threads, options)
         if key not in _Process.copies:

@@ -163,7 +163,7 @@ def test_column_names_are_compared(kde: discoformer.Model, rng: np.random.Genera
 def test_what_is_wrong_is_named(kde: discoformer.Model, rng: np.random.Generator) -> None:
     x = rng.normal(size=(50, 2))
     p = kde.estimate(x)
-    with pytest.raises(discoformer.InputError, match=r"2 columns like the context X, got shape \(5, 3\)"):
+    with pytest.raises(discoformer.InputError, match=r"2 columns like the sample X, got shape \(5, 3\)"):
         p.score(np.ones((5, 3)))
     with pytest.raises(discoformer.InputError, match=r"pass Y\[:, None\]"):
         p.score(np.ones(2))

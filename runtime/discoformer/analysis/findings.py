@@ -25,7 +25,7 @@ CLEAR = 2.0  # standard errors from which on a difference is clear
 _CONDITION = (1e6, 1e10)  # condition number of the correlation matrix
 _REPEATED = (0.05, 0.5)  # share of rows that repeat another
 _INTEGRAL = (0.1, 0.5)  # absolute log of the integral, nats
-_BEHIND = (0.05, 1.0)  # nats for each point by which a simple method is ahead
+_BEHIND = (0.05, 1.0)  # nats per point by which a simple method is ahead
 _STEIN = (0.1, 0.3)  # size of the deviation from Stein's identities
 _STANDARD_ERROR = (0.5, 2.0)  # of the log-density, nats
 _RESIDUAL = (0.25, 0.6)  # difference of score and slope, as a share of the score
@@ -114,7 +114,7 @@ def integral_finding(found: Normalization) -> Finding:
 def leads(held_out: HeldOut, normalization: Normalization) -> dict[str, tuple[float, float]]:
     """Return how much the estimate's held-out log-density exceeds that of simple methods, by their names.
 
-    Each entry is the difference in nats for each point, and its standard error. The log-integral of the
+    Each entry is the difference in nats per point, and its standard error. The log-integral of the
     estimate is subtracted if it is known well enough.
     """
     excess = normalization.log_integral if normalization.effective_samples >= ENOUGH else 0.0
@@ -136,7 +136,7 @@ def likelihood_findings(held_out: HeldOut | None, normalization: Normalization) 
             "doubtful": f"{other[0].upper() + other[1:]} explains new points better; use it for likelihoods.",
             "bad": f"{other[0].upper() + other[1:]} explains new points far better; use that instead.",
         }[level]
-        yield Finding(f"{name}, {other}", level, f"{lead:+.3g} ± {error:.2g} nats for each point", text)
+        yield Finding(f"{name}, {other}", level, f"{lead:+.3g} ± {error:.2g} nats per point", text)
 
 
 def stein_finding(found: Stein) -> Finding:

@@ -73,7 +73,7 @@ def read(network: Any, encoded: Mapping[str, Float32s], queries: Floats) -> Read
     """
     from discoformer_training.nn import readout
 
-    return Read(*readout.read(network, encoded, queries))
+    return readout.read(network, encoded, queries)
 
 
 class EagerGraphs(Graphs):

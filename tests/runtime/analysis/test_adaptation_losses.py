@@ -14,6 +14,7 @@ from discoformer.analysis.adaptation_losses import (
     Part,
     PartLoss,
     Quadratic,
+    Read,
     changes,
     descend,
     first_move,
@@ -25,7 +26,6 @@ from discoformer.analysis.adaptation_losses import (
     with_answers,
 )
 from discoformer.io.inputs import Floats
-from discoformer_training.nn.readout import Read
 
 SIGMA = 1.1  # standard deviation of the truth; the network answers as if it were 1
 

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
@@ -112,15 +111,23 @@ def renamed_arguments(**renamed: str) -> Callable[[Callable[P, R]], Callable[P, 
     return decorate
 
 
-class MovedModules(MetaPathFinder, Loader):
-    """Finds modules by the old names in ``MOVED``: each has the names of the module that took its place."""
+class MovedModules:
+    """Finds modules by the old names in ``MOVED``: each has the names of the module that took its place.
+
+    It is a finder and a loader of Python's import system, without their base classes in ``importlib.abc``,
+    which take longer to import than all of this.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return a spec for an old name, and None for all others."""
         package, _, old = fullname.partition(".")
-        return ModuleSpec(fullname, self) if package == "discoformer" and old in MOVED else None
+        found = package == "discoformer" and old in MOVED
+        return ModuleSpec(fullname, self) if found else None  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave it to Python to create the module."""
 
     def exec_module(self, module: ModuleType) -> None:
         """Fill the module with the names of the new one, and warn."""

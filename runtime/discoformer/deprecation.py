@@ -15,15 +15,16 @@ from typing import Any, ParamSpec, TypeVar
 from discoformer.errors import warn_caller
 
 REMOVED_IN = "2.0"
-MOVED = {  # modules of this package by their old names, and where they are now
+MOVED = {  # modules of this package by their old names, and those that hold their contents now
+    "adaptation": "analysis.adaptation analysis.adaptation_descent analysis.adaptation_map",
     "anomaly_plot": "plots.anomalies",
     "answers": "cli.answers",
     "arrays": "base.arrays",
     "ascent": "analysis.ascent",
     "axes": "base.ica",
     "bayes": "base.normal_wishart",
-    "bench": "tools.bench",
-    "components": "base.mixture",
+    "bench": "tools.bench tools.bench_report",
+    "components": "base.mixture base.mixture_fit",
     "conditional_mixtures": "base.conditional_mixtures",
     "conditionals": "analysis.conditionals",
     "conformal": "anomalies",
@@ -33,7 +34,7 @@ MOVED = {  # modules of this package by their old names, and where they are now
     "doctor": "tools.doctor",
     "features": "io.features",
     "files": "io.files",
-    "findings": "analysis.findings",
+    "findings": "analysis.findings fit",
     "folds": "analysis.folds",
     "frame": "base.frame",
     "gaps": "io.missing",
@@ -47,8 +48,9 @@ MOVED = {  # modules of this package by their old names, and where they are now
     "metadata": "onnx.metadata",
     "model_folder": "onnx.model_folder",
     "modes": "analysis.modes",
-    "normalization": "analysis.normalization",
+    "normalization": "analysis.normalization base.mixture",
     "outputs": "io.outputs",
+    "parallel": "onnx.parallel",
     "passes": "analysis.saddles",
     "plot": "plots.density",
     "product": "base.independent",
@@ -62,6 +64,12 @@ MOVED = {  # modules of this package by their old names, and where they are now
     "tables": "io.tables",
     "weights": "onnx.weights",
     "writers": "io.writers",
+}
+
+RENAMED = {  # names in these modules that have changed
+    "Callback": "OnStep",
+    "Product": "IndependentMixture",
+    "push_of": "contributions_of",
 }
 
 P = ParamSpec("P")
@@ -112,7 +120,7 @@ def renamed_arguments(**renamed: str) -> Callable[[Callable[P, R]], Callable[P, 
 
 
 class MovedModules:
-    """Finds modules by the old names in ``MOVED``: each has the names of the module that took its place.
+    """Finds modules by the old names in ``MOVED``: each has the names of those that took its place.
 
     It is a finder and a loader of Python's import system, without their base classes in ``importlib.abc``,
     which take longer to import than all of this.
@@ -130,10 +138,13 @@ class MovedModules:
         """Leave it to Python to create the module."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Fill the module with the names of the new one, and warn."""
-        new = import_module(f"discoformer.{MOVED[module.__name__.partition('.')[2]]}")
-        vars(module).update({name: value for name, value in vars(new).items() if name[:2] != "__"})
-        warn_renamed(module.__name__, new.__name__)
+        """Fill the module with the names of the new ones, and warn."""
+        names, new = vars(module), MOVED[module.__name__.partition(".")[2]].split()
+        for part in reversed(new):  # the first one counts
+            found = vars(import_module(f"discoformer.{part}"))
+            names.update({name: value for name, value in found.items() if name[:2] != "__"})
+        names.update({old: names[name] for old, name in RENAMED.items() if name in names})
+        warn_renamed(module.__name__, " or ".join(f"discoformer.{part}" for part in new))
 
 
 def find_moved_modules() -> None:

@@ -16,8 +16,8 @@ import numpy as np
 from discoformer.analysis.normalization import Normalization, normalization_of
 from discoformer.deprecation import renamed_arguments, renamed_attribute
 from discoformer.errors import InputError
-from discoformer.fit import ignore
-from discoformer.fitted import FittedDensity, warn_without_sample
+from discoformer.fit import Context, ignore
+from discoformer.fitted import Diagnostics, FittedDensity, warn_without_sample
 from discoformer.io.features import Feature
 from discoformer.io.inputs import AnyFloats, Floats, read_matrix, whole_number
 from discoformer.io.outputs import like
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from discoformer.analysis.modes import Modes
     from discoformer.analysis.sampling import Method as SamplingMethod
     from discoformer.analysis.sd_kde import SdKde
+
+__all__ = ["Context", "Diagnostics", "Estimate", "Method"]
 
 Method: TypeAlias = Literal["network", "normalized", "sd_kde"]
 

@@ -89,7 +89,7 @@ def _best_draft(u: Tensor, w: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
     correlation = local_scatter.shrunk(frame.correlation_of(u, w), local_scatter.shrinkage_of(size, dim))
     whitener = inverse_factor(correlation)
     u, w, taken = _subset(u, w, (u @ whitener).square().sum(-1))
-    size = torch.where(taken, size.clamp(max=local_scatter.SUBSET), size)
+    size = torch.where(taken, size.clamp(max=local_scatter.THOROUGH.points), size)
     identity = torch.eye(dim, dtype=u.dtype).expand_as(correlation)
     short = local_scatter.shrinkage_of(size, dim) > 0
     several = torch.full_like(size, dim) > frame.TWO_STARTS_ABOVE
@@ -158,11 +158,11 @@ def _tighter(u: Tensor, w: Tensor, size: Tensor, first: Tensor, second: Tensor, 
 def _subset(points: Tensor, w: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The points that the rounds use, their weights, and whether they are fewer than all (B,)."""
     present = number_present(w)
-    taken = present > local_scatter.SUBSET
-    place = torch.arange(known_later(present.max().clamp(max=local_scatter.SUBSET)))
-    spaced = evenly_spaced(radius, w, place, local_scatter.SUBSET)
+    taken = present > local_scatter.THOROUGH.points
+    place = torch.arange(known_later(present.max().clamp(max=local_scatter.THOROUGH.points)))
+    spaced = evenly_spaced(radius, w, place, local_scatter.THOROUGH.points)
     index = torch.where(taken[:, None], spaced, present_first(w).gather(1, place.expand_as(spaced)))
-    equal = torch.full((), 1 / local_scatter.SUBSET, dtype=w.dtype)
+    equal = torch.full((), 1 / local_scatter.THOROUGH.points, dtype=w.dtype)
     return rows(points, index), torch.where(taken[:, None], equal, w.gather(1, index)), taken
 
 

@@ -29,7 +29,7 @@ class Core(DiScoFormer):
         context = Context.from_inputs(given)
         encoded = self.encode(context)
         return self.query(
-            given["queries"], encoded, context.log_weights, context.precision_root, context.base
+            given["queries"], encoded, context.log_weights, context.precision_root, context.fitted_base
         )
 
 

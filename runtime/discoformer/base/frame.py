@@ -39,7 +39,9 @@ from discoformer.base.arrays import (
 )
 from discoformer.base.landmarks import ROUNDING
 from discoformer.base.local_scatter import (
+    THOROUGH,
     Draft,
+    Thoroughness,
     log_volume,
     sample_of,
     shrinkage_of,
@@ -134,6 +136,7 @@ def fit_frame(
     weights: Floats | None = None,
     effective_size: float | None = None,
     columns: Sequence[str] | None = None,
+    most: Thoroughness = THOROUGH,
 ) -> Frame:
     """Find the frame of a context.
 
@@ -143,6 +146,7 @@ def fit_frame(
         effective_size: Number of independent points that the context is worth; by default Kish's
             ``(sum w)^2 / sum w^2``.
         columns: Names of the columns, for error messages.
+        most: How many points the rounds use.
 
     Raises:
         DegenerateDataError: There is one point only, a constant column, or linearly dependent columns.
@@ -156,7 +160,7 @@ def fit_frame(
     correlation = correlation_of(standard.points, w[None])
     if len(points) > points.shape[1]:
         _check_collinearity(correlation[0], columns)
-    frames = _frames_of(standard, w[None], np.array([size], np.float64), correlation)
+    frames = _frames_of(standard, w[None], np.array([size], np.float64), correlation, most)
     return Frame(
         center=frames.center[0],
         linear=frames.linear[0],
@@ -170,7 +174,10 @@ def fit_frame(
 
 
 def fit_frames(
-    context: ArrayT, weights: ArrayT | None = None, effective_size: ArrayT | None = None
+    context: ArrayT,
+    weights: ArrayT | None = None,
+    effective_size: ArrayT | None = None,
+    most: Thoroughness = THOROUGH,
 ) -> Frames[ArrayT]:
     """Find the frames of a batch of contexts, without checks.
 
@@ -178,12 +185,13 @@ def fit_frames(
         context: Points (B, N, D), float64, data units, without constant or collinear columns.
         weights: (B, N), positive, of sum 1; equal by default.
         effective_size: (B,); by default Kish's ``1 / sum w^2``.
+        most: How many points the rounds use.
     """
     xp = library(context)
     w: ArrayT = xp.full_like(context[..., 0], 1 / context.shape[1]) if weights is None else weights
     size: ArrayT = 1 / (w * w).sum(-1) if effective_size is None else effective_size
     standard = standardised(context, w)
-    return _frames_of(standard, w, size, correlation_of(standard.points, w))
+    return _frames_of(standard, w, size, correlation_of(standard.points, w), most)
 
 
 def present_rows(context: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
@@ -243,12 +251,12 @@ def _check_collinearity(correlation: Floats, columns: Sequence[str] | None) -> N
 
 
 def _frames_of(
-    standard: Standardised[ArrayT], w: ArrayT, size: ArrayT, correlation: ArrayT
+    standard: Standardised[ArrayT], w: ArrayT, size: ArrayT, correlation: ArrayT, most: Thoroughness
 ) -> Frames[ArrayT]:
     center, spread, u = standard
     xp, dim = library(u), u.shape[-1]
     shrinkage = shrinkage_of(size, dim)
-    draft, whitened = _best_draft(u, w, size, shrunk(correlation, shrinkage))
+    draft, whitened = _best_draft(u, w, size, shrunk(correlation, shrinkage), most)
     scale = _unit_scale(u @ draft.linear, w)
     root, log_det = _precision_root((scale * scale)[:, None, None] * draft.covariance)
     return Frames(
@@ -263,11 +271,13 @@ def _frames_of(
     )
 
 
-def _best_draft(u: ArrayT, w: ArrayT, size: ArrayT, correlation: ArrayT) -> tuple[Draft[ArrayT], Indices]:
+def _best_draft(
+    u: ArrayT, w: ArrayT, size: ArrayT, correlation: ArrayT, most: Thoroughness
+) -> tuple[Draft[ArrayT], Indices]:
     """Find the frames before scaling, and whether each (B,) started from the whitened data."""
     dim = u.shape[-1]
     whitener, identity = inverse_factor(correlation), identity_like(correlation) + 0 * correlation
-    sample = sample_of(u, w, size, u @ whitener)
+    sample = sample_of(u, w, size, u @ whitener, most)
     start = Draft(identity, correlation)
     short = sample.shrinkage > 0
     if short.all():

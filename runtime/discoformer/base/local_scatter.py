@@ -34,13 +34,27 @@ from discoformer.base.arrays import (
 )
 from discoformer.base.landmarks import ROUNDING, evenly_spaced
 
-SUBSET = 2048  # greatest number of points that the rounds use
 BLOCK = 128  # number of points whose distances to all are in memory at a time
 GUARD = 1e-4  # share of the total covariance in each local scatter; bounds its condition on lattices
 COINCIDENT = 1e-14  # relative squared distance below which two points coincide
 EDGE = 1e-9  # smaller pair weights are rounding errors of points at the very edge of a neighbourhood
 TINY = 1e-200  # less than every positive squared distance
 LEAST_RADIUS = 1e-12  # least squared radius of a neighbourhood in the log-volume
+
+
+class Thoroughness(NamedTuple):
+    """How many points the rounds use, at most."""
+
+    points: int  # whose neighbours are found among
+    centres: int  # whose neighbourhoods count
+
+
+THOROUGH = Thoroughness(2048, 2048)
+
+
+def light(dim: int) -> Thoroughness:
+    """Return enough points for a quick frame in D dimensions."""
+    return Thoroughness(max(1024, 16 * dim), max(256, 8 * dim))
 
 
 class Draft(NamedTuple, Generic[FieldT]):
@@ -51,26 +65,34 @@ class Draft(NamedTuple, Generic[FieldT]):
 
 
 class Sample(NamedTuple, Generic[FieldT]):
-    """The standardised points that the rounds use, and the size of their neighbourhoods."""
+    """The standardised points that the rounds use, and the centres and size of their neighbourhoods."""
 
     points: FieldT  # (B, n, D) u
     weights: FieldT  # (B, n)
+    centres: Indices  # (B, c) the points whose neighbourhoods count
     shrinkage: FieldT  # (B,) weight of the identity in the scatters
     fraction: FieldT  # (B,) the weight that a neighbourhood holds
     rank: int | None  # rank of its farthest point, if all weights and all sizes are equal
 
 
-def sample_of(u: ArrayT, w: ArrayT, size: ArrayT, white: ArrayT) -> Sample[ArrayT]:
+def sample_of(
+    u: ArrayT, w: ArrayT, size: ArrayT, white: ArrayT, most: Thoroughness = THOROUGH
+) -> Sample[ArrayT]:
     """Collect the points of the rounds: for long contexts, landmarks by the radius of the whitened points."""
     xp = library(u)
-    if u.shape[1] > SUBSET:
-        picked = evenly_spaced((white * white).sum(-1), w, SUBSET)
-        u, w = take_rows(u, picked), xp.full_like(w[:, :SUBSET], 1 / SUBSET)
-        size = xp.clip(size, None, SUBSET)
+    radius = (white * white).sum(-1)
+    if u.shape[1] > most.points:
+        picked = evenly_spaced(radius, w, most.points)
+        u, radius = take_rows(u, picked), take_rows(radius, picked)
+        w, size = xp.full_like(radius, 1 / most.points), xp.clip(size, None, most.points)
+    count = u.shape[1]
+    centres = xp.arange(count, device=u.device) + xp.zeros((len(u), 1), dtype=int, device=u.device)
+    if count > most.centres:
+        centres = evenly_spaced(radius, w, most.centres)
     fraction = neighbourhood_fraction(size)
     equal = bool((w == w[:1, :1]).all()) and bool((size == size[:1]).all())
     rank = math.ceil(float(fraction[0]) * w.shape[1] - 1e-9) - 1 if equal else None
-    return Sample(u, w, shrinkage_of(size, u.shape[-1]), fraction, rank)
+    return Sample(u, w, centres, shrinkage_of(size, u.shape[-1]), fraction, rank)
 
 
 def tighten(sample: Sample[ArrayT], draft: Draft[ArrayT], rounds: int) -> Draft[ArrayT]:
@@ -102,7 +124,9 @@ def log_volume(sample: Sample[ArrayT], draft: Draft[ArrayT]) -> ArrayT:
     z = sample.points @ draft.linear
     xp, dim = library(z), z.shape[-1]
     squared_radii = xp.concatenate([radii for *_, radii in _blocks(sample, z)], -1)
-    mean_log = weighted_sum(sample.weights, xp.log(xp.clip(squared_radii, LEAST_RADIUS, None)))
+    weights = take_rows(sample.weights, sample.centres)
+    weights = weights / weights.sum(-1)[:, None]
+    mean_log = weighted_sum(weights, xp.log(xp.clip(squared_radii, LEAST_RADIUS, None)))
     return dim * mean_log / 2 - xp.linalg.slogdet(draft.linear)[1]
 
 
@@ -111,28 +135,29 @@ def _local_scatter(sample: Sample[ArrayT], linear: ArrayT) -> ArrayT:
     z = sample.points @ linear
     xp, (batch, n, dim) = library(z), z.shape
     points, weights = z.reshape(-1, dim), sample.weights.reshape(-1)
-    places = xp.arange(batch * n, device=z.device).reshape(batch, n)  # in points
-    starts = n * xp.arange(batch + 1, device=z.device)
+    starts = n * xp.arange(batch + 1, device=z.device)  # of the data sets, in points
     scatter = xp.zeros_like(linear)
-    for block, distances, radii in _blocks(sample, z):
+    for centres, distances, radii in _blocks(sample, z):
         row, column = xp.where(near_pairs(distances, radii).reshape(-1, n))
-        own = places[:, block]
-        i, j = own.reshape(-1)[row], (places[:, :1] + 0 * own).reshape(-1)[row] + column
+        first = starts[:-1, None] + 0 * centres
+        i, j = (first + centres).reshape(-1)[row], first.reshape(-1)[row] + column
         near = 1 - distances.reshape(-1, n)[row, column] / radii.reshape(-1)[row]
         difference = select(points, i) - select(points, j)
         weighted = difference * (near * weights[i] * weights[j])[:, None]
-        ends = xp.searchsorted(i, starts).tolist()  # the pairs of a data set are consecutive
+        ends = xp.searchsorted(row, centres.shape[1] * xp.arange(batch + 1, device=z.device)).tolist()
         for k, (a, b) in enumerate(pairwise(ends)):
             scatter[k] += weighted[a:b].mT @ difference[a:b]
     return scatter
 
 
-def _blocks(sample: Sample[ArrayT], z: ArrayT) -> Iterator[tuple[slice, ArrayT, ArrayT]]:
-    """Yield blocks of points z (B, n, D), with squared distances (B, m, n) and squared radii (B, m)."""
+def _blocks(sample: Sample[ArrayT], z: ArrayT) -> Iterator[tuple[Indices, ArrayT, ArrayT]]:
+    """Yield blocks of centres (B, m) with squared distances to z (B, m, n) and squared radii (B, m)."""
     squares = (z * z).sum(-1)
-    for block in slices(z.shape[1], BLOCK):
-        distances = _squared_distances(squares[:, block, None] + squares[:, None], z[:, block] @ z.mT)
-        yield block, distances, _squared_radii(sample, distances)
+    for block in slices(sample.centres.shape[1], BLOCK):
+        centres = sample.centres[:, block]
+        sums = take_rows(squares, centres)[..., None] + squares[:, None]
+        distances = _squared_distances(sums, take_rows(z, centres) @ z.mT)
+        yield centres, distances, _squared_radii(sample, distances)
 
 
 def _squared_distances(sums: ArrayT, products: ArrayT) -> ArrayT:

@@ -21,7 +21,18 @@ class Context(NamedTuple):
     precision_root: Tensor  # (B, D, D) W, the symmetric root of the inverse total covariance
     log_det_precision: Tensor  # (B,)
     effective_size: Tensor  # (B,) N, or Kish's (sum w)^2 / sum w^2
-    base: Base[Tensor]  # fitted to the points
+    base: Base[Tensor] | None = None  # fitted to the points, for the network that needs it
+
+    @property
+    def fitted_base(self) -> Base[Tensor]:
+        """The base.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self.base is None:
+            raise ValueError("the context has no base, which this network needs: draw it with fitted_base")
+        return self.base
 
     @classmethod
     def from_inputs(cls, given: Mapping[str, Tensor]) -> "Context":
@@ -43,25 +54,30 @@ class Context(NamedTuple):
             change(self.precision_root),
             change(self.log_det_precision),
             change(self.effective_size),
-            self.base.each(change),
+            None if self.base is None else self.base.each(change),
         )
 
 
-def context_in_frame(context: Tensor, frame: Frames[Tensor], landmarks: int = LANDMARKS) -> Context:
+def context_in_frame(
+    context: Tensor, frame: Frames[Tensor], landmarks: int = LANDMARKS, *, fitted: bool = True
+) -> Context:
     """Map contexts to their frames.
 
     Args:
         context: points (B, N, D) in data units, all of weight 1.
         frame: their frames. The frame and the base use all N points.
         landmarks: greatest number of points that the network reads.
+        fitted: whether to fit a base.
 
     Returns:
         the contexts, in float32.
     """
     points = frame.to_frame(context)
     weights = torch.full_like(points[..., 0], 1 / points.shape[1])
-    given = (points, weights, frame.effective_size, frame.precision_root, frame.log_det_precision)
-    base = fit_base(*(tensor.numpy() for tensor in given))  # NumPy is faster here than PyTorch
+    base = None
+    if fitted:
+        given = (points, weights, frame.effective_size, frame.precision_root, frame.log_det_precision)
+        base = fit_base(*(tensor.numpy() for tensor in given)).each(torch.as_tensor)  # faster than in PyTorch
     points, counts = take_landmarks(points, weights, frame.effective_size, landmarks)
     return Context(
         points,
@@ -69,5 +85,5 @@ def context_in_frame(context: Tensor, frame: Frames[Tensor], landmarks: int = LA
         frame.precision_root,
         frame.log_det_precision,
         frame.effective_size,
-        base.each(torch.as_tensor),
+        base,
     ).each(Tensor.float)

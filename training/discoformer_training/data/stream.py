@@ -22,14 +22,18 @@ import torch
 from torch import Tensor
 
 from discoformer.base.frame import fit_frames
+from discoformer.base.local_scatter import THOROUGH, light
 from discoformer.base.mixture import ABSENT, Components, draw, evaluate
 from discoformer.errors import InputError
 from discoformer.io.inputs import Floats
 from discoformer_training.data.context import LANDMARKS, Context, context_in_frame
 from discoformer_training.data.families import FAMILIES, LAWS, Affine, draw_density
 from discoformer_training.data.mixtures import Mixtures, draw_mixtures
+from discoformer_training.data.randoms import normal, uniform
 
 FULL_BATCH_DIM = 50  # D at which a task has half as many tokens, since the cost grows with D
+MOST_PRODUCTS = 2**20  # of two coordinates, over the queries of a data set
+FULL_BATCH_SIZE = 1024  # N at which attention makes a token twice as expensive
 DEEPEST = 1e4  # nats: no query is moved to where the density is below exp(-DEEPEST)
 FLOOR = 3.0  # nats / sqrt(D): depth of the floor of imagined queries below the density of the components
 PUBLISHED = "gmm"  # the family of the published mixtures, which is not in FAMILIES
@@ -52,7 +56,8 @@ class StreamConfig:
     fresh: float = 0.65  # share of fresh queries. Those that are neither fresh, seen nor noised are broadened
     seen: float = 0.15  # share of queries that are context points
     noised: float = 0.12  # share of queries with noise
-    imagined: float = 0.0  # number of imagined queries, relative to all others
+    imagined: float = 0.0  # number of imagined queries, relative to all others; only on a fitted base
+    fitted_base: bool = True  # whether a base is fitted to each context, in a thorough frame
     # Shares of the tasks. Densities made of several laws use only the laws listed here, or all if none is.
     families: dict[str, float] = field(default_factory=lambda: {PUBLISHED: 1.0})
 
@@ -95,7 +100,9 @@ class Task:
         )
 
 
-def draw_task(config: StreamConfig, seed: int, number: int, *, rank: int = 0) -> Task:
+def draw_task(
+    config: StreamConfig, seed: int, number: int, *, rank: int = 0, device: torch.device | str = "cpu"
+) -> Task:
     """Draw a task.
 
     Args:
@@ -103,12 +110,11 @@ def draw_task(config: StreamConfig, seed: int, number: int, *, rank: int = 0) ->
         seed: of the stream.
         number: of the task.
         rank: of the process. All ranks draw tasks of the same sizes.
+        device: where the task is drawn. Devices draw different tasks.
     """
     dim, n = _draw_sizes(config, seed, number)
-    least, most = config.query_range
-    m = min(max(least, int(config.queries * n)), most)
-    batch = max(1, round(config.tokens / (min(n, config.landmarks) + m) / (1 + dim / FULL_BATCH_DIM)))
-    generator = _generator(seed, number, 1 + rank)
+    batch, m = _counts(config, dim, n)
+    generator = _generator(seed, number, 1 + rank, device=device)
     family = _draw_family(config, dim, seed, number, rank)
     densities = _draw_densities(config, family, batch, dim, generator)
     context = densities.sample(n, generator=generator)
@@ -116,15 +122,19 @@ def draw_task(config: StreamConfig, seed: int, number: int, *, rank: int = 0) ->
     n_seen = min(n, n_seen)
     draws = densities.sample(m - n_seen, generator=generator)
     off_support = _move_off_support(draws[:, n_fresh:], n_noised, densities, generator)
-    frame = fit_frames(context)
-    framed = context_in_frame(context, frame, config.landmarks)
-    imagined, imagined_floor = _draw_imagined(framed.base.components, round(config.imagined * m), generator)
-    queries = torch.cat([draws[:, :n_fresh], context[:, :n_seen], off_support, frame.to_data(imagined)], 1)
+    frame = fit_frames(context, most=THOROUGH if config.fitted_base else light(dim))
+    framed = context_in_frame(context, frame, config.landmarks, fitted=config.fitted_base)
+    queries = torch.cat([draws[:, :n_fresh], context[:, :n_seen], off_support], 1)
     floor = torch.full_like(queries[..., 0], -math.inf)
-    floor[:, m:] = imagined_floor
+    if framed.base is not None:
+        imagined, imagined_floor = _draw_imagined(
+            framed.base.components, round(config.imagined * m), generator
+        )
+        queries = torch.cat([queries, frame.to_data(imagined)], 1)
+        floor = torch.cat([floor, imagined_floor], 1)
     log_density, score = densities.log_density_and_score(queries)
     log_density = torch.maximum(log_density - frame.log_abs_det[:, None], floor)
-    directions = torch.randn(queries.shape, generator=generator)
+    directions = torch.randn(queries.shape, generator=generator, device=device)
     return Task(
         context=framed,
         queries=frame.to_frame(queries).float(),
@@ -149,6 +159,19 @@ def _draw_sizes(config: StreamConfig, seed: int, number: int) -> tuple[int, int]
         draws[:2] = (0.75 + 0.25 * draw for draw in draws[:2])
     dim = 2 if draws[2] < config.plane else log_uniform(*config.dims, draws[0])
     return dim, log_uniform(*config.context_sizes, draws[1])
+
+
+def _counts(config: StreamConfig, dim: int, n: int) -> tuple[int, int]:
+    """Return the numbers of data sets and of queries of a task."""
+    least, most = config.query_range
+    m = min(max(least, int(config.queries * n)), most)
+    read = min(n, config.landmarks)
+    if config.fitted_base:
+        cost = (read + m) * (1 + dim / FULL_BATCH_DIM)
+    else:  # a query costs little; a context token costs more the more there are, and the more numbers it has
+        m = max(1, min(m, MOST_PRODUCTS // dim**2))
+        cost = (read * (1 + read / FULL_BATCH_SIZE) + m / 10) * (1 + dim / 10)
+    return max(1, round(config.tokens / cost)), m
 
 
 def _shares(config: StreamConfig, dim: int) -> dict[str, float]:
@@ -185,15 +208,11 @@ def _move_off_support(
 
     A draw stays in place if the density at its new place is zero, or almost zero.
     """
-
-    def per_point(low: float, high: float) -> Tensor:
-        shape = (*draws.shape[:2], 1)
-        return low + (high - low) * torch.rand(shape, generator=generator, dtype=draws.dtype)
-
-    noise = torch.randn(draws.shape, generator=generator, dtype=draws.dtype)
-    noised = draws + 10 ** per_point(-1, 0.3) * (noise @ densities.linear)
+    shape = (*draws.shape[:2], 1)
+    noise = normal(*draws.shape, generator=generator)
+    noised = draws + 10 ** uniform(-1, 0.3, *shape, generator=generator) * (noise @ densities.linear)
     center = draws.mean(1, keepdim=True)
-    broadened = center + per_point(1, 2.5) * (draws - center)
+    broadened = center + uniform(1, 2.5, *shape, generator=generator) * (draws - center)
     moved = torch.cat([noised[:, :n_noised], broadened[:, n_noised:]], 1)
     log_density, _ = densities.log_density_and_score(moved)
     return torch.where((log_density > -DEEPEST)[..., None], moved, draws)
@@ -223,6 +242,6 @@ def _one_of(components: Components[Tensor], index: int) -> Components[Floats]:
     return Components(*(field[:, present] for field in own))
 
 
-def _generator(*key: int) -> torch.Generator:
+def _generator(*key: int, device: torch.device | str = "cpu") -> torch.Generator:
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))

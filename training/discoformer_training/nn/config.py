@@ -10,6 +10,7 @@ CONSTANTS = ("greatest_size", "taming_radius", "trust_radius", "residual_bound")
 class NetworkConfig:
     """Sizes and constants of the network."""
 
+    kind: str = "heads"  # "heads", on a fitted base, or "mixture", of the tokens
     blocks: int = 4  # L
     scalars: int = 64  # E, scalar width
     channels: int = 8  # C, vector channels
@@ -19,6 +20,8 @@ class NetworkConfig:
     pairs: int = 16  # inner products of channels that a feed-forward layer reads
     hidden: int = 256  # hidden width of a feed-forward layer
     sample: int = 32  # G, width of the sample embedding
+    statistics: int = 2  # kernels of local statistics that a component reads
+    readout: int = 128  # hidden width of the layer that reads a component
     greatest_size: float = 4096.0  # effective sizes are clipped to this: the greatest size in training
     taming_radius: float = 5.0  # |V| / sqrt(D) at which the input vectors saturate
     trust_radius: float = 5.0  # r at which the residual on the base is halved

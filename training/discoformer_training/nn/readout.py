@@ -22,9 +22,10 @@ from discoformer.analysis.adaptation_losses import Read
 from discoformer.base.base import Base
 from discoformer.onnx.graphs import CHUNK
 from discoformer_training.nn.attention import attend_blocked
+from discoformer_training.nn.blocks import normalise_log_weights
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.heads import trust_weight
-from discoformer_training.nn.network import DiScoFormer, Encoded, normalise_log_weights
+from discoformer_training.nn.network import DiScoFormer, Encoded
 from discoformer_training.nn.point_features import Points, point_features, squared_radius
 
 Doubles = npt.NDArray[np.float64]

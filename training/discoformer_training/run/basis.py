@@ -101,7 +101,7 @@ def learn_basis(
 def _true_loss(network: DiScoFormer, task: Task) -> tuple[Tensor, Tensor, Tensor]:
     """Return A (n, n), b (n,) and L(0) of the true loss of a data set."""
     context, queries = task.context, task.queries
-    points = point_features(queries, context.precision_root, context.base)
+    points = point_features(queries, context.precision_root, context.fitted_base)
     answered = read_tokens(network, network.encode(context), context.log_weights, points)
     log_density, score, scalars, vectors = (field[0].double() for field in answered)
     m, dim = queries.shape[1:]

@@ -22,6 +22,8 @@ from discoformer.io.files import atomic
 from discoformer.onnx.model_folder import CONFIG
 from discoformer.onnx.weights import BASIS, FILE
 from discoformer_training.nn.attention import Attend, attend_plain
+from discoformer_training.nn.build import build_network
+from discoformer_training.nn.mixture_network import MixtureNetwork
 from discoformer_training.nn.network import DiScoFormer
 from discoformer_training.run.basis import TENSOR
 from discoformer_training.run.config import TrainConfig
@@ -94,9 +96,29 @@ def _load_folder(folder: Path) -> tuple[TrainConfig, Progress, dict[str, Tensor]
 
 
 def load_network(path: Path, attend: Attend = attend_plain) -> DiScoFormer:
-    """Build the network of a checkpoint, with its averaged weights, in evaluation mode."""
+    """Build the network of a checkpoint, with its averaged weights, in evaluation mode.
+
+    Raises:
+        CheckpointError: it cannot be read, or holds a network of another kind.
+    """
+    network = load_any_network(path, attend)
+    if not isinstance(network, DiScoFormer):
+        raise CheckpointError(f"{path} holds a network of the kind 'mixture', needed the kind 'heads'")
+    return network
+
+
+def load_mixture_network(path: Path, attend: Attend = attend_plain) -> MixtureNetwork:
+    """Do the same as `load_network` for the kind 'mixture'."""
+    network = load_any_network(path, attend)
+    if not isinstance(network, MixtureNetwork):
+        raise CheckpointError(f"{path} holds a network of the kind 'heads', needed the kind 'mixture'")
+    return network
+
+
+def load_any_network(path: Path, attend: Attend = attend_plain) -> DiScoFormer | MixtureNetwork:
+    """Do the same as `load_network` for any kind."""
     config, _, tensors = load_checkpoint(path)
-    network = DiScoFormer(config.network, attend)
+    network = build_network(config.network, attend)
     network.load_state_dict(with_prefix(tensors, "average."))
     return network.eval()
 

@@ -19,10 +19,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from discoformer_training.data.stream import Task
-from discoformer_training.nn.network import DiScoFormer
 
 STEP = 0.05  # half-width of the central difference, frame units
 
@@ -36,10 +35,10 @@ class LossConfig:
     probed: float = 0.125  # share of the queries that L_con uses
 
 
-def task_loss(network: DiScoFormer, task: Task, config: LossConfig) -> dict[str, Tensor]:
+def task_loss(network: nn.Module, task: Task, config: LossConfig) -> dict[str, Tensor]:
     """Return the loss and its terms by name, each a scalar."""
     m, dim = task.queries.shape[1:]
-    n_probed = max(1, round(config.probed * m))
+    n_probed = max(1, round(config.probed * m)) if config.consistency else 0
     stride = STEP * task.directions[:, :n_probed]
     probed = task.queries[:, :n_probed]
     queries = torch.cat([task.queries, probed + stride, probed - stride], 1)
@@ -55,12 +54,14 @@ def task_loss(network: DiScoFormer, task: Task, config: LossConfig) -> dict[str,
     density_error = (floored - task.log_density).square() / (dim + depth.square())
     score_error = (score[:, :m] - task.score).square().sum(-1) / (scale + off_support * square)
     score_error = score_error * (task.log_density > task.floor)
-    ahead, behind = log_density[:, m:].split(n_probed, 1)
+    ahead, behind = log_density[:, m:].tensor_split([n_probed], 1)
     slope = (score[:, :n_probed] * task.directions[:, :n_probed]).sum(-1)
     mismatch = dim * ((ahead - behind) / (2 * STEP) - slope).square() / scale
 
     terms = {"density": density_error, "score": score_error, "consistency": mismatch}
-    loss = {name: (2 * ((1 + error).sqrt() - 1)).mean() for name, error in terms.items()}
+    loss = {
+        name: (2 * ((1 + error).sqrt() - 1)).sum() / max(1, error.numel()) for name, error in terms.items()
+    }
     loss["loss"] = (
         config.alpha * loss["density"]
         + (1 - config.alpha) * loss["score"]

@@ -8,13 +8,13 @@ from functools import partial
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW
 
 from discoformer_training.data.prefetch import Prefetcher
 from discoformer_training.data.stream import draw_task
 from discoformer_training.nn.attention import attend_blocked
-from discoformer_training.nn.network import DiScoFormer
+from discoformer_training.nn.build import build_network
 from discoformer_training.run.checkpoint import Progress, with_prefix
 from discoformer_training.run.config import TrainConfig
 from discoformer_training.run.divergence import TrainingDivergedError
@@ -35,7 +35,7 @@ class Trainer:
         self.config = config
         self.fabric = fabric
         torch.manual_seed(config.seed)
-        network = DiScoFormer(config.network, attend_blocked)
+        network = build_network(config.network, attend_blocked)
         muon, adamw = _optimizers(network, config)
         self.network, *self.optimizers = fabric.setup(network, muon, adamw)
         self.average = {name: p.detach().clone() for name, p in self.network.module.named_parameters()}
@@ -119,7 +119,7 @@ class Trainer:
             optimizer.state[parameter][slot] = value.to(device).clone()
 
 
-def _optimizers(network: DiScoFormer, config: TrainConfig) -> tuple[StackedMuon, AdamW]:
+def _optimizers(network: nn.Module, config: TrainConfig) -> tuple[StackedMuon, AdamW]:
     """Create the optimizers, each with its part of the parameters."""
     named = list(network.named_parameters())
     others = [p for name, p in named if not _is_for_muon(name, p)]

@@ -1,0 +1,260 @@
+"""The mixture network: a set transformer whose tokens are the components of a mixture.
+
+The context passes through all blocks (discoformer_training.nn.blocks). Each token j then reads local
+statistics of the context: a few further kernels a_ji of weights that sum to 1 give
+
+    mu_j = sum_i a_ji z_i,    S_j = sum_i a_ji (z_i - mu_j)(z_i - mu_j)^T,    s_j = tr S_j / D,
+
+and becomes one Student-t component, with scalars a, b, t, g and nu read from the token and these statistics:
+
+    log w_j = log-softmax over j of (log-weight of the point + a_j)
+    m_j     = z_j + sum_c g_jc V_jc + sum_k g_jk (mu_jk - z_j)
+    Sigma_j = sum_k exp(t_jk) S_jk + (sum_k exp(b_jk) s_jk) I          k: the kernels
+    f(y)    = (1 - e) sum_j w_j t(y; m_j, Sigma_j, nu_j) + e t(y; 0, Sigma, nu)
+
+with Sigma = exp(t) C + exp(b) tr C / D I the scale of one broad component, C the second moment of the
+context. So f integrates to one, whatever the weights of the network are, and its score is its exact gradient.
+Scalars are rotation invariants, and m and Sigma turn with the points: the density is exactly
+O(D)-equivariant.
+
+Shapes: B batch, N context points, M queries, D dimensions, K components, H kernels of the statistics,
+E scalars, C vector channels, G width of the sample embedding. Log-densities are in nats, all coordinates in
+the frame.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, logsigmoid, softplus
+
+from discoformer.base.arrays import identity_like, log_diagonal, log_gamma
+from discoformer_training.data.context import Context
+from discoformer_training.nn.attention import Attend, attend_plain
+from discoformer_training.nn.blocks import (
+    Block,
+    Embedding,
+    Kernels,
+    SampleEmbedding,
+    Tokens,
+    normalise_log_weights,
+)
+from discoformer_training.nn.config import NetworkConfig
+from discoformer_training.nn.point_features import soft_clip
+
+VECTORS = 3  # of a point
+INVARIANTS = 10  # of a point
+OF_KERNEL = 4  # invariants of the statistics of a kernel
+ROUNDING = 1e-6  # of a variance, relative to the mean of |z|^2 under the kernel: added to each isotropic part
+LEAST_SHARE, MOST_SHARE = 9.0, 3.0  # bounds of -b and of b and t
+
+
+class Mixture(NamedTuple):
+    """Mixtures of K Student-t distributions for B contexts, in the frame."""
+
+    log_weights: Tensor  # (B, K) of weights that sum to 1
+    means: Tensor  # (B, K, D)
+    scales: Tensor  # (B, K, D, D) scale matrices
+    freedom: Tensor  # (B, K) degrees of freedom
+
+    def log_density_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-density (B, M) and score (B, M, D) at points (B, M, D).
+
+        With P_k the inverse of the scale matrix, q_k = (y - m_k)^T P_k (y - m_k) and h_k = (nu_k + D) / 2,
+
+            log f = log sum_k exp(l_k - h_k log(1 + q_k / nu_k))
+            grad log f = -sum_k r_k 2 h_k / (nu_k + q_k) P_k (y - m_k),    r = posterior membership
+
+        where l_k holds the log-weight and the normalisation. Both are matrix products of [y y^T, y, 1] with
+        [P, -2 P m, m^T P m].
+        """
+        batch, count, dim = self.means.shape
+        root = torch.linalg.cholesky(self.scales)
+        precision = torch.cholesky_inverse(root)
+        log_scale = self.log_weights + student_peak(self.freedom, dim) - log_diagonal(root)
+        pull = (precision @ self.means[..., None])[..., 0]  # P m
+        offset = (pull * self.means).sum(-1, keepdim=True)
+        flat = precision.reshape(batch, count, dim * dim)
+        outer = (points[..., :, None] * points[..., None, :]).flatten(2)
+        given = torch.cat([outer, points, torch.ones_like(points[..., :1])], -1)
+        square = (given @ torch.cat([flat, -2 * pull, offset], -1).mT).clamp(min=0)  # (B, M, K)
+        power, freedom = 0.5 * (self.freedom + dim)[:, None], self.freedom[:, None]
+        joint = log_scale[:, None] - power * torch.log1p(square / freedom)
+        log_density = joint.logsumexp(-1)
+        share = (joint - log_density[..., None]).exp() * (2 * power) / (freedom + square)
+        mean_precision = (share @ flat).unflatten(-1, (dim, dim))
+        return log_density, share @ pull - (mean_precision @ points[..., None])[..., 0]
+
+
+class MixtureNetwork(nn.Module):
+    """The network: a mixture, given a context.
+
+    Args:
+        config: sizes and constants.
+        attend: implementation of attention; all give the same result.
+    """
+
+    def __init__(self, config: NetworkConfig, attend: Attend = attend_plain) -> None:
+        super().__init__()
+        self.config = config
+        self.sample_embedding = SampleEmbedding(config, INVARIANTS, summaries=0)
+        self.embedding = Embedding(config, INVARIANTS, VECTORS)
+        self.blocks = nn.ModuleList(Block(config, attend) for _ in range(config.blocks))
+        self.components = ComponentHead(config, attend)
+        self.broad = BroadComponent(config)
+
+    def forward(self, context: Context, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-density (B, M) and score (B, M, D) at queries (B, M, D)."""
+        return self.mixture(context).log_density_and_score(queries)
+
+    def mixture(self, context: Context) -> Mixture:
+        """Return the mixture of each context: N components, and one for the tail."""
+        log_weights = normalise_log_weights(context.log_weights)
+        vectors, invariants = point_features(context.points, context.precision_root)
+        sample = self.sample_embedding(invariants, log_weights, context)
+        tokens = self.embedding(invariants, vectors, sample)
+        for block in self.blocks:
+            tokens = block(tokens, tokens, log_weights, sample)
+        local = self.components(tokens, context.points, log_weights, sample)
+        logit, broad = self.broad(context.points, log_weights, sample)
+        local = local._replace(log_weights=local.log_weights + logsigmoid(-logit))
+        return Mixture(*(torch.cat(fields, 1) for fields in zip(local, broad, strict=True)))
+
+
+class ComponentHead(nn.Module):
+    """One component for each token, from the token and local statistics of the context."""
+
+    def __init__(self, config: NetworkConfig, attend: Attend) -> None:
+        super().__init__()
+        self.attend = attend
+        self.heads = config.statistics
+        self.channels = config.channels
+        self.kernels = Kernels(config, config.statistics)
+        self.norm = nn.LayerNorm(config.scalars)
+        given = config.scalars + OF_KERNEL * config.statistics + config.sample + 2
+        self.hidden = nn.Linear(given, config.readout)
+        self.out = nn.Linear(config.readout, 2 + config.channels + 3 * config.statistics)
+        with torch.no_grad():
+            self.out.weight.mul_(0.05)
+            self.out.bias.zero_()
+            self.out.bias[1] = math.log(20.0)  # degrees of freedom
+            to_mean, isotropic, covariance = self.out.bias[2 + config.channels :].chunk(3)
+            to_mean.fill_(0.7 / config.statistics)
+            isotropic.fill_(math.log(0.2 / config.statistics))
+            covariance.fill_(math.log(0.7 / config.statistics))
+
+    def forward(self, tokens: Tokens, points: Tensor, log_weights: Tensor, sample: Tensor) -> Mixture:
+        """Return N components.
+
+        Args:
+            tokens: of the context.
+            points: (B, N, D) of the context.
+            log_weights: (B, N), normalised.
+            sample: the sample embedding (B, G + 2).
+        """
+        dim = points.shape[-1]
+        shift, covariance, log_mass, rounding = self._statistics(tokens, points, log_weights, sample)
+        variance = covariance.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=rounding)  # (B, N, H)
+        invariants = torch.stack(
+            [
+                variance.log(),
+                log_mass,
+                soft_clip(shift.square().mean(-1) / variance, 10),
+                (covariance.square().sum((-1, -2)) / (dim * variance.square())).clamp(min=1e-3).log(),
+            ],
+            -1,
+        ).flatten(2)
+        of_sample = sample[:, None].expand(-1, points.shape[1], -1)
+        hidden = gelu(self.hidden(torch.cat([self.norm(tokens.scalars), invariants, of_sample], -1)))
+        log_weight, log_freedom, to_channels, of_kernels = self.out(hidden).split(
+            [1, 1, self.channels, 3 * self.heads], -1
+        )
+        to_mean, isotropic, share = of_kernels.chunk(3, -1)
+        means = (
+            points + (tokens.vectors @ to_channels[..., None])[..., 0] + (to_mean[..., None] * shift).sum(2)
+        )
+        share, isotropic = share.clamp(max=MOST_SHARE).exp(), isotropic.clamp(-LEAST_SHARE, MOST_SHARE).exp()
+        isotropic = (isotropic * variance + share * rounding).sum(-1)
+        scale = (share[..., None, None] * covariance).sum(2)
+        scale = scale + isotropic[..., None, None] * identity_like(scale)
+        return Mixture(
+            torch.log_softmax(log_weights + log_weight[..., 0], -1),
+            means,
+            scale,
+            1 + log_freedom[..., 0].clamp(max=6).exp(),
+        )
+
+    def _statistics(
+        self, tokens: Tokens, points: Tensor, log_weights: Tensor, sample: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the statistics of the kernels.
+
+        Returns:
+            shifts (B, N, H, D), covariances (B, N, H, D, D), log-masses (B, N, H), and a bound on the
+            rounding errors of the variances (B, N, H). The mass of a kernel is the weight of the sample under
+            it, if its height at its own token is 1.
+        """
+        dim = points.shape[-1]
+        queries, keys = self.kernels.queries_and_keys(tokens, tokens, log_weights, sample)
+        outer = (points[..., :, None] * points[..., None, :]).flatten(2)
+        values = torch.cat([points, outer], -1)[:, None].expand(-1, self.heads, -1, -1)
+        moments, log_normaliser = self.attend(queries, keys, values)
+        log_mass = log_normaliser - (queries * keys).sum(-1) + log_weights[:, None]
+        moments = moments.transpose(1, 2)
+        mean, second = moments[..., :dim], moments[..., dim:].unflatten(-1, (dim, dim))
+        covariance = second - mean[..., :, None] * mean[..., None, :]
+        rounding = ROUNDING * second.diagonal(dim1=-2, dim2=-1).sum(-1)
+        return mean - points[:, :, None], covariance, log_mass.transpose(1, 2), rounding
+
+
+class BroadComponent(nn.Module):
+    """One Student-t component around the whole context: its tail."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.read = nn.Linear(config.sample + 2, 4)
+        with torch.no_grad():
+            self.read.weight.mul_(0.1)
+            self.read.bias.copy_(torch.tensor([-4.0, 1.0, 0.0, -3.0]))
+
+    def forward(self, points: Tensor, log_weights: Tensor, sample: Tensor) -> tuple[Tensor, Mixture]:
+        """Return the log-odds of its weight (B, 1), and the component with this weight.
+
+        Args:
+            points: (B, N, D) of the context.
+            log_weights: (B, N), normalised.
+            sample: the sample embedding (B, G + 2).
+        """
+        logit, freedom, share, isotropic = self.read(sample)[:, None].unbind(-1)  # (B, 1) each
+        moment = (log_weights.exp()[..., None] * points).mT @ points
+        variance = moment.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None]
+        scale = share.exp()[..., None] * moment + (isotropic.exp() * variance)[..., None] * identity_like(
+            moment
+        )
+        return logit, Mixture(
+            logsigmoid(logit), torch.zeros_like(points[:, :1]), scale[:, None], 1 + softplus(freedom)
+        )
+
+
+def student_peak(freedom: Tensor, dim: int) -> Tensor:
+    """Return the log-density at the centre of a Student-t distribution of scale matrix I."""
+    peak: Tensor = log_gamma((freedom + dim) / 2) - log_gamma(freedom / 2)
+    return peak - 0.5 * dim * (math.log(math.pi) + freedom.log())
+
+
+def point_features(points: Tensor, precision_root: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the vectors (B, n, D, VECTORS) and invariants (B, n, INVARIANTS) of points (B, n, D).
+
+    The vectors express each point in two metrics, W = precision_root (B, D, D) and P = W^2. Each square
+    enters as log(1 + square), and as sqrt(D) times the difference of that from log 2, since |y|^2 / D has a
+    spread of 1 / sqrt(D) in high dimension.
+    """
+    dim = points.shape[-1]
+    white = points @ precision_root
+    dual = white @ precision_root
+    pairs = ((points, points), (points, white), (white, white), (white, dual), (dual, dual))
+    logs = torch.stack([torch.log1p((a * b).mean(-1)) for a, b in pairs], -1)
+    return torch.stack([points, white, dual], -1), torch.cat(
+        [logs, soft_clip(dim**0.5 * (logs - math.log(2)), 8)], -1
+    )

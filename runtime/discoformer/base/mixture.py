@@ -14,11 +14,21 @@ from typing import Generic, NamedTuple
 
 import numpy as np
 
-from discoformer.base.arrays import ArrayT, FieldT, library, log_diagonal, log_gamma, slices
+from discoformer.base.arrays import (
+    ArrayT,
+    FieldT,
+    cholesky,
+    inverse_root,
+    library,
+    log_diagonal,
+    log_gamma,
+    slices,
+)
 from discoformer.deprecation import warn_renamed
 from discoformer.io.inputs import Floats
 
 ABSENT = -1e30  # log-scale of an absent component
+LEAST_LOG_WEIGHT = -1e3  # nats: lower log-weights mark absent components
 WIDE_SHARE = 0.3  # share of the wider components in the proposal
 WIDE_FREEDOM = 8.0  # their greatest degrees of freedom
 WIDE_BY = 0.5  # relative excess of their width, times sqrt(D); the shell of a Gaussian scales alike
@@ -66,6 +76,25 @@ def evaluate(components: Components[ArrayT], points: ArrayT) -> Evaluated[ArrayT
     pull = (2 * power * share / (freedom + square))[..., None] * offset
     score = -(pull @ components.precision_factors).sum(1)
     return Evaluated((greatest + xp.log(total))[:, 0], score, share, square)
+
+
+def components_of(log_weights: Floats, means: Floats, scales: Floats, freedom: Floats) -> Components[Floats]:
+    """Return the components (1, K) of one data set, from their log-weights and scale matrices.
+
+    Args:
+        log_weights: (K,). Components below LEAST_LOG_WEIGHT are left out.
+        means: (K, D).
+        scales: (K, D, D), positive definite.
+        freedom: (K,).
+    """
+    present = log_weights > LEAST_LOG_WEIGHT
+    log_weights, means, scales, freedom = (
+        np.asarray(field[present], np.float64) for field in (log_weights, means, scales, freedom)
+    )
+    factors = inverse_root(cholesky(scales))
+    return Components(
+        *(field[None] for field in (log_weights + log_peak(factors, freedom), means, factors, freedom))
+    )
 
 
 def broadened(components: Components[Floats]) -> Components[Floats]:

@@ -1,4 +1,4 @@
-"""The command line of training: `discoformer-train run` and `discoformer-train benchmark`.
+"""The command line of training: `discoformer-train run`, `profile`, `basis` and `benchmark`.
 
 Large packages are imported inside the commands, so that `--help` needs click only.
 """
@@ -122,6 +122,35 @@ def run(
     except (CheckpointError, TrainingDivergedError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"step {progress.step}, {progress.tokens:,} tokens, {progress.seconds:.0f} s", err=True)
+
+
+@commands.command("profile")
+@click.option(
+    "--config", "files", type=PATH, multiple=True, help="JSON file of settings, as for `run`. Repeatable."
+)
+@click.option("--steps", type=click.IntRange(min=1), default=40, show_default=True, help="Steps to time.")
+@click.option(
+    "--warmup", type=click.IntRange(min=0), default=5, show_default=True, help="Steps before these."
+)
+@click.option("--accelerator", default="auto", show_default=True, help="cpu, cuda or auto.")
+@click.option("--threads", type=int, help="CPU threads.")
+@click.option(
+    "--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that draw tasks."
+)
+def profile_command(
+    files: tuple[Path, ...], steps: int, warmup: int, accelerator: str, threads: int | None, workers: int
+) -> None:
+    """Time training steps: tokens a second, and the shares of drawing and learning. Writes nothing."""
+    import torch
+    from lightning.fabric import Fabric
+
+    from discoformer_training.run.config import TrainConfig
+    from discoformer_training.run.profile import profile
+
+    if threads:
+        torch.set_num_threads(threads)
+    config = _config(TrainConfig(), files, {})
+    click.echo(profile(config, Fabric(accelerator=accelerator, devices=1), steps, warmup, workers))
 
 
 def _config(config: "TrainConfig", files: tuple[Path, ...], given: dict[str, Any]) -> "TrainConfig":

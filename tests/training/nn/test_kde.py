@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.blocks import Block
+from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.network import DiScoFormer
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-8}

@@ -20,8 +20,8 @@ from discoformer.base.independent import evaluate_product
 from discoformer.base.mixture import Components
 from discoformer_training.data.context import Context
 from discoformer_training.nn.attention import attend_blocked
-from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.blocks import ABSENT, normalise_log_weights
+from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.network import DiScoFormer
 from discoformer_training.nn.point_features import soft_clip
 

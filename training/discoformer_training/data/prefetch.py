@@ -1,4 +1,4 @@
-"""Prefetching of training tasks on the CPU, in a thread or in worker processes.
+"""Sources of training tasks: drawn on the device, or ahead on the CPU, in a thread or in worker processes.
 
 A task may take longer to draw than to train on, so each task can be used for several steps.
 """
@@ -23,6 +23,26 @@ ENVIRONMENT = {  # one thread; glibc keeps freed memory, since requesting it aga
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
 }
 AHEAD = 64  # steps per process that are prefetched: some tasks take a minute
+
+
+class DeviceStream:
+    """Draws each task when it is asked for, on the device that trains.
+
+    Args:
+        draw: a function from the number of a task and a device to the task.
+        device: the device.
+    """
+
+    def __init__(self, draw: Callable[..., Task], device: torch.device) -> None:
+        self._draw = draw
+        self._device = device
+
+    def __call__(self, step: int) -> Task:
+        """Return the task of a step."""
+        return self._draw(step, device=self._device)
+
+    def close(self) -> None:
+        """Do nothing: no thread or process is held."""
 
 
 class Prefetcher:

@@ -47,6 +47,9 @@ class StreamConfig:
     plane: float = 0.0  # share of the tasks with D = 2
     large: float = 0.0  # share of the tasks with both D and N from the upper quarters of their ranges
     context_sizes: tuple[int, int] = (8, 4096)  # least and greatest N
+    sizes_per_octave: int = (
+        0  # D and N are rounded to this many sizes per factor 2, so few shapes occur; 0: all
+    )
     landmarks: int = LANDMARKS  # greatest number of context points that the network reads
     modes: tuple[int, int] = (1, 10)  # least and greatest number of modes of a mixture
     affine_condition: float = 30.0  # greatest condition number of the map that half of the mixtures get
@@ -86,6 +89,11 @@ class Task:
     directions: Tensor  # (B, M, D) unit vectors, for directional derivatives
     n_fresh: int  # number of fresh queries, which come first
     n_on_support: int  # number of fresh queries and context points
+
+    @property
+    def tokens(self) -> int:
+        """Number of context points and queries."""
+        return self.queries.shape[0] * (self.context.points.shape[1] + self.queries.shape[1])
 
     def each(self, change: Callable[[Any], Any]) -> "Task":
         """Apply a function to every tensor."""
@@ -157,8 +165,16 @@ def _draw_sizes(config: StreamConfig, seed: int, number: int) -> tuple[int, int]
 
     if draws[2] >= 1 - config.large:
         draws[:2] = (0.75 + 0.25 * draw for draw in draws[:2])
+
+    def rounded(size: int, low: int, high: int) -> int:
+        if not config.sizes_per_octave:
+            return size
+        step = config.sizes_per_octave
+        return min(high, max(low, round(2 ** (round(step * math.log2(size)) / step))))
+
     dim = 2 if draws[2] < config.plane else log_uniform(*config.dims, draws[0])
-    return dim, log_uniform(*config.context_sizes, draws[1])
+    n = log_uniform(*config.context_sizes, draws[1])
+    return rounded(dim, *config.dims), rounded(n, *config.context_sizes)
 
 
 def _counts(config: StreamConfig, dim: int, n: int) -> tuple[int, int]:

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, logsigmoid, softplus
 
-from discoformer.base.arrays import identity_like, log_diagonal, log_gamma
+from discoformer.base.arrays import identity_like, log_diagonal
 from discoformer_training.data.context import Context
 from discoformer_training.nn.attention import Attend, attend_plain
 from discoformer_training.nn.blocks import (
@@ -47,6 +47,7 @@ VECTORS = 3  # of a point
 INVARIANTS = 10  # of a point
 OF_KERNEL = 4  # invariants of the statistics of a kernel
 ROUNDING = 1e-6  # of a variance, relative to the mean of |z|^2 under the kernel: added to each isotropic part
+MOST_LOG_FREEDOM = 14.0  # a Student-t distribution of a million degrees of freedom is Gaussian to 1e-6
 LEAST_SHARE, MOST_SHARE = 9.0, 3.0  # bounds of -b and of b and t
 
 
@@ -182,7 +183,7 @@ class ComponentHead(nn.Module):
             torch.log_softmax(log_weights + log_weight[..., 0], -1),
             means,
             scale,
-            1 + log_freedom[..., 0].clamp(max=6).exp(),
+            1 + log_freedom[..., 0].clamp(max=MOST_LOG_FREEDOM).exp(),
         )
 
     def _statistics(
@@ -238,9 +239,24 @@ class BroadComponent(nn.Module):
 
 
 def student_peak(freedom: Tensor, dim: int) -> Tensor:
-    """Return the log-density at the centre of a Student-t distribution of scale matrix I."""
-    peak: Tensor = log_gamma((freedom + dim) / 2) - log_gamma(freedom / 2)
-    return peak - 0.5 * dim * (math.log(math.pi) + freedom.log())
+    """Return the log-density at the centre of a Student-t distribution of scale matrix I.
+
+    That is lgamma(a + b) - lgamma(a) - b log(2 pi a) with a = freedom / 2 and b = D / 2, by recurrence and
+    Stirling's series at x = a + 8. It is written without differences of large numbers: so it is exact to
+    rounding in float32, also for millions of degrees of freedom.
+    """
+    a, b = freedom / 2, dim / 2
+    x = a + 8
+    peak = (x + b - 0.5) * torch.log1p(b / x) - b + _stirling(x + b) - _stirling(x) + b * torch.log1p(8 / a)
+    for i in range(8):
+        peak = peak - torch.log1p(b / (a + i))
+    return peak - b * math.log(2 * math.pi)
+
+
+def _stirling(x: Tensor) -> Tensor:
+    """Return lgamma(x) - (x - 1 / 2) log x + x - log(2 pi) / 2 for x of 8 or more."""
+    inverse = 1 / x.square()
+    return (1 / 12 - inverse * (1 / 360 - inverse * (1 / 1260 - inverse / 1680))) / x
 
 
 def point_features(points: Tensor, precision_root: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ Muon optimises the matrices of the blocks, AdamW all other parameters.
 """
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -11,8 +12,8 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from discoformer_training.data.prefetch import Prefetcher
-from discoformer_training.data.stream import draw_task
+from discoformer_training.data.prefetch import DeviceStream, Prefetcher
+from discoformer_training.data.stream import Task, draw_task
 from discoformer_training.nn.attention import attend_blocked
 from discoformer_training.nn.build import build_network
 from discoformer_training.run.checkpoint import Progress, with_prefix
@@ -41,12 +42,25 @@ class Trainer:
         self.average = {name: p.detach().clone() for name, p in self.network.module.named_parameters()}
         self.progress = Progress()
         draw = partial(draw_task, config.stream, config.seed, rank=fabric.global_rank)
-        self.tasks = Prefetcher(draw, workers, config.uses, config.again_after)
+        self.tasks: Prefetcher | DeviceStream
+        if config.stream.fitted_base:
+            self.tasks = Prefetcher(draw, workers, config.uses, config.again_after)
+        else:
+            self.tasks = DeviceStream(draw, fabric.device)
 
     def step(self, share: float) -> dict[str, float]:
-        """Take one step.
+        """Take one step: draw a task, and learn from it. See `learn`."""
+        return self.learn(self.draw(), share)
+
+    def draw(self) -> Task:
+        """Return the task of this step, on the device."""
+        return self.tasks(self.progress.step).each(self.fabric.to_device)
+
+    def learn(self, task: Task, share: float) -> dict[str, float]:
+        """Learn from a task.
 
         Args:
+            task: the task of this step.
             share: finished share of the run, which determines the learning rate.
 
         Returns:
@@ -56,7 +70,6 @@ class Trainer:
             TrainingDivergedError: the gradient is not finite. The weights are unchanged.
         """
         config, step = self.config, self.progress.step
-        task = self.tasks(step).each(self.fabric.to_device)
         rate = config.learning_rate * learning_rate_factor(config, step, share)
         for optimizer, scale in zip(self.optimizers, (config.muon, 1.0), strict=True):
             for group in optimizer.param_groups:
@@ -73,14 +86,8 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.step()
         self._update_average(min(config.average, (1 + step) / (10 + step)))
-        self.progress = Progress(
-            step=step + 1,
-            tokens=self.progress.tokens
-            + self.fabric.world_size
-            * task.queries.shape[0]
-            * (task.context.points.shape[1] + task.queries.shape[1]),
-            seconds=self.progress.seconds,
-        )
+        tokens = self.progress.tokens + self.fabric.world_size * task.tokens
+        self.progress = replace(self.progress, step=step + 1, tokens=tokens)
         return {name: value.item() for name, value in terms.items()} | {"rate": rate, "norm": norm.item()}
 
     @torch.no_grad()

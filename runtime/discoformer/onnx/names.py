@@ -2,7 +2,10 @@
 
 from discoformer.base.base import BASE
 
-CONTEXT = ("context", "log_weights", "precision_root", "log_det_precision", "effective_size", *BASE)
+FRAMED = ("context", "log_weights", "precision_root", "log_det_precision", "effective_size")
+"""Inputs of the mixture graph: a context in its frame."""
+
+CONTEXT = (*FRAMED, *BASE)
 """Inputs of the encode graph: a context in its frame, and its base."""
 
 STATES = ("scalars", "vectors", "sample")
@@ -10,3 +13,6 @@ STATES = ("scalars", "vectors", "sample")
 
 ANSWERS = ("log_density", "score")
 """Outputs of the query graph."""
+
+MIXTURE = ("mixture_log_weights", "mixture_means", "mixture_scales", "mixture_freedom")
+"""Outputs of the mixture graph."""

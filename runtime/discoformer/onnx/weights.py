@@ -25,6 +25,7 @@ from discoformer.onnx.protobuf import BYTES, bytes_field, fields
 from discoformer.onnx.sessions import Float32s
 
 FILE = "weights.safetensors"
+MIXTURE_FILE = "mixture.safetensors"  # the weights of the mixture graph
 BASIS = "adaptation.safetensors"  # the directions in which adaptation moves the weights
 TRANSPOSED = ".T"  # suffix of the name of a transposed matrix
 ADAPTED = "+adapted"  # suffix of the version of a model with adapted weights

@@ -25,8 +25,7 @@ from discoformer.errors import (
     RangeWarning,
 )
 from discoformer.estimates import Estimate
-from discoformer.fit import Context
-from discoformer.fitted import Diagnostics
+from discoformer.fit import Context, Diagnostics
 from discoformer.model import Model, estimate, load, load_estimate
 from discoformer.onnx.metadata import Metadata
 

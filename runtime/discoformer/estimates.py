@@ -16,8 +16,8 @@ import numpy as np
 from discoformer.analysis.normalization import Normalization, normalization_of
 from discoformer.deprecation import renamed_arguments, renamed_attribute
 from discoformer.errors import InputError
-from discoformer.fit import Context, ignore
-from discoformer.fitted import Diagnostics, FittedDensity, warn_without_sample
+from discoformer.fit import Context, Diagnostics, ignore
+from discoformer.fitted import FittedDensity, warn_without_sample
 from discoformer.io.features import Feature
 from discoformer.io.inputs import AnyFloats, Floats, read_matrix, whole_number
 from discoformer.io.outputs import like

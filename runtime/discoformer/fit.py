@@ -1,12 +1,14 @@
-"""From a sample to the inputs of the encode graph: frame, base, and the landmarks that the network reads.
+"""From a sample to the inputs of a graph: frame, base, and the landmarks that the network reads.
 
 A sample is read and checked, its rows are sorted, and its frame is found (``read_sample``). Samples of one
-dimension share a fit of their bases (``fit_bases``) and one run of the encode graph (``graph_inputs``).
+dimension share a fit of their bases (``bases_of``) and one run of the graph (``graph_inputs``). With
+``effort="fast"`` the frame takes fewer points, and there is no base.
 
 Shapes: B data sets, N points, D dimensions.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,17 +16,21 @@ import numpy as np
 from discoformer.base.base import BASE, Base, fit_base
 from discoformer.base.frame import Frame, fit_frame, present_rows
 from discoformer.base.landmarks import take_landmarks
+from discoformer.base.local_scatter import THOROUGH, light
 from discoformer.base.mixture import ABSENT
+from discoformer.deprecation import renamed_attribute
 from discoformer.errors import InputError
 from discoformer.io.inputs import Floats, describe_column, is_real, read_matrix, read_weights
 from discoformer.onnx.graphs import Encoded
-from discoformer.onnx.names import STATES
-from discoformer.onnx.sessions import Float32s
+from discoformer.onnx.metadata import Metadata
+from discoformer.onnx.names import MIXTURE, STATES, Effort, check_effort
+from discoformer.onnx.sessions import Device, Float32s
 
 OnStage: TypeAlias = Callable[[str], None]  # called with a few words at the start of each stage
 
 _BATCH_POINTS = 2**16  # most context points, padding included, that are encoded together
 _BATCH_FILL = 0.7  # least share of them that is not padding
+_BATCH_PAIRS = 2**20  # most pairs of context points of one data set, summed, in a run of the mixture graph
 _OF_COORDINATES = {  # (B, D, J)
     name for name in BASE if name.startswith("product_") and name not in ("product_axes", "product_log_odds")
 }
@@ -52,16 +58,39 @@ class Sample(NamedTuple):
     z: Floats  # (n, D) the same points in the frame
     frame: Frame
     columns: tuple[str, ...] | None
+    effort: Effort = "best"
 
     def doubts(self) -> tuple[str, ...]:
         """Return one sentence for each reason to doubt an estimate from this sample."""
         return (*_doubts_about_size(self), *_doubts_about_frame(self.frame), *_doubts_about_values(self))
 
 
+@dataclass(frozen=True)
+class Diagnostics:
+    """What is known about a sample once it is read; ``Estimate.diagnose`` measures whether to trust it."""
+
+    n: int  # rows of positive weight
+    dim: int  # columns
+    effective_size: float  # Kish's (sum w)^2 / sum w^2, or as given
+    initialisation: str  # what the frame was found from, "whitened" or "standardised"
+    shrinkage: float  # weight of the identity in the correlation matrix, 0 where n_eff >= 4 D
+    landmarks: int  # rows that the network reads: all, unless the sample is large
+    device: str  # "cpu" or "cuda"
+    warnings: tuple[str, ...]  # one sentence for each reason to doubt the estimate; empty if there is none
+    effort: Effort = "best"  # how the sample was read, "fast" or "best"
+
+    seed = renamed_attribute("seed", "initialisation")
+
+
 def read_sample(
-    X: Any, weights: Any, effective_size: float | None = None, on_progress: OnStage = ignore
+    X: Any,
+    weights: Any,
+    effective_size: float | None = None,
+    on_progress: OnStage = ignore,
+    effort: Effort = "best",
 ) -> Sample:
     """Read a sample and find its frame; arguments and errors are those of ``Model.estimate``."""
+    check_effort(effort)
     matrix = read_matrix("X", X)
     w = None if weights is None else read_weights(weights, len(matrix.values))
     data = Context(*present_rows(matrix.values, w))
@@ -70,8 +99,9 @@ def read_sample(
             raise InputError(f"effective_size must be a finite number, 1 or more, got {effective_size!r}")
         effective_size = float(effective_size)
     on_progress(f"finding the frame of {len(data.points)} points")
-    frame = fit_frame(*data, effective_size, matrix.columns)
-    return Sample(data, frame.to_frame(data.points), frame, matrix.columns)
+    most = THOROUGH if effort == "best" else light(data.points.shape[1])
+    frame = fit_frame(*data, effective_size, matrix.columns, most)
+    return Sample(data, frame.to_frame(data.points), frame, matrix.columns, effort)
 
 
 def landmarks_of(sample: Sample, most: int) -> tuple[Floats, Floats]:
@@ -85,6 +115,11 @@ def landmarks_of(sample: Sample, most: int) -> tuple[Floats, Floats]:
     merged = np.zeros(len(points))
     np.add.at(merged, which.ravel(), counts)
     return points, merged
+
+
+def bases_of(samples: Sequence[Sample], on_progress: OnStage = ignore) -> Base[Floats] | None:
+    """Fit the bases of samples if their effort needs any; see ``fit_bases``."""
+    return fit_bases(samples, on_progress) if samples[0].effort == "best" else None
 
 
 def fit_bases(samples: Sequence[Sample], on_progress: OnStage = ignore) -> Base[Floats]:
@@ -115,6 +150,7 @@ def groups(samples: Sequence[Sample]) -> Iterator[list[int]]:
         n, dim = samples[i].z.shape
         padded = (len(group) + 1) * n
         fits = padded <= _BATCH_POINTS and points + n >= _BATCH_FILL * padded and dim <= _BATCH_DIM
+        fits = fits and (samples[i].effort == "best" or padded * n <= _BATCH_PAIRS)
         if group and not (fits and samples[group[0]].z.shape[1] == dim):
             yield group
             group, points = [], 0
@@ -125,9 +161,9 @@ def groups(samples: Sequence[Sample]) -> Iterator[list[int]]:
 
 
 def graph_inputs(
-    frames: Sequence[Frame], base: Base[Floats], read: Sequence[tuple[Floats, Floats]]
+    frames: Sequence[Frame], base: Base[Floats] | None, read: Sequence[tuple[Floats, Floats]]
 ) -> dict[str, Float32s]:
-    """Return the inputs of the encode graph, given frames, base and landmarks of B data sets."""
+    """Return the inputs of the graph that reads B data sets, given their frames, bases and landmarks."""
     weights = _padded([counts / counts.sum() for _, counts in read])
     with np.errstate(divide="ignore"):
         log_weights = np.log(weights)
@@ -137,7 +173,7 @@ def graph_inputs(
         "precision_root": np.stack([frame.precision_root for frame in frames]),
         "log_det_precision": np.array([frame.log_det_precision for frame in frames]),
         "effective_size": np.array([frame.effective_size for frame in frames]),
-    } | base.to_inputs()
+    } | (base.to_inputs() if base else {})
     return {name: array.astype(np.float32) for name, array in given.items()}
 
 
@@ -165,6 +201,32 @@ def one_of(index: int, n: int, arrays: Mapping[str, Float32s]) -> Encoded:
             else array[index : index + 1].copy()
             for name, array in arrays.items()
         }
+    )
+
+
+def one_mixture_of(index: int, n: int, arrays: Mapping[str, Float32s]) -> Encoded:
+    """Take the mixture of one data set of n context points out of a batch, without components of padding."""
+    kept = {"context": np.arange(n), "log_weights": np.arange(n)} | dict.fromkeys(MIXTURE, np.r_[:n, -1])
+    return Encoded({name: arrays[name][index : index + 1, rows] for name, rows in kept.items()})
+
+
+def diagnostics_of(sample: Sample, metadata: Metadata, device: Device, landmarks: int) -> Diagnostics:
+    """Return what is known about a sample, given the metadata of a model and how many landmarks it reads."""
+    n, dim = sample.z.shape
+    return Diagnostics(
+        n=n,
+        dim=dim,
+        effective_size=sample.frame.effective_size,
+        initialisation=sample.frame.initialisation,
+        shrinkage=sample.frame.shrinkage,
+        landmarks=landmarks,
+        device=device,
+        warnings=(
+            *metadata.out_of_range(n, dim),
+            *sample.doubts(),
+            *metadata.doubts_about_landmarks(landmarks),
+        ),
+        effort=sample.effort,
     )
 
 

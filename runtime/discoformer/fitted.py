@@ -1,9 +1,12 @@
 """A fitted density: the sample, its frame, its encoding, its answers, and how to fit again.
 
-The sample is encoded once; each call maps its queries ``y`` to the frame, and the answers back (see
+The sample is read once; each call maps its queries ``y`` to the frame, and the answers back (see
 ``base.frame``)::
 
     z = (y - m) A        log f(y) = T(z) + log |det A|        grad log f(y) = S(z) A^T        (rows)
+
+``T`` and ``S`` are the network's, given the encoded sample, for ``effort="best"``. For ``effort="fast"`` they
+are those of a mixture of Student-t distributions, which the network made of the sample.
 
 Queries never see each other, so they are answered in chunks, and memory does not grow with their number.
 
@@ -11,7 +14,6 @@ Shapes: N points of the sample, n landmarks, M queries, D dimensions.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, Self, overload
 
@@ -20,42 +22,31 @@ import numpy as np
 from discoformer.base.arrays import slices
 from discoformer.base.base import Base
 from discoformer.base.frame import Frame
-from discoformer.base.mixture import Components, broadened
-from discoformer.deprecation import renamed_attribute
+from discoformer.base.mixture import Components, broadened, components_of
+from discoformer.base.mixture_answers import MixtureAnswers
 from discoformer.errors import InputError, RangeWarning, warn_caller
 from discoformer.fit import (
     Context,
+    Diagnostics,
     OnStage,
     Sample,
-    fit_bases,
+    bases_of,
+    diagnostics_of,
     graph_inputs,
     groups,
     ignore,
     landmarks_of,
+    one_mixture_of,
     one_of,
     read_sample,
 )
 from discoformer.io.inputs import AnyFloats, Floats, Matrix, read_matrix, whole_number
 from discoformer.onnx.graphs import CHUNK, Encoded, Graphs
 from discoformer.onnx.metadata import Metadata
+from discoformer.onnx.names import MIXTURE, Effort
 
 _FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
-
-
-@dataclass(frozen=True)
-class Diagnostics:
-    """What is known about a sample once it is read; ``Estimate.diagnose`` measures whether to trust it."""
-
-    n: int  # rows of positive weight
-    dim: int  # columns
-    effective_size: float  # Kish's (sum w)^2 / sum w^2, or as given
-    initialisation: str  # what the frame was found from, "whitened" or "standardised"
-    shrinkage: float  # weight of the identity in the correlation matrix, 0 where n_eff >= 4 D
-    landmarks: int  # rows that the network reads: all, unless the sample is large
-    device: str  # "cpu" or "cuda"
-    warnings: tuple[str, ...]  # one sentence for each reason to doubt the estimate; empty if there is none
-
-    seed = renamed_attribute("seed", "initialisation")
+_CACHED = ("components", "mixture", "proposal")  # attributes that follow from the encoding
 
 
 class Reading(NamedTuple):
@@ -81,7 +72,7 @@ class FittedDensity:
         frame: The affine map to the coordinates in which the network sees the data.
         diagnostics: What is known about the sample.
         columns: Names of the columns of the sample, if it had any.
-        encoded: What the query graph takes in.
+        encoded: What the answers are computed from: what the query graph takes in, or a mixture.
     """
 
     def __init__(
@@ -109,35 +100,38 @@ class FittedDensity:
         cls,
         model: EncodingModel,
         samples: Sequence[Sample],
-        base: Base[Floats],
+        base: Base[Floats] | None,
         landmarks: int | None = None,
         on_progress: OnStage = ignore,
     ) -> list[Self]:
-        """Encode samples that have the same number of columns.
+        """Encode samples that have the same number of columns, and were read with the same effort.
 
         Args:
             model: The model.
             samples: The samples.
-            base: Their bases, from ``fit_bases``.
+            base: Their bases, from ``bases_of``.
             landmarks: Most rows of a sample that the network reads; by default as many as it was trained to
                 read.
             on_progress: Called with a few words before the encoding.
 
         Raises:
             InputError: ``landmarks`` is not a whole number of 1 or more.
+            ModelNotFoundError: The model has no files for this effort.
         """
-        graphs = model.graphs
-        most = graphs.metadata.landmarks if landmarks is None else whole_number("landmarks", landmarks, 1)
+        graphs, effort = model.graphs, samples[0].effort
+        most = graphs.files(effort).metadata.landmarks
+        most = most if landmarks is None else whole_number("landmarks", landmarks, 1)
         read = [landmarks_of(sample, most) for sample in samples]
         given = graph_inputs([sample.frame for sample in samples], base, read)
         on_progress(f"encoding {given['context'].shape[1]} points")
-        arrays = given | graphs.encode(given)
+        arrays = given | graphs.read(effort, given)
+        encoded_of = one_of if effort == "best" else one_mixture_of
         return [
             cls(
                 model,
                 sample.frame,
-                one_of(i, len(points), arrays),
-                _diagnostics(graphs, sample, len(points)),
+                encoded_of(i, len(points), arrays),
+                diagnostics_of(sample, graphs.files(effort).metadata, graphs.device, len(points)),
                 sample.columns,
                 sample.data,
                 Reading(most, np.array_equal(points, sample.z)),
@@ -153,7 +147,7 @@ class FittedDensity:
         found: dict[int, Self] = {}
         for group in groups(samples):
             alike = [samples[i] for i in group]
-            found |= zip(group, cls.of_samples(model, alike, fit_bases(alike), landmarks), strict=True)
+            found |= zip(group, cls.of_samples(model, alike, bases_of(alike), landmarks), strict=True)
         return [found[i] for i in range(len(samples))]
 
     def log_density_in_frame(self, z: Floats) -> Floats:
@@ -170,11 +164,11 @@ class FittedDensity:
             weights: (n,), not negative, of any scale.
             effective_size: By default Kish's.
         """
-        return self.refit_sample(read_sample(points, weights, effective_size))
+        return self.refit_sample(read_sample(points, weights, effective_size, effort=self.effort))
 
     def refit_sample(self, sample: Sample) -> Self:
         """Fit the same model to a sample that has been read; see ``refit``."""
-        return type(self).of_samples(self.model, [sample], fit_bases([sample]), self._reading.most)[0]
+        return type(self).of_samples(self.model, [sample], bases_of([sample]), self._reading.most)[0]
 
     def without_sample(self) -> Self:
         """Return the same density without its sample: it answers alike, and takes less memory."""
@@ -197,9 +191,26 @@ class FittedDensity:
         return graphs
 
     @property
+    def effort(self) -> Effort:
+        """How the sample was read, ``"fast"`` or ``"best"``."""
+        return self.diagnostics.effort
+
+    def require_effort(self, effort: Effort, what: str) -> None:
+        """Raise an error if something is asked for that only estimates of an effort can do.
+
+        Raises:
+            InputError: The effort is another.
+        """
+        if self.effort != effort:
+            raise InputError(
+                f"{what} needs effort={effort!r}, but this estimate has effort={self.effort!r}: estimate "
+                f"again with effort={effort!r}"
+            )
+
+    @property
     def metadata(self) -> Metadata:
-        """What the model says about itself."""
-        return self.graphs.metadata
+        """What the files that read the sample say about the model."""
+        return self.graphs.files(self.effort).metadata
 
     @property
     def most_landmarks(self) -> int:
@@ -250,13 +261,21 @@ class FittedDensity:
 
     @property
     def base(self) -> Base[Floats]:
-        """The density that the network refines, in the frame."""
+        """The density that the network refines, in the frame. There is none with ``effort="fast"``."""
+        self.require_effort("best", "the base")
         return Base.from_inputs(self.encoded.arrays).each(lambda array: array.astype(float))
 
-    @property
+    @cached_property
     def components(self) -> Components[Floats]:
-        """The mixture of Student-t distributions in ``base``, in the frame."""
-        return self.base.components
+        """A mixture of Student-t distributions, in the frame: the density itself, or that in ``base``."""
+        if self.effort == "best":
+            return self.base.components
+        return components_of(*(self.encoded.arrays[name][0] for name in MIXTURE))
+
+    @cached_property
+    def mixture(self) -> MixtureAnswers:
+        """The answers of ``components``, which are those of an estimate with ``effort="fast"``."""
+        return MixtureAnswers(self.components)
 
     @cached_property
     def proposal(self) -> Components[Floats]:
@@ -289,7 +308,7 @@ class FittedDensity:
 
     def answer_in_frame(self, z: Floats) -> tuple[Floats, Floats]:
         """Return log-density (M,) and score (M, D) in frame coordinates, at points (M, D) there."""
-        return self.graphs.answer(z, self.encoded)
+        return self.mixture.answer(z) if self.effort == "fast" else self.graphs.answer(z, self.encoded)
 
     def read_in_frame(self, Y: Any) -> tuple[Floats, Matrix]:
         """Read queries; return them in frame coordinates (M, D), and as they are.
@@ -338,11 +357,14 @@ class FittedDensity:
                 "select and order them first"
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in _CACHED}
+
     def __repr__(self) -> str:
         d = self.diagnostics
         return (
             f"{type(self).__name__}(n={d.n}, dim={d.dim}, effective_size={d.effective_size:.6g}, "
-            f"initialisation={d.initialisation!r})"
+            f"initialisation={d.initialisation!r}, effort={d.effort!r})"
         )
 
 
@@ -361,21 +383,3 @@ def warn_without_sample(fitted: FittedDensity) -> None:
             f"{fitted.diagnostics.landmarks} landmarks instead: save with sample=True, or estimate again",
             RangeWarning,
         )
-
-
-def _diagnostics(graphs: Graphs, sample: Sample, landmarks: int) -> Diagnostics:
-    n, dim = sample.z.shape
-    return Diagnostics(
-        n=n,
-        dim=dim,
-        effective_size=sample.frame.effective_size,
-        initialisation=sample.frame.initialisation,
-        shrinkage=sample.frame.shrinkage,
-        landmarks=landmarks,
-        device=graphs.device,
-        warnings=(
-            *graphs.metadata.out_of_range(n, dim),
-            *sample.doubts(),
-            *graphs.metadata.doubts_about_landmarks(landmarks),
-        ),
-    )

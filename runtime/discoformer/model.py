@@ -1,6 +1,7 @@
-"""Models: a folder with ``encode.onnx`` and ``query.onnx``, found by name or by path, never by network.
+"""Models: a folder with graph files, found by name or by path, never by network.
 
-The metadata of both files says what the model is, and which ranges it was trained on.
+``effort="best"`` needs ``encode.onnx`` and ``query.onnx``, ``effort="fast"`` needs ``mixture.onnx``. The
+metadata of the files say what the model is, and which ranges it was trained on.
 """
 
 import os
@@ -14,11 +15,12 @@ from discoformer.base.base import Base
 from discoformer.deprecation import renamed_arguments, warn_renamed
 from discoformer.errors import DeviceWarning, InputError, ModelError, ModelNotFoundError, require, warn_caller
 from discoformer.estimates import Estimate
-from discoformer.fit import OnStage, Sample, fit_bases, ignore, read_sample
-from discoformer.fitted import Diagnostics, Reading, warn_of_range
+from discoformer.fit import Diagnostics, OnStage, Sample, bases_of, ignore, read_sample
+from discoformer.fitted import Reading, warn_of_range
 from discoformer.io.inputs import Floats
-from discoformer.onnx.graphs import FILES, Encoded, Graphs
+from discoformer.onnx.graphs import Encoded, Graphs, has_files
 from discoformer.onnx.metadata import Metadata
+from discoformer.onnx.names import GRAPHS, Effort, check_effort
 from discoformer.onnx.parallel import both
 from discoformer.onnx.sessions import Device, two_builds
 from discoformer.saved import read_estimate
@@ -32,7 +34,7 @@ def load(
     threads: int | None = None,
     provider_options: Mapping[str, str] | None = None,
 ) -> "Model":
-    """Load a model.
+    """Load a model: find its files and check them. Each is opened when it is first needed.
 
     Args:
         path_or_name: Name of a released model, or path of a folder (a string with a path separator, or a
@@ -43,7 +45,7 @@ def load(
 
     Raises:
         ModelNotFoundError: There is no such model, or the folder is incomplete.
-        ModelError: The files do not fit together, or this runtime cannot run them.
+        ModelError: The files are not safe to open, or do not fit together.
         DeviceError: CUDA was asked for and cannot be had.
         MissingExtraError: onnxruntime is not installed.
 
@@ -57,20 +59,30 @@ def load(
 
 
 def estimate(
-    X: Any, weights: Any = None, effective_size: float | None = None, landmarks: int | None = None
+    X: Any,
+    weights: Any = None,
+    effective_size: float | None = None,
+    landmarks: int | None = None,
+    effort: Effort = "best",
 ) -> Estimate:
     """Estimate the distribution behind a sample with the default model, which is loaded once and kept.
 
     See ``Model.estimate`` for the arguments and errors.
     """
     require("onnxruntime")  # before any work is done
+    check_effort(effort)
 
-    def read() -> tuple[Sample, Base[Floats]]:
-        sample = read_sample(X, weights, effective_size)
-        return sample, fit_bases([sample])
+    def read() -> tuple[Sample, Base[Floats] | None]:
+        sample = read_sample(X, weights, effective_size, effort=effort)
+        return sample, bases_of([sample])
 
-    (sample, base), model = both(read, default_model)  # loading takes a while the first time
-    warn_of_range(model.metadata, [sample])
+    def opened() -> Model:
+        model = default_model()
+        model.graphs.files(effort).sessions()  # which takes a while the first time
+        return model
+
+    (sample, base), model = both(read, opened)
+    warn_of_range(model.graphs.files(effort).metadata, [sample])
     return Estimate.of_samples(model, [sample], base, landmarks)[0]
 
 
@@ -92,11 +104,12 @@ def load_estimate(path: str | os.PathLike[str], model: "Model | None" = None) ->
     """
     saved = read_estimate(Path(path))
     model = model_or_default(model) if model or saved.model == DEFAULT_NAME else load(saved.model)
-    if model.graphs.sha256 != saved.sha256:
+    files = model.graphs.files(saved.diagnostics.effort)
+    if files.sha256 != saved.sha256:
         raise ModelError(
             f"{path} was made by the model {saved.model!r} {saved.version} (SHA-256 of its files "
-            f"{saved.sha256[:12]}), got {model.metadata.name!r} {model.metadata.version} in {model.folder} "
-            f"({model.graphs.sha256[:12]}): pass model=discoformer.load(folder of the one that made it), or "
+            f"{saved.sha256[:12]}), got {files.metadata.name!r} {files.metadata.version} in {model.folder} "
+            f"({files.sha256[:12]}): pass model=discoformer.load(folder of the one that made it), or "
             "estimate again"
         )
     diagnostics = replace(saved.diagnostics, device=model.device)
@@ -120,7 +133,7 @@ class Model:
     """A loaded model; made by ``load``. It may be pickled, and used from several threads and after a fork.
 
     Attributes:
-        graphs: Its two graphs.
+        graphs: Its graphs.
     """
 
     def __init__(self, graphs: Graphs) -> None:
@@ -149,8 +162,9 @@ class Model:
         effective_size: float | None = None,
         landmarks: int | None = None,
         on_progress: OnStage = ignore,
+        effort: Effort = "best",
     ) -> Estimate:
-        """Encode a sample once, to be queried as often as you want.
+        """Read a sample once, to be queried as often as you want.
 
         Args:
             X: Array-like (N, D), data units: nested sequences, NumPy, ``__array__`` or DLPack, pandas, Arrow.
@@ -158,31 +172,41 @@ class Model:
             effective_size: How many independent points the rows are worth, if you know that better than
                 Kish's ``(sum w)^2 / sum w^2`` (for correlated draws, say).
             landmarks: Most points of a large sample that the network reads; by default as many as it was
-                trained to read. Frame and base always use the whole sample. Time grows with the square of
-                this number.
+                trained to read. Time grows with the square of this number. With ``effort="best"``, frame and
+                base always use the whole sample.
             on_progress: Called with a few words at the start of each stage: a large sample takes a while.
+            effort: ``"best"`` fits a base to the sample, which the network refines at each query. ``"fast"``
+                takes one pass of the network, which turns the sample into a mixture of Student-t
+                distributions. The estimate is this mixture: its integral is 1, its score is the exact
+                gradient, and draws, marginals and conditionals are exact.
 
         Raises:
             InputError: An argument is malformed or not finite.
             DegenerateDataError: X has a single row, a constant column, or collinear columns.
+            ModelError: The model has no files for this effort.
 
         Warns:
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
-        sample = read_sample(X, weights, effective_size, on_progress)
-        warn_of_range(self.metadata, [sample])
-        return Estimate.of_samples(self, [sample], fit_bases([sample], on_progress), landmarks, on_progress)[
-            0
-        ]
+        check_effort(effort)
+        metadata = self.graphs.files(effort).metadata  # an error here comes before any work
+        sample = read_sample(X, weights, effective_size, on_progress, effort)
+        warn_of_range(metadata, [sample])
+        base = bases_of([sample], on_progress)
+        return Estimate.of_samples(self, [sample], base, landmarks, on_progress)[0]
 
     def estimate_again(self, X: Any, weights: Any, effective_size: float) -> Estimate:
         """Deprecated: use ``estimate``, or ``refit`` of an estimate, which gives no warnings."""
         warn_renamed("Model.estimate_again", "Estimate.refit")
         sample = read_sample(X, weights, effective_size)
-        return Estimate.of_samples(self, [sample], fit_bases([sample]))[0]
+        return Estimate.of_samples(self, [sample], bases_of([sample]))[0]
 
     def estimate_batch(
-        self, contexts: Iterable[Any], weights: Iterable[Any] | None = None, landmarks: int | None = None
+        self,
+        contexts: Iterable[Any],
+        weights: Iterable[Any] | None = None,
+        landmarks: int | None = None,
+        effort: Effort = "best",
     ) -> list[Estimate]:
         """Encode many samples together, which for small ones is much faster than one by one.
 
@@ -190,6 +214,7 @@ class Model:
             contexts: Array-likes (N, D), each of any N and D, data units.
             weights: For each of them an array-like (N,) or None, as in ``estimate``.
             landmarks: As in ``estimate``.
+            effort: As in ``estimate``.
 
         Returns:
             For each sample the estimate that ``estimate`` gives, up to rounding.
@@ -197,10 +222,13 @@ class Model:
         Raises:
             InputError: An argument is malformed or not finite; the message says in which sample.
             DegenerateDataError: A sample has a single row, a constant column, or collinear columns.
+            ModelError: The model has no files for this effort.
 
         Warns:
             RangeWarning: N or D of a sample is outside the ranges the model was trained on.
         """
+        check_effort(effort)
+        metadata = self.graphs.files(effort).metadata
         contexts = list(contexts)
         weights = [None] * len(contexts) if weights is None else list(weights)
         if len(weights) != len(contexts):
@@ -210,10 +238,10 @@ class Model:
         samples = []
         for index, (X, w) in enumerate(zip(contexts, weights, strict=True)):
             try:
-                samples.append(read_sample(X, w))
+                samples.append(read_sample(X, w, effort=effort))
             except InputError as error:
                 raise type(error)(f"contexts[{index}]: {error}") from error
-        warn_of_range(self.metadata, samples)
+        warn_of_range(metadata, samples)
         return Estimate.of_batch(self, samples, landmarks)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -257,7 +285,7 @@ def find_folder(path_or_name: str | os.PathLike[str]) -> Path:
     """Find the folder of a model: a path as it is; a name in the package, else in ``models`` of the checkout.
 
     Raises:
-        ModelNotFoundError: There is no folder with the two graph files.
+        ModelNotFoundError: There is no folder with the graph files of an effort.
     """
     package = Path(__file__).resolve().parent
     if isinstance(path_or_name, str) and Path(path_or_name).name == path_or_name:
@@ -269,11 +297,12 @@ def find_folder(path_or_name: str | os.PathLike[str]) -> Path:
         candidates = [Path(path_or_name).resolve()]
         advice = "pass the folder that holds them, written by discoformer-export"
     for folder in candidates:
-        if all((folder / name).is_file() for name in FILES):
+        if any(has_files(folder, effort) for effort in GRAPHS):
             return folder
     found = "; ".join(f"{folder} {_describe(folder)}" for folder in candidates)
     raise ModelNotFoundError(
-        f"no model {str(path_or_name)!r} ({' and '.join(FILES)} are needed): {found}; {advice}"
+        f"no model {str(path_or_name)!r} (encode.onnx and query.onnx, or mixture.onnx, are needed): {found}; "
+        f"{advice}"
     )
 
 

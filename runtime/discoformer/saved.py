@@ -16,16 +16,16 @@ import numpy as np
 
 from discoformer.base.frame import Frame
 from discoformer.errors import InputError
-from discoformer.fit import Context
-from discoformer.fitted import Diagnostics, FittedDensity, Reading
+from discoformer.fit import Context, Diagnostics
+from discoformer.fitted import FittedDensity, Reading
 from discoformer.io.files import atomic
-from discoformer.onnx.names import CONTEXT, STATES
+from discoformer.onnx.names import CONTEXT, MIXTURE, STATES
 from discoformer.onnx.sessions import Float32s
 
-FORMAT = 2  # raised when the meaning of the entries changes
-_READABLE = (1, FORMAT)  # format 1 has no sample, and calls the initialisation "seed"
+FORMAT = 3  # raised when the meaning of the entries changes
+_READABLE = (1, 2, FORMAT)  # 1 has no sample, and calls the initialisation "seed"; 1 and 2 have no effort
 _KIND = "discoformer estimate"
-_ENCODED = {*CONTEXT, *STATES}
+_ENCODED = {"best": {*CONTEXT, *STATES}, "fast": {"context", "log_weights", *MIXTURE}}  # by effort
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def save_estimate(path: Path, fitted: FittedDensity, sample: bool) -> None:
         "format": FORMAT,
         "model": metadata.name,
         "version": metadata.version,
-        "sha256": fitted.graphs.sha256,
+        "sha256": fitted.graphs.files(fitted.effort).sha256,
         "diagnostics": asdict(fitted.diagnostics),
         "columns": fitted.columns,
         "most_landmarks": fitted.most_landmarks,
@@ -96,7 +96,7 @@ def read_estimate(path: Path) -> Saved:
             if about["format"] not in _READABLE:
                 raise InputError(
                     f"{path} has format {about['format']}, this version of discoformer reads "
-                    f"{' and '.join(map(str, _READABLE))}: estimate again from the data and save that, or "
+                    f"{', '.join(map(str, _READABLE))}: estimate again from the data and save that, or "
                     "use the version that wrote it"
                 )
             return _read(about, {name: archive[name] for name in archive.files})
@@ -110,11 +110,11 @@ def read_estimate(path: Path) -> Saved:
 
 
 def _read(about: Mapping[str, Any], arrays: Mapping[str, Any]) -> Saved:
-    encoded = _under("encoded.", arrays)
-    if encoded.keys() != _ENCODED:
-        raise KeyError(", ".join(sorted(encoded.keys() ^ _ENCODED)))
-    frame, data = _under("frame.", arrays), _under("data.", arrays)
     diagnostics = about["diagnostics"]
+    encoded, known = _under("encoded.", arrays), _ENCODED[diagnostics.get("effort", "best")]
+    if encoded.keys() != known:
+        raise KeyError(", ".join(sorted(encoded.keys() ^ known)))
+    frame, data = _under("frame.", arrays), _under("data.", arrays)
     if about["format"] == 1:
         for values in (frame, diagnostics):
             values["initialisation"] = values.pop("seed")

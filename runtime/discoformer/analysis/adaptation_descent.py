@@ -152,7 +152,7 @@ def _encode(
     base = fit_bases([sample])
     landmarks = landmarks_of(sample, fitted.most_landmarks)
     given = graph_inputs([sample.frame], base, [landmarks])
-    return given | fitted.graphs.encode(given), base, sample.frame
+    return given | fitted.graphs.read("best", given), base, sample.frame
 
 
 def _course(parts: list[Part], basis: Floats, steps: int, prior: float) -> Course:

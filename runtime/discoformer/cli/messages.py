@@ -13,8 +13,7 @@ from typing import Any
 import click
 
 from discoformer.errors import DiscoformerError
-from discoformer.fit import read_sample
-from discoformer.fitted import Diagnostics
+from discoformer.fit import Diagnostics, read_sample
 from discoformer.io.tables import Table
 from discoformer.model import Model
 

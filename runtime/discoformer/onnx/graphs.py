@@ -1,10 +1,13 @@
-"""The two graphs of a model in onnxruntime. A context is encoded once, then queried in chunks.
+"""The graphs of a model in onnxruntime: one reads a context as a mixture, two encode and query it.
 
 The graphs (float32; B data sets, N context points, M queries, D dimensions, K components, J components of
 a coordinate, L layers, E scalars, C vectors)::
 
-    encode:  context (B, N, D), log_weights (B, N), precision_root (B, D, D), log_det_precision (B,),
-             effective_size (B,), component_log_scale (B, K), component_means (B, K, D),
+    mixture: context (B, N, D), log_weights (B, N), precision_root (B, D, D), log_det_precision (B,),
+             effective_size (B,)
+             ->  mixture_log_weights (B, N + 1), mixture_means (B, N + 1, D),
+                 mixture_scales (B, N + 1, D, D), mixture_freedom (B, N + 1)
+    encode:  the inputs of mixture, component_log_scale (B, K), component_means (B, K, D),
              component_factors (B, K, D, D), component_freedom (B, K), product_axes (B, D, D),
              product_log_scale, product_means, product_factors, product_freedom (B, D, J),
              product_log_odds (B,)
@@ -12,35 +15,29 @@ a coordinate, L layers, E scalars, C vectors)::
     query:   queries (B, M, D), the inputs and outputs of encode  ->  log_density (B, M), score (B, M, D)
 
 All arrays are in frame coordinates; see ``base.frame`` and ``base.base``. A file may use only some of these
-inputs, and is given only those.
+inputs, and is given only those. ``effort="fast"`` needs the mixture graph alone, ``effort="best"`` the other
+two, so the files of each are checked and opened when they are first needed.
 """
 
-import ctypes
-import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Lock
-from typing import Any, ClassVar, NamedTuple
-from weakref import WeakSet
+from typing import Any
 
 import numpy as np
 
 from discoformer.base.arrays import slices
-from discoformer.errors import ModelError, ModelNotFoundError
+from discoformer.errors import ModelNotFoundError
 from discoformer.io.inputs import Floats
+from discoformer.onnx.graph_files import GraphFiles
 from discoformer.onnx.metadata import Metadata
-from discoformer.onnx.names import ANSWERS, CONTEXT, STATES
-from discoformer.onnx.safety import check_files
-from discoformer.onnx.sessions import Device, Float32s, device_of, on_device, open_pair, run
-from discoformer.onnx.weights import with_weights
+from discoformer.onnx.names import GRAPHS, Effort
+from discoformer.onnx.sessions import Device, Float32s, find_placement, on_device, run
 
-FILES = ("encode.onnx", "query.onnx")
 CHUNK = 1024  # queries per run; each run computes the keys of all context points again
 
 
 class Encoded:
-    """An encoded context: the arrays that the query graph needs, by name.
+    """A context that was read: the arrays that answers are computed from, by name.
 
     They are copied to the device once in each process.
     """
@@ -65,16 +62,15 @@ class Encoded:
 class Graphs:
     """The graphs in a model folder.
 
-    An instance is thread-safe, can be pickled, and works after a fork. Sessions can be neither pickled nor
-    forked, so each process opens its own when it first needs them. It refuses files that have changed.
+    An instance is thread-safe, can be pickled, and works after a fork; see ``graph_files``.
 
     Attributes:
         folder: Folder of the files.
-        metadata: Metadata of the files.
         device: Device of the sessions, ``"cpu"`` or ``"cuda"``.
         threads: Number of CPU threads, or None for the default of onnxruntime.
-        weights: Content of a safetensors file whose weights replace those in the files, or None.
-        sha256: Hash of both files, after their weights are replaced.
+        weights: Content of a safetensors file whose weights replace those in the files of ``effort="best"``,
+            or None.
+        main_effort: ``"best"`` if the folder has the files for it, else ``"fast"``.
     """
 
     def __init__(
@@ -88,27 +84,57 @@ class Graphs:
         self.folder = folder
         self.threads = threads
         self.weights = weights
-        self._options = options
-        self._opened: _Opened | None = self._open(device)
-        self.metadata = self._opened.metadata
-        self.sha256 = self._opened.sha256
-        self.device = device_of(self._opened.encode)
-        _ALL.add(self)
+        self._placement = find_placement(device, threads, options)
+        self.device = self._placement.device
+        self._files: dict[Effort, GraphFiles] = {}
+        self.main_effort: Effort = "best" if has_files(folder, "best") else "fast"
+        self.files(self.main_effort)  # raises if they cannot be used
+
+    @property
+    def metadata(self) -> Metadata:
+        """Metadata of the files of ``main_effort``."""
+        return self.files(self.main_effort).metadata
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the files of ``main_effort``, after their weights are replaced."""
+        return self.files(self.main_effort).sha256
+
+    def files(self, effort: Effort) -> GraphFiles:
+        """Return the files that an effort needs; they are read and checked at the first call.
+
+        Raises:
+            ModelError: A file is not safe to open, or the files do not fit together.
+            ModelNotFoundError: The model has no such files.
+        """
+        if effort not in self._files:
+            if not has_files(self.folder, effort):
+                names = " and ".join(graph.file for graph in GRAPHS[effort])
+                other = "fast" if effort == "best" else "best"
+                raise ModelNotFoundError(
+                    f"effort={effort!r} needs {names}, which {self.folder} lacks: use effort={other!r}, or "
+                    "export the model again with discoformer-export"
+                )
+            weights = self.weights if effort == "best" else None
+            found = GraphFiles(self.folder, GRAPHS[effort], self._placement, weights)
+            self._files.setdefault(effort, found)
+        return self._files[effort]
 
     def with_weights(self, weights: bytes) -> "Graphs":
         """Return the same graphs with the weights of a safetensors file."""
-        return Graphs(self.folder, self.device, self.threads, self._options, weights)
+        return Graphs(self.folder, self.device, self.threads, self._placement.options, weights)
 
-    def encode(self, given: Mapping[str, Float32s]) -> dict[str, Float32s]:
-        """Encode contexts.
+    def read(self, effort: Effort, given: Mapping[str, Float32s]) -> dict[str, Float32s]:
+        """Read contexts.
 
         Args:
-            given: Inputs of the encode graph, by name; see the docstring of this module.
+            effort: ``"fast"`` runs the mixture graph, ``"best"`` the encode graph.
+            given: Inputs of the graph, by name; see the docstring of this module.
 
         Returns:
-            The outputs of the encode graph, by name.
+            The outputs of the graph, by name.
         """
-        session = self._sessions().encode
+        session = self.files(effort).sessions()[0]
         return run(session, on_device(session, given))
 
     def answer(self, queries: Floats, encoded: Encoded) -> tuple[Floats, Floats]:
@@ -132,118 +158,12 @@ class Graphs:
         # Few different shapes keep the arena of onnxruntime small.
         padded = np.zeros((1, 1 << (count - 1).bit_length(), dim), np.float32)
         padded[0, :count] = queries
-        session = self._sessions().query
+        session = self.files("best").sessions()[1]
         answers = run(session, encoded.on_device(session) | on_device(session, {"queries": padded}))
         log_density, score = answers["log_density"][0, :count], answers["score"][0, :count]
         return log_density.astype(np.float64), score.astype(np.float64)
 
-    def _sessions(self) -> "_Opened":
-        """Return the sessions of this process."""
-        if self._opened is None:
-            with _Process.lock:
-                if self._opened is None:
-                    self._opened = self._shared()
-        return self._opened
 
-    def _shared(self) -> "_Opened":
-        """Return sessions that another copy of this object has opened in this process, or open new ones."""
-        options = tuple(sorted((self._options or {}).items()))
-        key = (self.folder, self.sha256, self.device, self.threads, options)
-        if key not in _Process.copies:
-            opened = self._open(self.device)
-            if opened.sha256 != self.sha256:
-                raise ModelError(
-                    f"the model in {self.folder} has changed since it was loaded (SHA-256 of its files "
-                    f"{self.sha256[:12]}, now {opened.sha256[:12]}): load it and estimate again"
-                )
-            while len(_Process.copies) >= _COPIES:
-                del _Process.copies[next(iter(_Process.copies))]
-            _Process.copies[key] = opened
-        return _Process.copies[key]
-
-    def _open(self, device: Device) -> "_Opened":
-        encode_path, query_path = (self.folder / name for name in FILES)
-        try:
-            encode_file, query_file = encode_path.read_bytes(), query_path.read_bytes()
-        except FileNotFoundError as error:
-            raise ModelNotFoundError(f"{error.filename} no longer exists: put the model back") from error
-        _Process.has_opened = True
-        files = {encode_path: encode_file, query_path: query_file}
-        check_files(files)
-        if self.weights is not None:
-            files = {path: with_weights(content, self.weights, path) for path, content in files.items()}
-        encode, query = open_pair(files, device, self.threads, self._options)
-        _check_names(encode_path, encode, {*CONTEXT}, {*STATES})
-        _check_names(query_path, query, {*CONTEXT, *STATES, "queries"}, {*ANSWERS})
-        first, second = (
-            Metadata.parse(session.get_modelmeta().custom_metadata_map, path)
-            for session, path in ((encode, encode_path), (query, query_path))
-        )
-        if first.weights_sha256 != second.weights_sha256:
-            raise ModelError(
-                f"encode.onnx and query.onnx in {self.folder} were made from different weights "
-                f"({first.weights_sha256[:12]}, {second.weights_sha256[:12]}): export both again"
-            )
-        return _Opened(encode, query, second, hashlib.sha256(b"".join(files.values())).hexdigest())
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_opened": None}
-
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__dict__.update(state)
-        _ALL.add(self)
-
-
-class _Opened(NamedTuple):
-    """Both files, opened in a process."""
-
-    encode: Any  # onnxruntime sessions
-    query: Any
-    metadata: Metadata
-    sha256: str  # of both files
-
-
-class _Process:
-    """Sessions of this process."""
-
-    lock = Lock()
-    copies: ClassVar[dict[Any, _Opened]] = {}  # of unpickled graphs, kept for further copies
-    has_opened = False
-
-
-_COPIES = 2  # greatest number of models whose sessions are kept in `_Process.copies`
-_ALL: WeakSet[Graphs] = WeakSet()
-
-
-def _after_fork() -> None:
-    """Drop the sessions of the parent in a child process, so that the child can exit.
-
-    A session that is closed waits for its threads, and so does onnxruntime when the process exits. The child
-    does not have these threads. Without this function, a child that exits by itself, such as a worker of a
-    server, would hang or abort. The child exits like those of multiprocessing: without the exit handlers of C
-    libraries.
-    """
-    for opened in filter(None, [*(graphs._opened for graphs in _ALL), *_Process.copies.values()]):
-        for session in (opened.encode, opened.query):
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))  # so it is never closed
-    for graphs in _ALL:
-        graphs._opened = None
-    _Process.lock, _Process.copies = Lock(), {}
-    libc = ctypes.CDLL(None)
-    if _Process.has_opened and hasattr(libc, "on_exit"):
-        libc.on_exit(libc._exit, None)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def _check_names(path: Path, session: Any, known: set[str], wanted: set[str]) -> None:
-    """Check that a graph has no inputs other than ``known``, and has the ``wanted`` outputs."""
-    unknown = sorted({item.name for item in session.get_inputs()} - known)
-    missing = sorted(wanted - {item.name for item in session.get_outputs()})
-    if unknown or missing:
-        raise ModelError(
-            f"{path} does not fit this version of discoformer (unknown inputs {unknown}, missing outputs "
-            f"{missing}): upgrade discoformer, or export the model again"
-        )
+def has_files(folder: Path, effort: Effort) -> bool:
+    """Return whether a folder has the graph files that an effort needs."""
+    return all((folder / graph.file).is_file() for graph in GRAPHS[effort])

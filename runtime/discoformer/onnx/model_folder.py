@@ -12,8 +12,9 @@ from typing import Any
 from discoformer.errors import InputError
 from discoformer.io.files import write_bytes
 from discoformer.onnx.graphs import Graphs
+from discoformer.onnx.names import GRAPHS
 from discoformer.onnx.safety import check_files
-from discoformer.onnx.weights import BASIS, FILE, with_weights
+from discoformer.onnx.weights import BASIS, FILE, MIXTURE_FILE, with_weights
 
 CONFIG = "config.json"
 
@@ -36,9 +37,8 @@ def save_model(graphs: Graphs, out: Path, about: Mapping[str, Any]) -> None:
             "another folder"
         )
     files = {path.name: _content(graphs, path) for path in sorted(graphs.folder.glob("*.onnx"))}
-    files |= {
-        name: (graphs.folder / name).read_bytes() for name in (FILE, BASIS) if (graphs.folder / name).exists()
-    }
+    kept = (FILE, BASIS, MIXTURE_FILE)
+    files |= {name: (graphs.folder / name).read_bytes() for name in kept if (graphs.folder / name).exists()}
     if graphs.weights is not None:
         files[FILE] = graphs.weights
     files[CONFIG] = _config(graphs, files, about)
@@ -49,10 +49,12 @@ def save_model(graphs: Graphs, out: Path, about: Mapping[str, Any]) -> None:
 
 
 def _content(graphs: Graphs, path: Path) -> bytes:
-    """Return an ONNX file of a model with its current weights."""
+    """Return an ONNX file of a model with its current weights. The mixture graph has weights of its own."""
     content = path.read_bytes()
     check_files({path: content})
-    return content if graphs.weights is None else with_weights(content, graphs.weights, path)
+    if graphs.weights is None or path.name in (graph.file for graph in GRAPHS["fast"]):
+        return content
+    return with_weights(content, graphs.weights, path)
 
 
 def _config(graphs: Graphs, files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:

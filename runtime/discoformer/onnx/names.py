@@ -1,6 +1,9 @@
-"""Names of the inputs and outputs of the graphs, in their order; ``graphs`` gives their shapes."""
+"""The graph files of a model: names of their inputs and outputs, in order; ``graphs`` gives the shapes."""
+
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from discoformer.base.base import BASE
+from discoformer.errors import InputError
 
 FRAMED = ("context", "log_weights", "precision_root", "log_det_precision", "effective_size")
 """Inputs of the mixture graph: a context in its frame."""
@@ -16,3 +19,37 @@ ANSWERS = ("log_density", "score")
 
 MIXTURE = ("mixture_log_weights", "mixture_means", "mixture_scales", "mixture_freedom")
 """Outputs of the mixture graph."""
+
+Effort: TypeAlias = Literal["fast", "best"]
+"""How a sample is read: ``"fast"`` as a mixture, by one graph; ``"best"`` on a fitted base, by two."""
+
+
+class Graph(NamedTuple):
+    """A graph file."""
+
+    file: str
+    inputs: tuple[str, ...]  # those that it may have
+    outputs: tuple[str, ...]  # those that it must have
+
+
+GRAPHS: dict[Effort, tuple[Graph, ...]] = {
+    "fast": (Graph("mixture.onnx", FRAMED, MIXTURE),),
+    "best": (
+        Graph("encode.onnx", CONTEXT, STATES),
+        Graph("query.onnx", (*CONTEXT, *STATES, "queries"), ANSWERS),
+    ),
+}
+"""The graphs that each effort needs."""
+
+
+def check_effort(effort: Any) -> None:
+    """Raise an error if there is no such effort.
+
+    Raises:
+        InputError: There is none.
+    """
+    if effort not in ("fast", "best"):
+        raise InputError(
+            f"effort must be 'fast' (one pass, a mixture) or 'best' (a fitted base, then the network), got "
+            f"{effort!r}"
+        )

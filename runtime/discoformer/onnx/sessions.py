@@ -1,7 +1,7 @@
 """Sessions of onnxruntime: one for each graph file, on the requested device, without TF32.
 
-If its CUDA provider cannot start, onnxruntime uses the CPU and raises no exception. Therefore the device is
-read from the session after it was created.
+If its CUDA provider cannot start, onnxruntime uses the CPU and raises no exception. Therefore a trial session
+is opened, and the device is read from it. So the device of a model is known before its graphs are opened.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,10 @@ Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
+_TRIAL = (  # an ONNX file with one operator, Identity
+    b'\x08\x08\x12\x00:/\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01gZ\x0b\n\x01x\x12\x06\n\x04\x08\x01\x12\x00b'
+    b"\x0b\n\x01y\x12\x06\n\x04\x08\x01\x12\x00B\x04\n\x00\x10\x12"
+)
 _BUILDS = {f"onnxruntime{kind}" for kind in ("", "_gpu", "_directml", "_openvino", "_rocm", "_qnn")}
 _GPU_HINT = (
     "install the GPU build alone: pip uninstall onnxruntime onnxruntime-gpu, "
@@ -37,24 +41,27 @@ _GPU_HINT = (
 )
 
 
-def open_pair(
-    files: Mapping[Path, bytes],
-    device: Device = "auto",
-    threads: int | None = None,
-    options: Mapping[str, str] | None = None,
-) -> tuple[Any, Any]:
-    """Open two graphs on one device, in parallel because each takes a while.
+class Placement(NamedTuple):
+    """Where sessions run."""
+
+    device: Literal["cpu", "cuda"]
+    threads: int | None  # CPU threads for one operator; chosen by onnxruntime if None
+    options: Mapping[str, str]  # options of onnxruntime's CUDA provider, such as {"device_id": "1"}
+
+
+def find_placement(
+    device: Device = "auto", threads: int | None = None, options: Mapping[str, str] | None = None
+) -> Placement:
+    """Find out where sessions can run.
 
     Args:
-        files: Contents of the two ``.onnx`` files, by path.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA if it is available, else the CPU.
-        threads: Number of CPU threads for one operator; chosen by onnxruntime if None.
-        options: Options of onnxruntime's CUDA provider, such as ``{"device_id": "1"}``.
+        threads: See ``Placement``.
+        options: See ``Placement``.
 
     Raises:
         DeviceError: ``device`` is ``"cuda"``, and CUDA is not available.
         InputError: ``device`` is unknown, or ``threads`` is below 1.
-        ModelError: A file is not a graph that onnxruntime can run.
         MissingExtraError: onnxruntime is not installed.
 
     Warns:
@@ -63,12 +70,35 @@ def open_pair(
     if threads is not None and threads < 1:
         raise InputError(f"threads must be 1 or more, or None to let onnxruntime choose, got {threads}")
     ort = require("onnxruntime")
-    providers = _providers(ort, device, options or {})
+    placement = Placement(_first_choice(ort, device), threads, dict(options or {}))
+    if placement.device == "cuda":
+        trial = _start(ort, placement, _providers(ort, placement), Path("a trial graph"), _TRIAL)
+        if device_of(trial) == "cpu":
+            _report_fallback(device)
+            return placement._replace(device="cpu")
+    return placement
 
-    first, second = (partial(_start, ort, *file, providers, threads) for file in files.items())
-    sessions = both(first, second)
-    if len(providers) > 1 and any(device_of(session) == "cpu" for session in sessions):
-        _report_fallback(device)
+
+def open_sessions(files: Mapping[Path, bytes], placement: Placement) -> tuple[Any, ...]:
+    """Open one or two graphs, in parallel because each takes a while.
+
+    Args:
+        files: Contents of the ``.onnx`` files, by path.
+        placement: Where they run.
+
+    Raises:
+        DeviceError: They should run on CUDA, and it is not available.
+        ModelError: A file is not a graph that onnxruntime can run.
+        MissingExtraError: onnxruntime is not installed.
+    """
+    ort = require("onnxruntime")
+    if placement.device == "cuda":
+        _first_choice(ort, "cuda")  # raises if CUDA is not offered
+    providers = _providers(ort, placement)
+    starts = [partial(_start, ort, placement, providers, *file) for file in files.items()]
+    sessions = both(*starts) if len(starts) == 2 else (starts[0](),)
+    if any(device_of(session) != placement.device for session in sessions):
+        _report_fallback("cuda")
     return sessions
 
 
@@ -120,8 +150,13 @@ def two_builds() -> str:
     )
 
 
-def _providers(ort: Any, device: Device, options: Mapping[str, str]) -> list[Any]:
-    """Return the execution providers for a device, the preferred one first."""
+def _first_choice(ort: Any, device: Device) -> Literal["cpu", "cuda"]:
+    """Return the device to try first.
+
+    Raises:
+        DeviceError: ``device`` is ``"cuda"``, and onnxruntime has no CUDA.
+        InputError: ``device`` is unknown.
+    """
     if device not in ("auto", "cpu", "cuda"):
         raise InputError(f"device must be 'auto', 'cpu' or 'cuda', got {device!r}")
     offered = ort.get_available_providers()
@@ -130,21 +165,26 @@ def _providers(ort: Any, device: Device, options: Mapping[str, str]) -> list[Any
             f"device='cuda' is not available: onnxruntime {ort.__version__} offers {', '.join(offered)} "
             f"only; {two_builds() or _GPU_HINT}"
         )
-    if device == "cpu" or _CUDA not in offered:
+    return "cpu" if device == "cpu" or _CUDA not in offered else "cuda"
+
+
+def _providers(ort: Any, placement: Placement) -> list[Any]:
+    """Return the execution providers, the preferred one first."""
+    if placement.device == "cpu":
         return [_CPU]
     with contextlib.redirect_stdout(sys.stderr):  # preload_dlls prints the libraries that it cannot find
         ort.preload_dlls()
-    return [(_CUDA, {"use_tf32": "0", **options}), _CPU]
+    return [(_CUDA, {"use_tf32": "0", **placement.options}), _CPU]
 
 
-def _start(ort: Any, path: Path, content: bytes, providers: list[Any], threads: int | None) -> Any:
+def _start(ort: Any, placement: Placement, providers: list[Any], path: Path, content: bytes) -> Any:
     """Open one graph."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     # Higher levels take long to optimise the graph, and fuse a few products without a gain in speed.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    if placement.threads is not None:
+        options.intra_op_num_threads = placement.threads
     try:
         session = ort.InferenceSession(content, options, providers=providers)
     except Exception as error:  # the errors of onnxruntime have no base class of their own

@@ -77,7 +77,7 @@ def test_a_forked_child_ends_by_itself(kept: bool) -> None:
 def test_a_pickle_names_the_model_and_opens_it_when_it_is_needed(released: discoformer.Model) -> None:
     copy = pickle.loads(pickle.dumps(released))
     assert len(pickle.dumps(released)) < 5000
-    assert copy.graphs._opened is None
+    assert copy.graphs.files("best")._opened is None
     assert (copy.metadata, copy.folder, copy.device) == (released.metadata, released.folder, "cpu")
     x = QUERIES[0]
     np.testing.assert_array_equal(copy.estimate(x).log_density(x), released.estimate(x).log_density(x))
@@ -87,7 +87,12 @@ def test_copies_share_their_sessions(released: discoformer.Model) -> None:
     """A pool unpickles the estimate for every task: it must not open the model for each."""
     copies = [pickle.loads(pickle.dumps(released)) for _ in range(5)]
     with ThreadPoolExecutor(5) as pool:
-        assert len({id(opened) for opened in pool.map(lambda copy: copy.graphs._sessions(), copies)}) == 1
+        assert (
+            len(
+                {id(opened) for opened in pool.map(lambda copy: copy.graphs.files("best").sessions(), copies)}
+            )
+            == 1
+        )
 
 
 def test_estimates_late_in_the_life_of_the_interpreter() -> None:

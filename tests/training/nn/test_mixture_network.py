@@ -5,6 +5,7 @@ Everything is float64, where not said otherwise.
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def make_mixture_network(small) -> Callable[..., MixtureNetwork]:
 
     def make(*, seed: int = 0, noise: float = 0.1, attend=attend_plain) -> MixtureNetwork:
         torch.manual_seed(seed)
-        network = MixtureNetwork(small, attend).double()
+        network = MixtureNetwork(replace(small, updates=1), attend).double()
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(noise * torch.randn_like(parameter))
@@ -174,6 +175,20 @@ def test_padding_equals_absence(network, setting, absent):
     assert_same(answered(network, padded, queries), answered(network, context, queries))
 
 
+def test_landmarks_as_tokens_read_all_points(network, setting):
+    """The other points count; in any order, and repeated as often as their weights say."""
+    context, queries = setting(1, 30, 6, 3)
+    few = context._replace(points=context.points[:, :10], log_weights=context.log_weights[:, :10])
+    all_points = {"all_points": context.points, "all_log_weights": context.log_weights}
+    found = answered(network, few._replace(**all_points), queries)
+    assert (found[0] - answered(network, few, queries)[0]).abs().max() > 1e-4
+    repeated = {
+        "all_points": context.points.flip(1).repeat_interleave(2, 1),
+        "all_log_weights": context.log_weights.repeat(1, 2),
+    }
+    assert_same(answered(network, few._replace(**repeated), queries), found)
+
+
 def test_blocked_attention_gives_the_same_mixture_and_gradient(make_mixture_network, setting):
     context, queries = setting(2, 30, 8, 3)
     found = []
@@ -209,6 +224,8 @@ def kde_network(network: MixtureNetwork, bandwidth: float) -> MixtureNetwork:
         isotropic[0] = 2 * math.log(bandwidth) + far
         head.out.weight[2 + head.channels + head.heads, 0] = -1.0
         network.broad.read.bias[0] = -1e3  # no broad component
+        network.updates[0].out.bias[2:] = -1e3  # no update
+        network.updates[0].out.bias[4] = 0.0
     return network
 
 

@@ -22,6 +22,15 @@ class Context(NamedTuple):
     log_det_precision: Tensor  # (B,)
     effective_size: Tensor  # (B,) N, or Kish's (sum w)^2 / sum w^2
     base: Base[Tensor] | None = None  # fitted to the points, for the network that needs it
+    all_points: Tensor | None = None  # (B, all, D), if `points` are landmarks of a network without a base
+    all_log_weights: Tensor | None = None  # (B, all)
+
+    @property
+    def whole(self) -> tuple[Tensor, Tensor]:
+        """All points (B, all, D) and their log-weights (B, all)."""
+        if self.all_points is None or self.all_log_weights is None:
+            return self.points, self.log_weights
+        return self.all_points, self.all_log_weights
 
     @property
     def fitted_base(self) -> Base[Tensor]:
@@ -55,6 +64,7 @@ class Context(NamedTuple):
             change(self.log_det_precision),
             change(self.effective_size),
             None if self.base is None else self.base.each(change),
+            *(None if field is None else change(field) for field in (self.all_points, self.all_log_weights)),
         )
 
 
@@ -78,12 +88,14 @@ def context_in_frame(
     if fitted:
         given = (points, weights, frame.effective_size, frame.precision_root, frame.log_det_precision)
         base = fit_base(*(tensor.numpy() for tensor in given)).each(torch.as_tensor)  # faster than in PyTorch
-    points, counts = take_landmarks(points, weights, frame.effective_size, landmarks)
+    read, counts = take_landmarks(points, weights, frame.effective_size, landmarks)
+    few = not fitted and read.shape != points.shape
     return Context(
-        points,
+        read,
         torch.zeros_like(counts),
         frame.precision_root,
         frame.log_det_precision,
         frame.effective_size,
         base,
+        *((points, torch.zeros_like(weights)) if few else ()),
     ).each(Tensor.float)

@@ -186,7 +186,7 @@ def _counts(config: StreamConfig, dim: int, n: int) -> tuple[int, int]:
         cost = (read + m) * (1 + dim / FULL_BATCH_DIM)
     else:  # a query costs little; a context token costs more the more there are, and the more numbers it has
         m = max(1, min(m, MOST_PRODUCTS // dim**2))
-        cost = (read * (1 + read / FULL_BATCH_SIZE) + m / 10) * (1 + dim / 10)
+        cost = (read * (1 + (read + n / 4) / FULL_BATCH_SIZE) + m / 10) * (1 + dim / 10)
     return max(1, round(config.tokens / cost)), m
 
 

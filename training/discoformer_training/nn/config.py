@@ -21,6 +21,7 @@ class NetworkConfig:
     hidden: int = 256  # hidden width of a feed-forward layer
     sample: int = 32  # G, width of the sample embedding
     statistics: int = 2  # kernels of local statistics that a component reads
+    updates: int = 0  # learned steps of expectation and maximisation
     readout: int = 128  # hidden width of the layer that reads a component
     greatest_size: float = 4096.0  # effective sizes are clipped to this: the greatest size in training
     taming_radius: float = 5.0  # |V| / sqrt(D) at which the input vectors saturate

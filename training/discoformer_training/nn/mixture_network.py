@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, logsigmoid, softplus
 
-from discoformer.base.arrays import identity_like, log_diagonal
+from discoformer.base.arrays import identity_like, log_diagonal, trace
 from discoformer_training.data.context import Context
 from discoformer_training.nn.attention import Attend, attend_plain
 from discoformer_training.nn.blocks import (
@@ -46,6 +46,7 @@ from discoformer_training.nn.point_features import soft_clip
 VECTORS = 3  # of a point
 INVARIANTS = 10  # of a point
 OF_KERNEL = 4  # invariants of the statistics of a kernel
+OF_UPDATE = 7  # invariants of the statistics of an update
 ROUNDING = 1e-6  # of a variance, relative to the mean of |z|^2 under the kernel: added to each isotropic part
 MOST_LOG_FREEDOM = 14.0  # a Student-t distribution of a million degrees of freedom is Gaussian to 1e-6
 LEAST_SHARE, MOST_SHARE = 9.0, 3.0  # bounds of -b and of b and t
@@ -70,22 +71,31 @@ class Mixture(NamedTuple):
         where l_k holds the log-weight and the normalisation. Both are matrix products of [y y^T, y, 1] with
         [P, -2 P m, m^T P m].
         """
-        batch, count, dim = self.means.shape
+        dim = points.shape[-1]
+        joint, square, precision, pull = self._joint(points)
+        power, freedom = 0.5 * (self.freedom + dim)[:, None], self.freedom[:, None]
+        log_density = joint.logsumexp(-1)
+        share = (joint - log_density[..., None]).exp() * (2 * power) / (freedom + square)
+        mean_precision = (share @ precision).unflatten(-1, (dim, dim))
+        return log_density, share @ pull - (mean_precision @ points[..., None])[..., 0]
+
+    def log_membership(self, points: Tensor) -> Tensor:
+        """Return the log-membership (B, n, K) of points (B, n, D) in the components."""
+        return self._joint(points)[0].log_softmax(-1)
+
+    def _joint(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return weighted log-densities and q (B, M, K), P (B, K, D D), and P m (B, K, D)."""
+        dim = points.shape[-1]
         root = torch.linalg.cholesky(self.scales)
         precision = torch.cholesky_inverse(root)
         log_scale = self.log_weights + student_peak(self.freedom, dim) - log_diagonal(root)
         pull = (precision @ self.means[..., None])[..., 0]  # P m
         offset = (pull * self.means).sum(-1, keepdim=True)
-        flat = precision.reshape(batch, count, dim * dim)
-        outer = (points[..., :, None] * points[..., None, :]).flatten(2)
-        given = torch.cat([outer, points, torch.ones_like(points[..., :1])], -1)
-        square = (given @ torch.cat([flat, -2 * pull, offset], -1).mT).clamp(min=0)  # (B, M, K)
+        flat = precision.flatten(2)
+        given = torch.cat([outer(points), points, torch.ones_like(points[..., :1])], -1)
+        square = (given @ torch.cat([flat, -2 * pull, offset], -1).mT).clamp(min=0)
         power, freedom = 0.5 * (self.freedom + dim)[:, None], self.freedom[:, None]
-        joint = log_scale[:, None] - power * torch.log1p(square / freedom)
-        log_density = joint.logsumexp(-1)
-        share = (joint - log_density[..., None]).exp() * (2 * power) / (freedom + square)
-        mean_precision = (share @ flat).unflatten(-1, (dim, dim))
-        return log_density, share @ pull - (mean_precision @ points[..., None])[..., 0]
+        return log_scale[:, None] - power * torch.log1p(square / freedom), square, flat, pull
 
 
 class MixtureNetwork(nn.Module):
@@ -104,6 +114,7 @@ class MixtureNetwork(nn.Module):
         self.blocks = nn.ModuleList(Block(config, attend) for _ in range(config.blocks))
         self.components = ComponentHead(config, attend)
         self.broad = BroadComponent(config)
+        self.updates = nn.ModuleList(Update(config) for _ in range(config.updates))
 
     def forward(self, context: Context, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-density (B, M) and score (B, M, D) at queries (B, M, D)."""
@@ -118,9 +129,11 @@ class MixtureNetwork(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, tokens, log_weights, sample)
         local = self.components(tokens, context.points, log_weights, sample)
-        logit, broad = self.broad(context.points, log_weights, sample)
-        local = local._replace(log_weights=local.log_weights + logsigmoid(-logit))
-        return Mixture(*(torch.cat(fields, 1) for fields in zip(local, broad, strict=True)))
+        broad = self.broad(context.points, log_weights, sample)
+        points, of_points = context.whole
+        for update in self.updates:
+            local = update(local, broad, tokens, points, normalise_log_weights(of_points), sample)
+        return joined(local, broad)
 
 
 class ComponentHead(nn.Module):
@@ -198,8 +211,7 @@ class ComponentHead(nn.Module):
         """
         dim = points.shape[-1]
         queries, keys = self.kernels.queries_and_keys(tokens, tokens, log_weights, sample)
-        outer = (points[..., :, None] * points[..., None, :]).flatten(2)
-        values = torch.cat([points, outer], -1)[:, None].expand(-1, self.heads, -1, -1)
+        values = torch.cat([points, outer(points)], -1)[:, None].expand(-1, self.heads, -1, -1)
         moments, log_normaliser = self.attend(queries, keys, values)
         log_mass = log_normaliser - (queries * keys).sum(-1) + log_weights[:, None]
         moments = moments.transpose(1, 2)
@@ -219,8 +231,8 @@ class BroadComponent(nn.Module):
             self.read.weight.mul_(0.1)
             self.read.bias.copy_(torch.tensor([-4.0, 1.0, 0.0, -3.0]))
 
-    def forward(self, points: Tensor, log_weights: Tensor, sample: Tensor) -> tuple[Tensor, Mixture]:
-        """Return the log-odds of its weight (B, 1), and the component with this weight.
+    def forward(self, points: Tensor, log_weights: Tensor, sample: Tensor) -> Mixture:
+        """Return the component, with the log-odds (B, 1) of its weight in place of the log-weight.
 
         Args:
             points: (B, N, D) of the context.
@@ -233,9 +245,94 @@ class BroadComponent(nn.Module):
         scale = share.exp()[..., None] * moment + (isotropic.exp() * variance)[..., None] * identity_like(
             moment
         )
-        return logit, Mixture(
-            logsigmoid(logit), torch.zeros_like(points[:, :1]), scale[:, None], 1 + softplus(freedom)
+        return Mixture(logit, torch.zeros_like(points[:, :1]), scale[:, None], 1 + softplus(freedom))
+
+
+class Update(nn.Module):
+    """A learned step of expectation and maximisation: components from all points that belong to them.
+
+    Let r_ij be the membership of point i in component j, and n_j = sum_i w_i r_ij. The component moves toward
+    the mean and the covariance of the points under the weights a_ji = w_i r_ij / n_j. Gates say how far. They
+    are read from the token and these statistics.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.scalars)
+        self.hidden = nn.Linear(config.scalars + OF_UPDATE + config.sample + 2, config.readout)
+        self.out = nn.Linear(config.readout, 6)
+        with torch.no_grad():
+            self.out.weight.mul_(0.05)
+            self.out.bias.copy_(torch.tensor([0.0, 0.0, -2.0, -2.0, 0.0, -LEAST_SHARE / 2]))
+
+    def forward(
+        self,
+        local: Mixture,
+        broad: Mixture,
+        tokens: Tokens,
+        points: Tensor,
+        log_weights: Tensor,
+        sample: Tensor,
+    ) -> Mixture:
+        """Return the components (B, K) after the step.
+
+        Args:
+            local: the components (B, K).
+            broad: the broad component.
+            tokens: of the components.
+            points: all points of the context, (B, N, D).
+            log_weights: (B, N), normalised.
+            sample: the sample embedding (B, G + 2).
+        """
+        dim = points.shape[-1]
+        log_member = joined(local, broad).log_membership(points)[..., :-1].mT  # (B, K, N)
+        log_mass = (log_member + log_weights[:, None]).logsumexp(-1)  # log n, (B, K)
+        relative = (log_member - log_mass[..., None]).exp()  # r / n
+        share = relative * log_weights.exp()[:, None]  # a
+        moments = share @ torch.cat([points, outer(points)], -1)
+        mean, second = moments[..., :dim], moments[..., dim:].unflatten(-1, (dim, dim))
+        covariance = second - mean[..., :, None] * mean[..., None, :]
+        rounding = ROUNDING * trace(second)
+        variance, before = trace(covariance).clamp(min=rounding) / dim, trace(local.scales) / dim
+        shift = mean - local.means
+        invariants = torch.stack(
+            [
+                variance.log(),
+                -(share * relative).sum(-1).log(),  # effective part of the sample that belongs to it
+                (log_mass - local.log_weights).clamp(-8, 8),
+                (before / variance).log(),
+                soft_clip(shift.square().mean(-1) / variance, 10),
+                (covariance.square().sum((-1, -2)) / (dim * variance.square())).clamp(min=1e-3).log(),
+                local.freedom.log(),
+            ],
+            -1,
         )
+        of_sample = sample[:, None].expand(-1, mean.shape[1], -1)
+        hidden = gelu(self.hidden(torch.cat([self.norm(tokens.scalars), invariants, of_sample], -1)))
+        log_weight, log_freedom, to_mean, to_scale, log_factor, isotropic = self.out(hidden).unbind(-1)
+        to_scale = to_scale.sigmoid()
+        isotropic = isotropic.clamp(max=MOST_SHARE).exp() * variance + to_scale * rounding
+        to_scale = to_scale[..., None, None]
+        scales = (1 - to_scale) * local.scales + to_scale * covariance
+        scales = log_factor.clamp(max=MOST_SHARE).exp()[..., None, None] * scales
+        return Mixture(
+            torch.log_softmax(local.log_weights + log_weight, -1),
+            local.means + to_mean.sigmoid()[..., None] * shift,
+            scales + isotropic[..., None, None] * identity_like(scales),
+            1 + ((local.freedom - 1) * log_freedom.clamp(-3, 3).exp()).clamp(max=1e6),
+        )
+
+
+def joined(local: Mixture, broad: Mixture) -> Mixture:
+    """Return the mixture of local components and a broad one, whose log-weight is that of its log-odds."""
+    local = local._replace(log_weights=local.log_weights + logsigmoid(-broad.log_weights))
+    broad = broad._replace(log_weights=logsigmoid(broad.log_weights))
+    return Mixture(*(torch.cat(fields, 1) for fields in zip(local, broad, strict=True)))
+
+
+def outer(points: Tensor) -> Tensor:
+    """Return z z^T of points (B, n, D), flat, (B, n, D D)."""
+    return (points[..., :, None] * points[..., None, :]).flatten(2)
 
 
 def student_peak(freedom: Tensor, dim: int) -> Tensor:

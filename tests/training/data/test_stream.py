@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from discoformer.base.frame import Frames, fit_frames
+from discoformer.base.local_scatter import Thoroughness
 from discoformer.base.mixture import evaluate
 from discoformer_training.data import stream
 from discoformer_training.data.families import FAMILIES, Affine, draw_density
@@ -34,8 +35,8 @@ def drawn(monkeypatch) -> list[tuple[Mixtures, Frames]]:
         seen.append(draw_mixtures(*args, **kwargs))
         return seen[-1]
 
-    def remember_frame(context: Tensor) -> Frames:
-        seen.append((seen.pop(), fit_frames(context)))
+    def remember_frame(context: Tensor, most: Thoroughness) -> Frames:
+        seen.append((seen.pop(), fit_frames(context, most=most)))
         return seen[-1][1]
 
     monkeypatch.setattr(stream, "draw_mixtures", remember_mixtures)
@@ -254,6 +255,50 @@ def test_defaults_follow_the_protocol():
     assert all(field.default is not None for field in fields(config))
 
 
+# Tasks without a fitted base, which are drawn on the device that trains
+
+
+PLAIN = replace(CONFIG, fitted_base=False, tokens=512)
+
+
+@FEW
+@given(seed=st.integers(0, 2**31), step=st.integers(0, 10**7), rank=st.integers(0, 7))
+def test_a_task_without_a_base_depends_on_seed_step_and_rank_alone(seed, step, rank, same):
+    first = draw_task(PLAIN, seed, step, rank=rank)
+    torch.randn(5)
+    assert first.context.base is None
+    assert same(draw_task(PLAIN, seed, step, rank=rank), first)
+    assert not same(draw_task(PLAIN, seed, step, rank=rank + 1), first)
+
+
+def test_a_task_without_a_base_never_leaves_pytorch(monkeypatch):
+    def leave(*_args) -> None:
+        raise AssertionError("a tensor was turned into a NumPy array")
+
+    families = dict.fromkeys(["gmm", *FAMILIES], 1.0)
+    monkeypatch.setattr(Tensor, "numpy", leave)
+    monkeypatch.setattr(Tensor, "__array__", leave)
+    for task in tasks(replace(PLAIN, families=families, dims=(2, 6)), 30):
+        assert task.queries.isfinite().all()
+
+
+def test_of_a_long_context_landmarks_are_tokens_and_all_points_are_kept():
+    config = replace(PLAIN, dims=(2, 2), context_sizes=(300, 300), landmarks=100, tokens=1)
+    task, whole = draw_task(config, 0, 0), draw_task(replace(config, landmarks=300), 0, 0)
+    assert task.context.points.shape[1] == 100
+    points, log_weights = task.context.whole
+    assert points.shape[1] == log_weights.shape[1] == 300
+    assert torch.equal(points, whole.context.points)
+    assert whole.context.all_points is None
+
+
+def test_few_sizes_occur_if_they_are_rounded():
+    config = StreamConfig(sizes_per_octave=1)
+    sizes = {stream._draw_sizes(config, 0, step) for step in range(2000)}
+    assert {dim for dim, _ in sizes} == {1, 2, 4, 8, 16, 32, 64, 100}
+    assert {n for _, n in sizes} == {2**k for k in range(3, 13)}
+
+
 # Families
 
 
@@ -270,7 +315,9 @@ def test_tasks_of_every_family_are_finite_and_exact(name: str, monkeypatch, tens
         return seen[-1]
 
     monkeypatch.setattr(stream, "draw_density", remember)
-    monkeypatch.setattr(stream, "fit_frames", lambda context: seen.append(fit_frames(context)) or seen[-1])
+    monkeypatch.setattr(
+        stream, "fit_frames", lambda context, most: seen.append(fit_frames(context)) or seen[-1]
+    )
     config = replace(CONFIG, families={name: 1.0}, dims=(3, 3), context_sizes=(80, 80), tokens=1)
     task = draw_task(config, 0, 0)
     density, frame = seen

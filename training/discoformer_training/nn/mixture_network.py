@@ -23,7 +23,7 @@ the frame.
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,19 @@ MOST_LOG_FREEDOM = 14.0  # a Student-t distribution of a million degrees of free
 LEAST_SHARE, MOST_SHARE = 9.0, 3.0  # bounds of -b and of b and t
 
 
+class Invert(Protocol):
+    """A function from positive definite matrices (..., D, D) to their inverses and log-determinants (...)."""
+
+    def __call__(self, matrices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inverses and log-determinants."""
+
+
+def by_cholesky(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """Invert by the Cholesky decomposition."""
+    root = torch.linalg.cholesky(matrices)
+    return torch.cholesky_inverse(root), 2 * log_diagonal(root)
+
+
 class Mixture(NamedTuple):
     """Mixtures of K Student-t distributions for B contexts, in the frame."""
 
@@ -60,7 +73,7 @@ class Mixture(NamedTuple):
     scales: Tensor  # (B, K, D, D) scale matrices
     freedom: Tensor  # (B, K) degrees of freedom
 
-    def log_density_and_score(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def log_density_and_score(self, points: Tensor, invert: Invert = by_cholesky) -> tuple[Tensor, Tensor]:
         """Return log-density (B, M) and score (B, M, D) at points (B, M, D).
 
         With P_k the inverse of the scale matrix, q_k = (y - m_k)^T P_k (y - m_k) and h_k = (nu_k + D) / 2,
@@ -72,23 +85,22 @@ class Mixture(NamedTuple):
         [P, -2 P m, m^T P m].
         """
         dim = points.shape[-1]
-        joint, square, precision, pull = self._joint(points)
+        joint, square, precision, pull = self._joint(points, invert)
         power, freedom = 0.5 * (self.freedom + dim)[:, None], self.freedom[:, None]
         log_density = joint.logsumexp(-1)
         share = (joint - log_density[..., None]).exp() * (2 * power) / (freedom + square)
         mean_precision = (share @ precision).unflatten(-1, (dim, dim))
         return log_density, share @ pull - (mean_precision @ points[..., None])[..., 0]
 
-    def log_membership(self, points: Tensor) -> Tensor:
+    def log_membership(self, points: Tensor, invert: Invert = by_cholesky) -> Tensor:
         """Return the log-membership (B, n, K) of points (B, n, D) in the components."""
-        return self._joint(points)[0].log_softmax(-1)
+        return self._joint(points, invert)[0].log_softmax(-1)
 
-    def _joint(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _joint(self, points: Tensor, invert: Invert) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return weighted log-densities and q (B, M, K), P (B, K, D D), and P m (B, K, D)."""
         dim = points.shape[-1]
-        root = torch.linalg.cholesky(self.scales)
-        precision = torch.cholesky_inverse(root)
-        log_scale = self.log_weights + student_peak(self.freedom, dim) - log_diagonal(root)
+        precision, log_det = invert(self.scales)
+        log_scale = self.log_weights + student_peak(self.freedom, dim) - 0.5 * log_det
         pull = (precision @ self.means[..., None])[..., 0]  # P m
         offset = (pull * self.means).sum(-1, keepdim=True)
         flat = precision.flatten(2)
@@ -104,9 +116,12 @@ class MixtureNetwork(nn.Module):
     Args:
         config: sizes and constants.
         attend: implementation of attention; all give the same result.
+        invert: implementation of inverses and log-determinants; likewise.
     """
 
-    def __init__(self, config: NetworkConfig, attend: Attend = attend_plain) -> None:
+    def __init__(
+        self, config: NetworkConfig, attend: Attend = attend_plain, invert: Invert = by_cholesky
+    ) -> None:
         super().__init__()
         self.config = config
         self.sample_embedding = SampleEmbedding(config, INVARIANTS, summaries=0)
@@ -114,7 +129,7 @@ class MixtureNetwork(nn.Module):
         self.blocks = nn.ModuleList(Block(config, attend) for _ in range(config.blocks))
         self.components = ComponentHead(config, attend)
         self.broad = BroadComponent(config)
-        self.updates = nn.ModuleList(Update(config) for _ in range(config.updates))
+        self.updates = nn.ModuleList(Update(config, invert) for _ in range(config.updates))
 
     def forward(self, context: Context, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-density (B, M) and score (B, M, D) at queries (B, M, D)."""
@@ -256,8 +271,9 @@ class Update(nn.Module):
     are read from the token and these statistics.
     """
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, invert: Invert) -> None:
         super().__init__()
+        self.invert = invert
         self.norm = nn.LayerNorm(config.scalars)
         self.hidden = nn.Linear(config.scalars + OF_UPDATE + config.sample + 2, config.readout)
         self.out = nn.Linear(config.readout, 6)
@@ -285,7 +301,7 @@ class Update(nn.Module):
             sample: the sample embedding (B, G + 2).
         """
         dim = points.shape[-1]
-        log_member = joined(local, broad).log_membership(points)[..., :-1].mT  # (B, K, N)
+        log_member = joined(local, broad).log_membership(points, self.invert)[..., :-1].mT  # (B, K, N)
         log_mass = (log_member + log_weights[:, None]).logsumexp(-1)  # log n, (B, K)
         relative = (log_member - log_mass[..., None]).exp()  # r / n
         share = relative * log_weights.exp()[:, None]  # a

@@ -49,6 +49,7 @@ OF_KERNEL = 4  # invariants of the statistics of a kernel
 OF_UPDATE = 7  # invariants of the statistics of an update
 ROUNDING = 1e-6  # of a variance, relative to the mean of |z|^2 under the kernel: added to each isotropic part
 MOST_LOG_FREEDOM = 14.0  # a Student-t distribution of a million degrees of freedom is Gaussian to 1e-6
+LARGEST = 80.0  # nats: its exponential fits in float32
 LEAST_SHARE, MOST_SHARE = 9.0, 3.0  # bounds of -b and of b and t
 
 
@@ -302,9 +303,12 @@ class Update(nn.Module):
         """
         dim = points.shape[-1]
         log_member = joined(local, broad).log_membership(points, self.invert)[..., :-1].mT  # (B, K, N)
-        log_mass = (log_member + log_weights[:, None]).logsumexp(-1)  # log n, (B, K)
-        relative = (log_member - log_mass[..., None]).exp()  # r / n
-        share = relative * log_weights.exp()[:, None]  # a
+        greatest = (log_member + log_weights[:, None]).detach().amax(-1, keepdim=True)
+        relative = (log_member - greatest).clamp(max=LARGEST).exp()  # of absent points it does not matter
+        share = relative * log_weights.exp()[:, None]
+        total = share.sum(-1, keepdim=True)  # n / exp(greatest)
+        relative, share = relative / total, share / total  # r / n, a
+        log_mass = (greatest + total.log())[..., 0]
         moments = share @ torch.cat([points, outer(points)], -1)
         mean, second = moments[..., :dim], moments[..., dim:].unflatten(-1, (dim, dim))
         covariance = second - mean[..., :, None] * mean[..., None, :]

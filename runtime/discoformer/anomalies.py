@@ -45,13 +45,15 @@ import numpy.typing as npt
 
 from discoformer.analysis.folds import FOLDS, deal, fit_parts, read_rows
 from discoformer.base.arrays import spaced
-from discoformer.base.mixture import draw, mixture_log_density
+from discoformer.base.mixture import draw
+from discoformer.base.mixture_answers import MixtureAnswers
 from discoformer.deprecation import renamed_arguments, renamed_attribute
 from discoformer.errors import InputError
 from discoformer.fit import OnStage, ignore
 from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats, is_real, read_matrix
 from discoformer.model import Model, model_or_default
+from discoformer.onnx.names import Effort
 
 Method: TypeAlias = Literal["cross", "split"]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -89,6 +91,7 @@ class Reference:
         model: Model | None = None,
         folds: int = FOLDS,
         seed: int = 0,
+        effort: Effort = "best",
     ) -> None:
         """Read a sample and calibrate.
 
@@ -98,19 +101,22 @@ class Reference:
             model: The model that estimates densities; by default the default model.
             folds: Number of folds of ``"cross"``; each of them takes one encoding.
             seed: Seed of the deal into folds.
+            effort: As in ``Model.estimate``, of all estimates.
 
         Raises:
-            InputError: X is not a matrix of finite numbers or has too few rows, there is no such method, or
-                ``folds`` or ``seed`` is not a whole number or is too low.
+            InputError: X is not a matrix of finite numbers or has too few rows, there is no such method or
+                effort, or ``folds`` or ``seed`` is not a whole number or is too low.
             DegenerateDataError: X has a constant column, or collinear columns.
+            ModelError: The model has no files for this effort.
         """
         if method not in ("cross", "split"):
             raise InputError(f"method must be 'cross' or 'split', got {method!r}")
         rows, model = read_rows("X", X, folds), model_or_default(model)
         fold = deal(len(rows.values), folds if method == "cross" else 2, seed)
         held = range(folds) if method == "cross" else [0]
-        self.estimate = model.estimate(X)
-        self._folds = [p.without_sample() for p in fit_parts(model, rows, [fold != k for k in held])]
+        self.estimate = model.estimate(X, effort=effort)
+        fits = fit_parts(model, rows, [fold != k for k in held], effort)
+        self._folds = [p.without_sample() for p in fits]
         self._calibration = [
             np.sort(p.answer(rows.values[fold == k])[0]) for k, p in zip(held, self._folds, strict=True)
         ]
@@ -154,6 +160,7 @@ def find_anomalies(
     folds: int = FOLDS,
     seed: int = 0,
     on_progress: OnStage = ignore,
+    effort: Effort = "best",
 ) -> Anomalies:
     """Find the anomalies in a sample that may hold some. For new rows, use ``Reference``.
 
@@ -164,11 +171,13 @@ def find_anomalies(
         folds: Number of folds; each of them takes one encoding in each of up to 6 rounds.
         seed: Seed of the deal into folds and of the draws.
         on_progress: Called with a few words at the start of each round.
+        effort: As in ``Model.estimate``, of all estimates.
 
     Raises:
         InputError: X is not a matrix of finite numbers or has too few rows, ``fdr`` is not between 0 and 1,
-            or ``folds`` or ``seed`` is not a whole number or is too low.
+            ``folds`` or ``seed`` is not a whole number or is too low, or there is no such effort.
         DegenerateDataError: X has a constant column, or collinear columns.
+        ModelError: The model has no files for this effort.
     """
     benjamini_hochberg(np.ones(1), fdr)  # raises if fdr is out of range
     sample, model = read_rows("X", X, folds), model_or_default(model)
@@ -177,7 +186,7 @@ def find_anomalies(
     samples = max(math.ceil(len(rows) / fdr), FEWEST_DRAWS)  # so that a single anomaly can be found
     for turn in range(ROUNDS):
         on_progress(f"round {turn + 1}: {found.sum()} of {len(rows)} rows left out")
-        fits = fit_parts(model, sample, [(fold != k) & ~found for k in range(folds)])
+        fits = fit_parts(model, sample, [(fold != k) & ~found for k in range(folds)], effort)
         log_density, contributions = np.empty(len(rows)), np.empty(rows.shape)
         for k, p in enumerate(fits):
             log_density[fold == k], contributions[fold == k] = _explained(p, rows[fold == k])
@@ -234,7 +243,7 @@ def mass_below(fits: list[FittedDensity], levels: Floats, samples: int, seed: in
     for k, p in enumerate(fits):
         z = draw(p.proposal, each, np.random.default_rng([seed, k]))
         log_density = p.answer(p.frame.to_data(z))[0]
-        log_weights = log_density - p.frame.log_abs_det - mixture_log_density(p.proposal, z)
+        log_weights = log_density - p.frame.log_abs_det - MixtureAnswers(p.proposal).answer(z)[0]
         order = np.argsort(log_density)
         mass = np.r_[0, np.cumsum(np.exp(log_weights - log_weights.max())[order])]
         found += mass[np.searchsorted(log_density[order], levels, side="right")] / mass[-1]

@@ -28,6 +28,7 @@ EXTRA_OF = {  # import name of an optional package: the extra of this package th
     "pyarrow": "io",
     "matplotlib": "plot",
     "sklearn": "sklearn",
+    "scipy": "sklearn",
     "torch": "adapt",
 }
 

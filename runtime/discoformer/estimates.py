@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from discoformer.analysis.normalization import Normalization, normalization_of
+from discoformer.analysis.closed_forms import ClosedForms
+from discoformer.analysis.normalization import Normalization, normalization
 from discoformer.deprecation import renamed_arguments, renamed_attribute
 from discoformer.errors import InputError
 from discoformer.fit import Context, Diagnostics, ignore
-from discoformer.fitted import FittedDensity, warn_without_sample
+from discoformer.fitted import warn_without_sample
 from discoformer.io.features import Feature
 from discoformer.io.inputs import AnyFloats, Floats, read_matrix, whole_number
 from discoformer.io.outputs import like
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from discoformer.analysis.adaptation import Adaptation
     from discoformer.analysis.conditionals import Conditional
     from discoformer.analysis.diagnosis import Diagnosis
+    from discoformer.analysis.marginals import Method as MarginalMethod
     from discoformer.analysis.modes import Modes
     from discoformer.analysis.sampling import Method as SamplingMethod
     from discoformer.analysis.sd_kde import SdKde
@@ -36,7 +38,7 @@ __all__ = ["Context", "Diagnostics", "Estimate", "Method"]
 Method: TypeAlias = Literal["network", "normalized", "sd_kde"]
 
 
-class Estimate(FittedDensity):
+class Estimate(ClosedForms):
     """Density and score of the distribution behind a sample; made by ``Model.estimate``.
 
     Log-densities are in nats, of the density in the units of the data: they may be positive, and densities at
@@ -45,6 +47,7 @@ class Estimate(FittedDensity):
 
     Attributes:
         model: The ``discoformer.Model`` that made it.
+        effort: How the sample was read, ``"fast"`` or ``"best"``.
         diagnostics: What is known about the sample, and the reasons to doubt the estimate.
         data: The sample: its rows of positive weight, sorted, and their weights.
         holds_sample: Whether ``data`` is the whole sample, and not the landmarks of an estimate that was
@@ -65,9 +68,9 @@ class Estimate(FittedDensity):
         Args:
             Y: Array-like or data frame (M, D), data units.
             method: ``"network"``; ``"normalized"`` for that less the log of its integral, which
-                ``normalization`` finds; or ``"sd_kde"`` for kernels at the points of the sample moved by
-                their scores (see ``analysis.sd_kde``). That is less accurate, but integrates to 1 by
-                construction; its time for a query grows with the size of the sample.
+                ``normalization`` finds (0 with ``effort="fast"``); or ``"sd_kde"`` for kernels at the points
+                of the sample moved by their scores (see ``analysis.sd_kde``). That is less accurate, but
+                integrates to 1 by construction; its time for a query grows with the size of the sample.
 
         Returns:
             Array or series (M,).
@@ -126,9 +129,10 @@ class Estimate(FittedDensity):
     def normalization(self, samples: int = 4096, seed: int = 0) -> Normalization:
         """Estimate the log of the integral of the density over all of space, which is 0 for a density.
 
-        It is found by importance sampling from the estimate's own components, broadened. Subtract
-        ``log_integral`` from log-densities that you compare with those of a normalised density, if
-        ``effective_samples`` is about 100 or more; in many columns it may not be.
+        With ``effort="fast"`` it is 0 exactly, and nothing is drawn. With ``effort="best"`` it is found by
+        importance sampling from the estimate's own components, broadened. Subtract ``log_integral`` from
+        log-densities that you compare with those of a normalised density, if ``effective_samples`` is about
+        100 or more; in many columns it may not be.
 
         Args:
             samples: How many points are drawn and queried; the standard error falls with their square root.
@@ -140,18 +144,21 @@ class Estimate(FittedDensity):
         Raises:
             InputError: ``samples`` is not a whole number of 2 or more, or ``seed`` not one of 0 or more.
         """
-        return normalization_of(self.log_density_in_frame, self.proposal, samples, seed)
+        return normalization(self, samples, whole_number("seed", seed, 0))
 
-    def sample(self, n: int, method: "SamplingMethod" = "langevin", seed: int = 0, steps: int = 16) -> Floats:
+    def sample(
+        self, n: int, method: "SamplingMethod | None" = None, seed: int = 0, steps: int = 16
+    ) -> Floats:
         """Draw new points from the estimated density.
 
-        Langevin chains with Metropolis correction are exact in the limit of many steps. Diffusion adds noise
-        to the sample and encodes it again at each noise level. ``analysis.sampling.sample`` also returns how
-        many moves were accepted.
+        With ``effort="fast"`` draws are exact and independent. Langevin chains with Metropolis correction are
+        exact in the limit of many steps. Diffusion adds noise to the sample and encodes it again at each
+        noise level. ``analysis.sampling.sample`` also returns how many moves were accepted.
 
         Args:
             n: How many points.
-            method: ``"langevin"``, ``"diffusion"``, or ``"ode"``, which is diffusion by its probability flow.
+            method: ``"exact"``, for ``effort="fast"`` only and the default there; ``"langevin"``, the default
+                otherwise; ``"diffusion"``; or ``"ode"``, which is diffusion by its probability flow.
             seed: The same seed draws the same points.
             steps: Steps of the chains, or noise levels. Time grows with it.
 
@@ -159,11 +166,13 @@ class Estimate(FittedDensity):
             Array (n, D), data units.
 
         Raises:
-            InputError: There is no such method, or a number is not whole or is too low.
+            InputError: There is no such method, the effort does not allow it, or a number is not whole or is
+                too low.
         """
         from discoformer.analysis.sampling import sample
 
-        warn_without_sample(self)
+        if method in ("diffusion", "ode"):
+            warn_without_sample(self)
         return sample(self, n, method, seed, steps).points
 
     def consistency(self, Y: Any, directions: int = 4, seed: int = 0) -> Any:
@@ -172,6 +181,7 @@ class Estimate(FittedDensity):
         The score must be the gradient of the log-density. If the network's two answers differ, at least one
         of them is wrong; if they agree, both may still be wrong. As a guess of the error, this is no better
         than a low log-density (``docs/diagnosis``). It costs ``2 directions + 1`` queries for each query.
+        With ``effort="fast"`` it is 0: the score is the exact gradient.
 
         Args:
             Y: Array-like or data frame (M, D), data units.
@@ -217,19 +227,22 @@ class Estimate(FittedDensity):
         warn_without_sample(self)
         return diagnose(self, Y, seed)
 
-    def marginal(self, features: Feature | Iterable[Feature]) -> "Estimate":
+    def marginal(
+        self, features: Feature | Iterable[Feature], method: "MarginalMethod" = "refit"
+    ) -> "Estimate":
         """Estimate the density of some of the features, whatever the values of the others.
-
-        The same model reads the chosen columns of the sample.
 
         Args:
             features: Names or positions (0 to D - 1) of the features to keep, in the order you want.
+            method: With ``"refit"`` the same model reads the chosen columns of the sample. With
+                ``"mixture"``, for ``effort="fast"`` only, the density is the exact integral of this one.
 
         Returns:
-            An estimate of these features: that of ``model.estimate`` for the chosen columns.
+            An estimate of these features.
 
         Raises:
-            InputError: No feature is named, one is not there, or one is named twice.
+            InputError: No feature is named, one is not there, or one is named twice; or there is no such
+                method, or the effort does not allow it.
 
         Warns:
             RangeWarning: The number of rows or columns is outside the ranges the model was trained on, or the
@@ -238,10 +251,12 @@ class Estimate(FittedDensity):
         from discoformer.analysis.marginals import marginal_of
 
         warn_without_sample(self)
-        return marginal_of(self, features)
+        return marginal_of(self, features, method)
 
     def conditional(self, given: Mapping[Feature, float]) -> "Conditional":
         """Return the distribution of the free features, given the values of the others.
+
+        With ``effort="fast"`` all its answers are exact.
 
         Args:
             given: Values by name or position of the feature, data units. All other features are free.
@@ -325,14 +340,15 @@ class Estimate(FittedDensity):
             A new estimate from the same sample; its ``adaptation`` says what was done.
 
         Raises:
-            InputError: ``steps`` is not a whole number of 1 or more, ``seed`` not one of 0 or more, or the
-                sample has fewer than 20 points.
+            InputError: ``steps`` is not a whole number of 1 or more, ``seed`` not one of 0 or more, the
+                sample has fewer than 20 points, or the effort is ``"fast"``.
             MissingExtraError: PyTorch is not installed.
             ModelError: The weights beside the model's files do not belong to them.
             ModelNotFoundError: There are no weights beside the model's files.
         """
         from discoformer.analysis.adaptation import adapt
 
+        self.require_effort("best", "adapt")
         warn_without_sample(self)
         graphs, adaptation = adapt(self, steps, seed, on_progress or ignore)
         adapted = self.with_graphs(graphs)

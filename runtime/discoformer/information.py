@@ -50,6 +50,7 @@ from discoformer.errors import InputError
 from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats, Matrix
 from discoformer.model import Model, model_or_default
+from discoformer.onnx.names import Effort
 
 STEP = 0.02  # half-length of central differences, in the frame
 DIRECTIONS = 2**10  # most rows times directions of the divergence; each row has one direction or more
@@ -90,7 +91,9 @@ class _Crossed(NamedTuple):
     in_sample: Floats
 
 
-def entropy(X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0) -> Information:
+def entropy(
+    X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0, effort: Effort = "best"
+) -> Information:
     """Estimate the differential entropy of the distribution behind a sample, in nats, for data units.
 
     >>> import numpy as np
@@ -103,18 +106,22 @@ def entropy(X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int
         model: The model that estimates densities; by default the default model.
         folds: Number of folds; each of them takes one encoding.
         seed: Seed of the deal into folds.
+        effort: As in ``Model.estimate``, of all estimates.
 
     Raises:
-        InputError: X is not a matrix of finite numbers or has too few rows, or ``folds`` or ``seed`` is not a
-            whole number or is too low.
+        InputError: X is not a matrix of finite numbers or has too few rows, ``folds`` or ``seed`` is not a
+            whole number or is too low, or there is no such effort.
         DegenerateDataError: X has a constant column, or collinear columns.
+        ModelError: The model has no files for this effort.
     """
     rows = read_rows("X", X, folds)
-    crossed = _cross(model_or_default(model), rows, log_rule, folds, seed)
+    crossed = _cross(model_or_default(model), rows, log_rule, folds, seed, effort)
     return _summary(-crossed.held_out, -crossed.in_sample)
 
 
-def kl(X: Any, Y: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0) -> Information:
+def kl(
+    X: Any, Y: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0, effort: Effort = "best"
+) -> Information:
     """Estimate the Kullback-Leibler divergence ``E_f log(f / g)``, in nats.
 
     Args:
@@ -123,15 +130,18 @@ def kl(X: Any, Y: Any, *, model: Model | None = None, folds: int = FOLDS, seed: 
         model: As in ``entropy``.
         folds: Number of folds of X, and of Y; each of them takes one encoding.
         seed: As in ``entropy``.
+        effort: As in ``entropy``.
 
     Raises:
         InputError: As in ``entropy``, or X and Y differ in their columns.
         DegenerateDataError: X or Y has a constant column, or collinear columns.
     """
-    return _between(X, Y, log_rule, model, folds, seed)
+    return _between(X, Y, log_rule, model, folds, seed, effort)
 
 
-def fisher(X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0) -> Information:
+def fisher(
+    X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0, effort: Effort = "best"
+) -> Information:
     """Estimate the Fisher information ``E_f |grad log f|^2``, in 1 / data units^2.
 
     This is the trace of the Fisher information of location. It is a sum over columns, so their units should
@@ -142,17 +152,18 @@ def fisher(X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int 
         model: As in ``entropy``.
         folds: As in ``entropy``.
         seed: Seed of the deal into folds, and of the directions of the divergence.
+        effort: As in ``entropy``.
 
     Raises:
         InputError: As in ``entropy``.
         DegenerateDataError: As in ``entropy``.
     """
     rows = read_rows("X", X, folds)
-    return _summary(*_cross(model_or_default(model), rows, score_rule(seed), folds, seed))
+    return _summary(*_cross(model_or_default(model), rows, score_rule(seed), folds, seed, effort))
 
 
 def relative_fisher(
-    X: Any, Y: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0
+    X: Any, Y: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0, effort: Effort = "best"
 ) -> Information:
     """Estimate the relative Fisher information ``E_f |grad log f - grad log g|^2``, in 1 / data units^2.
 
@@ -162,16 +173,17 @@ def relative_fisher(
         model: As in ``entropy``.
         folds: As in ``kl``.
         seed: As in ``fisher``.
+        effort: As in ``entropy``.
 
     Raises:
         InputError: As in ``kl``.
         DegenerateDataError: As in ``kl``.
     """
-    return _between(X, Y, score_rule(seed), model, folds, seed)
+    return _between(X, Y, score_rule(seed), model, folds, seed, effort)
 
 
 def mutual_information(
-    X: Any, Y: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0
+    X: Any, Y: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0, effort: Effort = "best"
 ) -> Information:
     """Estimate the mutual information of paired samples, in nats.
 
@@ -183,6 +195,7 @@ def mutual_information(
         model: As in ``entropy``.
         folds: Number of folds; each of them takes three encodings.
         seed: As in ``entropy``.
+        effort: As in ``entropy``.
 
     Raises:
         InputError: As in ``entropy``, or X and Y differ in their number of rows.
@@ -196,7 +209,7 @@ def mutual_information(
         )
     model = model_or_default(model)
     both = Matrix(np.hstack([x.values, y.values]), x.width, None)
-    joint, first, second = (_cross(model, z, log_rule, folds, seed) for z in (both, x, y))
+    joint, first, second = (_cross(model, z, log_rule, folds, seed, effort) for z in (both, x, y))
     return _summary(
         joint.held_out - first.held_out - second.held_out,
         joint.in_sample - first.in_sample - second.in_sample,
@@ -238,14 +251,16 @@ def divergence(p: FittedDensity, points: Floats, seed: int = 0) -> Floats:
     return found / count
 
 
-def _between(X: Any, Y: Any, rule: Rule, model: Model | None, folds: int, seed: int) -> Information:
+def _between(
+    X: Any, Y: Any, rule: Rule, model: Model | None, folds: int, seed: int, effort: Effort
+) -> Information:
     """Return the mean over rows of X of a rule by estimates from X, minus the rule by estimates from Y."""
     first, second = read_rows("X", X, folds), read_rows("Y", Y, folds)
     _check_alike(first, second)
     model = model_or_default(model)
-    mine = _cross(model, first, rule, folds, seed)
+    mine = _cross(model, first, rule, folds, seed, effort)
     fold = deal(len(second.values), folds, seed)
-    others = fit_parts(model, second, [fold != k for k in range(folds)])
+    others = fit_parts(model, second, [fold != k for k in range(folds)], effort)
     theirs = np.array([rule(p, first.values) for p in others])  # (K, N)
     means = theirs.mean(axis=1)
     spread = (folds - 1) / folds * float(np.square(means - means.mean()).sum())
@@ -253,12 +268,12 @@ def _between(X: Any, Y: Any, rule: Rule, model: Model | None, folds: int, seed: 
     return _summary(mine.held_out - other, mine.in_sample - other, spread)
 
 
-def _cross(model: Model, sample: Matrix, rule: Rule, folds: int, seed: int) -> _Crossed:
+def _cross(model: Model, sample: Matrix, rule: Rule, folds: int, seed: int, effort: Effort) -> _Crossed:
     """Evaluate a rule at each row, by an estimate that has not seen it and by one that has."""
     points = sample.values
     fold = deal(len(points), folds, seed)
     crossed = _Crossed(np.empty(len(points)), np.empty(len(points)))
-    for k, p in enumerate(fit_parts(model, sample, [fold != k for k in range(folds)])):
+    for k, p in enumerate(fit_parts(model, sample, [fold != k for k in range(folds)], effort)):
         for values, rows in zip(crossed, (fold == k, fold == (k + 1) % folds), strict=True):
             values[rows] = rule(p, points[rows])
     return crossed

@@ -33,6 +33,7 @@ from discoformer.errors import InputError
 from discoformer.fit import ignore
 from discoformer.io.inputs import Floats, read_matrix, whole_number
 from discoformer.model import Model, model_or_default
+from discoformer.onnx.names import Effort, check_effort
 
 Velocity: TypeAlias = Callable[[Floats, Floats], Floats]  # from points and scores (N, D) to velocities
 Density: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]  # from points to log-density and score
@@ -55,9 +56,18 @@ class Particles(NamedTuple):
 OnStep: TypeAlias = Callable[[Particles], object]
 
 
-def own_density(model: Model | None = None) -> Density:
-    """Return the density of particles, estimated by a model (the default one) at the particles themselves."""
-    return lambda points: model_or_default(model).estimate(points).answer(points)
+def own_density(model: Model | None = None, effort: Effort = "best") -> Density:
+    """Return the density of particles, estimated by a model (the default one) at the particles themselves.
+
+    Args:
+        model: The model.
+        effort: As in ``Model.estimate``.
+
+    Raises:
+        InputError: There is no such effort.
+    """
+    check_effort(effort)
+    return lambda points: model_or_default(model).estimate(points, effort=effort).answer(points)
 
 
 def heat(conductivity: float = 1.0) -> Velocity:
@@ -134,6 +144,7 @@ def flow(
     density: Density | None = None,
     on_progress: OnStep = ignore,
     progress: bool = False,
+    effort: Effort = "best",
 ) -> Particles:
     """Move particles along a velocity field that may hold their own score.
 
@@ -150,23 +161,26 @@ def flow(
         duration: Length of the flow, in units of time.
         steps: Number of time steps; each takes two encodings.
         density: Function from points (N, D) to log-density (N,) and score (N, D) at them. By default
-            ``own_density()``, which uses the default model; ``own_density(model)`` uses another.
+            ``own_density(effort=effort)``, which uses the default model; ``own_density(model, effort)`` uses
+            another.
         on_progress: Called with the particles at the beginning and after each step.
         progress: Whether to show a progress bar on stderr, if that is a terminal.
+        effort: As in ``Model.estimate``; not used if ``density`` is given.
 
     Returns:
         The particles at the end.
 
     Raises:
         InputError: X is not a matrix of finite numbers, ``duration`` is not positive and finite, ``steps`` is
-            not a whole number of 1 or more, or the coordinates of particles overflow.
+            not a whole number of 1 or more, there is no such effort, or the coordinates of particles
+            overflow.
         DegenerateDataError: A coordinate of the particles is constant, or coordinates are collinear.
     """
     points = read_matrix("X", X).values
     if not 0 < duration < np.inf:
         raise InputError(f"duration must be positive and finite, got {duration}")
     h = duration / whole_number("steps", steps, 1)
-    see = density or own_density()
+    see = density or own_density(effort=effort)
     particles = Particles(0.0, points, *see(points))
     on_progress(particles)
     with _bar(steps, progress) as ticks:

@@ -32,6 +32,7 @@ from discoformer.deprecation import renamed_arguments
 from discoformer.errors import InputError
 from discoformer.fit import ignore
 from discoformer.io.inputs import Floats, read_matrix, whole_number
+from discoformer.onnx.names import Effort
 from discoformer.particles import Density, own_density
 
 Score: TypeAlias = Callable[[Floats], Floats]  # function from points (N, D) to the score (N, D) there
@@ -77,6 +78,7 @@ def sample_posterior(
     tolerance: float = 0.02,
     density: Density | None = None,
     on_progress: OnStep = ignore,
+    effort: Effort = "best",
 ) -> Posterior:
     """Move particles to the posterior, given its score.
 
@@ -95,8 +97,10 @@ def sample_posterior(
         steps: Greatest number of steps; each calls the score once for all points, and takes one encoding.
         tolerance: Mismatch at which to stop. With few particles, the error of their estimated score may keep
             the mismatch above it.
-        density: Function from points to log-density and score at them; by default ``own_density()``.
+        density: Function from points to log-density and score at them; by default
+            ``own_density(effort=effort)``.
         on_progress: Called with the particles at the beginning and after each step.
+        effort: As in ``Model.estimate``; not used if ``density`` is given.
 
     Returns:
         The particles at the end. To draw more points, or to get the log-density anywhere, make an estimate
@@ -104,8 +108,8 @@ def sample_posterior(
 
     Raises:
         InputError: X is not a matrix of finite numbers with more rows than columns, ``steps`` is not a whole
-            number of 1 or more, ``tolerance`` is negative, or the score is not finite or has another shape
-            than its points.
+            number of 1 or more, ``tolerance`` is negative, there is no such effort, or the score is not
+            finite or has another shape than its points.
         DegenerateDataError: A coordinate of the particles is constant, or coordinates are collinear.
     """
     points = read_matrix("X", X).values
@@ -115,7 +119,7 @@ def sample_posterior(
         )
     if not tolerance >= 0:
         raise InputError(f"tolerance must be 0 or more, got {tolerance}")
-    steps, see = whole_number("steps", steps, 1), density or own_density()
+    steps, see = whole_number("steps", steps, 1), density or own_density(effort=effort)
     cloud, kl = _look(score, see, points, np.zeros_like(points), np.full(len(points), FIRST)), 0.0
     for done in range(steps + 1):
         if done:

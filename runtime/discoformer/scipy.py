@@ -18,6 +18,7 @@ import numpy.typing as npt
 from discoformer.errors import InputError
 from discoformer.io.inputs import AnyFloats, Floats, read_matrix, read_weights
 from discoformer.model import Model, estimate
+from discoformer.onnx.names import Effort
 
 
 class DensityEstimate:
@@ -38,7 +39,13 @@ class DensityEstimate:
     """
 
     def __init__(
-        self, dataset: Any, bw_method: None = None, weights: Any = None, *, model: Model | None = None
+        self,
+        dataset: Any,
+        bw_method: None = None,
+        weights: Any = None,
+        *,
+        model: Model | None = None,
+        effort: Effort = "best",
     ) -> None:
         """Estimate the density of a data set.
 
@@ -47,10 +54,12 @@ class DensityEstimate:
             bw_method: Must be None, since there is no bandwidth. It keeps the order of SciPy's arguments.
             weights: Array-like (N,), not negative, of any scale.
             model: A loaded model. By default the default model, which is loaded once.
+            effort: ``"fast"`` or ``"best"``, as in ``discoformer.Model.estimate``.
 
         Raises:
             InputError: An argument is invalid or not finite, or there are more dimensions than points.
             DegenerateDataError: There is a single point, or all points are in a subspace.
+            ModelError: The model has no files for this effort.
 
         Warns:
             RangeWarning: N or D is outside the ranges the model was trained on.
@@ -64,7 +73,7 @@ class DensityEstimate:
         with _transposed("X", "dataset"):
             X = read_matrix("X", columns.T).values
             self.weights = _normalised(weights, len(X))
-            self._estimate = (model.estimate if model else estimate)(X, weights)
+            self._estimate = (model.estimate if model else estimate)(X, weights, effort=effort)
         self.dataset: Floats = X.T
         self.d, self.n = self.dataset.shape
         self.neff = float(1 / np.sum(self.weights**2))
@@ -120,7 +129,7 @@ class DensityEstimate:
         return self._answer(self._estimate.score, points).T
 
     def resample(self, size: int | None = None, seed: Any = None) -> Floats:
-        """Draw new points from the estimated density, by Langevin chains.
+        """Draw new points from the estimated density: exactly, or by Langevin chains with ``effort="best"``.
 
         Args:
             size: Number of points. By default the effective number of points, rounded down.

@@ -1,7 +1,7 @@
 """Ascent of many points at once to the modes of a log-density: a mean shift whose every step is checked.
 
 The step is measured in the metric of the components ``k`` of the base, a mixture of Student-t distributions
-near the density (see ``base.mixture``)::
+near the density, or of the mixture that is the density for ``effort="fast"`` (see ``base.mixture``)::
 
     z <- z + a H(z)^-1 S(z)      H(z) = sum_k r_k(z) (f_k + D) / (f_k + |F_k (z - m_k)|^2) F_k^T F_k
 
@@ -49,10 +49,24 @@ class Footing(NamedTuple):
 
 
 Climb = Callable[[Floats], Footing]
+Steps = Callable[[Floats], tuple[Floats, Floats, Floats]]  # log-density, score, step H^-1 S
 
 
 def climb_of(fitted: FittedDensity) -> Climb:
     """Return the function from points (n, D) to their footing in a fitted density."""
+    steps = _steps_of_mixture(fitted) if fitted.effort == "fast" else _steps_of_network(fitted)
+
+    def climb(z: Floats) -> Footing:
+        log_density, score, step = steps(z)
+        slope = np.sqrt(np.maximum(0.0, (score * step).mean(axis=1)))
+        reach = np.linalg.norm(z, axis=1) + np.sqrt(z.shape[1])
+        step *= np.minimum(1.0, reach / np.maximum(np.linalg.norm(step, axis=1), TINY))[:, None]
+        return Footing(log_density, step, slope)
+
+    return climb
+
+
+def _steps_of_network(fitted: FittedDensity) -> Steps:
     components = fitted.components
     metrics = components.precision_factors[0].mT @ components.precision_factors[0]  # (K, D, D)
     rows = max(1, _CHUNK // max(metrics[0].size, components.means.size))
@@ -63,17 +77,22 @@ def climb_of(fitted: FittedDensity) -> Climb:
         pull: Floats = found.share[0] * (freedom + z.shape[1]) / (freedom + found.square[0])  # (K, n)
         return np.tensordot(pull.T, metrics, axes=1)
 
-    def climb(z: Floats) -> Footing:
+    def steps(z: Floats) -> tuple[Floats, Floats, Floats]:
         log_density, score = fitted.answer_in_frame(z)
         step = np.empty_like(z)
         for part in slices(len(z), rows):
             step[part] = np.linalg.solve(metric(z[part]), score[part, :, None])[..., 0]
-        slope = np.sqrt(np.maximum(0.0, (score * step).mean(axis=1)))
-        reach = np.linalg.norm(z, axis=1) + np.sqrt(z.shape[1])
-        step *= np.minimum(1.0, reach / np.maximum(np.linalg.norm(step, axis=1), TINY))[:, None]
-        return Footing(log_density, step, slope)
+        return log_density, score, step
 
-    return climb
+    return steps
+
+
+def _steps_of_mixture(fitted: FittedDensity) -> Steps:
+    def steps(z: Floats) -> tuple[Floats, Floats, Floats]:
+        log_density, score, metric = fitted.mixture.answer_with_metric(z)
+        return log_density, score, np.linalg.solve(metric, score[..., None])[..., 0].astype(float)
+
+    return steps
 
 
 def ascend(climb: Climb, starts: Floats, on_progress: OnArrival | None = None) -> Floats:

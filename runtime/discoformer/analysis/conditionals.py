@@ -12,6 +12,8 @@ To draw a point, a few points are drawn from ``q``, and one of them is picked wi
 its ``w``. Dividing by this ``f(g)`` makes the density over ``u`` integrate to 1. ``Estimate.marginal`` is
 another estimate of ``f(g)``.
 
+An estimate of ``effort="fast"`` is its components. So ``f(g)``, the mean and the draws are exact.
+
 Shapes: D = F + G features, F free and G given; M rows of given values, J points for each.
 """
 
@@ -77,7 +79,34 @@ class Conditioner:
     def __init__(self, fitted: FittedDensity, free: tuple[int, ...], given: tuple[int, ...]) -> None:
         self.free, self.given = free, given
         self._fitted = fitted
-        self._mixture: SplitMixture = split(fitted.proposal, fitted.frame, free, given)
+        self._exact = fitted.effort == "fast"
+        components = fitted.components if self._exact else fitted.proposal
+        self._mixture: SplitMixture = split(components, fitted.frame, free, given)
+
+    def normalization(self, values: Floats, samples: int, rng: np.random.Generator) -> Normalization:
+        """Return the log-density of one row of given values (1, G), as ``log_integral``."""
+        if self._exact:
+            return Normalization(float(given_mixture(self._mixture, values).log_density[0]), 0.0, samples)
+        return integral_of(self.weigh(values, samples, rng).log_weights[0])
+
+    def mean(self, values: Floats, samples: int, rng: np.random.Generator) -> Floats:
+        """Return the conditional mean (M, F) for rows of given values (M, G), from so many samples each."""
+        if self._exact:
+            return mean_given(given_mixture(self._mixture, values))
+        return self.weigh(values, samples, rng).mean()
+
+    def draw(self, values: Floats, count: int, samples: int, rng: np.random.Generator) -> Floats:
+        """Draw points (count, M, F) for rows of given values (M, G), each from so many samples."""
+        if self._exact:
+            return draw_given(given_mixture(self._mixture, values), count, rng).transpose(1, 0, 2)
+        return self.weigh(values, samples, rng).pick(count, rng)
+
+    def draw_independent(self, values: Floats, count: int, rng: np.random.Generator) -> Floats:
+        """Draw independent points (count, F) for one row of given values (1, G)."""
+        if self._exact:
+            return self.draw(values, count, 1, rng)[:, 0]
+        rows = (np.repeat(values, part.stop - part.start, axis=0) for part in slices(count, DRAWN))
+        return np.concatenate([self.draw(row, 1, CANDIDATES, rng)[0] for row in rows])
 
     def join(self, points: Floats, values: Floats) -> Floats:
         """Return all features (..., D), joined from free ones (..., F) and given ones (..., G)."""
@@ -133,8 +162,7 @@ class Conditional:
     @cached_property
     def normalization(self) -> Normalization:
         """The log-density of the given values, as ``log_integral`` in nats, and how well it is known."""
-        rng = np.random.default_rng(0)
-        return integral_of(self._conditioner.weigh(self._values[None], SAMPLES, rng).log_weights[0])
+        return self._conditioner.normalization(self._values[None], SAMPLES, np.random.default_rng(0))
 
     def log_density(self, Y: Any) -> Any:
         """Return the log-density of the free features at the queries, in nats.
@@ -202,7 +230,7 @@ class Conditional:
         """Return the mean (F,) of the free features, in data units.
 
         Args:
-            samples: Number of points that the mean is estimated from.
+            samples: Number of points that the mean is estimated from; with ``effort="fast"`` it is exact.
             seed: Seed of their draw.
 
         Raises:
@@ -210,7 +238,7 @@ class Conditional:
         """
         whole_number("samples", samples, 2)
         rng = np.random.default_rng(whole_number("seed", seed, 0))
-        return self._conditioner.weigh(self._values[None], samples, rng).mean()[0]
+        return self._conditioner.mean(self._values[None], samples, rng)[0]
 
     def sample(self, count: int, seed: int = 0) -> Floats:
         """Draw independent points (count, F) of the free features, in data units.
@@ -224,11 +252,7 @@ class Conditional:
         """
         whole_number("count", count, 1)
         rng = np.random.default_rng(whole_number("seed", seed, 0))
-        parts = []
-        for part in slices(count, DRAWN):
-            values = np.broadcast_to(self._values, (part.stop - part.start, len(self._values)))
-            parts.append(self._conditioner.weigh(values, CANDIDATES, rng).pick(1, rng)[0])
-        return np.concatenate(parts)
+        return self._conditioner.draw_independent(self._values[None], count, rng)
 
     def _answer(self, queries: Matrix) -> tuple[Floats, Floats]:
         if queries.values.shape[1] != len(self.free):

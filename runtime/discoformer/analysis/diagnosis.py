@@ -36,7 +36,7 @@ from discoformer.analysis.findings import (
     values_findings,
 )
 from discoformer.analysis.held_out import Fold, HeldOut, Stein, fit_folds, hold_out, standard_error, stein_of
-from discoformer.analysis.normalization import SAMPLES, Normalization, normalization_of
+from discoformer.analysis.normalization import SAMPLES, Normalization, normalization
 from discoformer.base.arrays import spaced
 from discoformer.errors import DegenerateDataError, InputError
 from discoformer.fitted import FittedDensity
@@ -105,7 +105,7 @@ def diagnose(fitted: FittedDensity, Y: Any, seed: int) -> Diagnosis:
     queries = points[spaced(len(points), QUERIES)] if Y is None else fitted.read_in_frame(Y)[0]
     if not len(queries):
         raise InputError("Y must have 1 row or more, got 0: leave it out to diagnose at points of the sample")
-    normalization = normalization_of(fitted.log_density_in_frame, fitted.proposal, SAMPLES, seed)
+    integral = normalization(fitted, SAMPLES, seed)
     folds = _folds(fitted, seed)
     held_out = hold_out(fitted, folds) if folds else None
     stein = stein_of(held_out) if held_out else None
@@ -115,15 +115,15 @@ def diagnose(fitted: FittedDensity, Y: Any, seed: int) -> Diagnosis:
         size_finding(fitted),
         condition_finding(fitted),
         *values_findings(fitted),
-        integral_finding(normalization),
-        *likelihood_findings(held_out, normalization),
+        integral_finding(integral),
+        *likelihood_findings(held_out, integral),
         *([stein_finding(stein)] if stein else []),
         *([] if error is None else [stability_finding(error)]),
         agreement_finding(consistency),
         *([] if Y is None else [reach_finding(points, queries)]),
     ]
     log_density = fitted.frame.log_density_to_data(fitted.answer_in_frame(queries)[0])
-    return Diagnosis(tuple(findings), normalization, held_out, stein, log_density, error, consistency)
+    return Diagnosis(tuple(findings), integral, held_out, stein, log_density, error, consistency)
 
 
 def _folds(fitted: FittedDensity, seed: int) -> list[Fold]:

@@ -11,6 +11,7 @@ from discoformer.fit import Sample, read_sample
 from discoformer.fitted import EncodingModel, FittedDensity, warn_of_range
 from discoformer.io.inputs import Matrix, read_matrix, whole_number
 from discoformer.io.tables import Table
+from discoformer.onnx.names import Effort, check_effort
 
 FOLDS = 5
 
@@ -47,7 +48,7 @@ def deal(rows: int, folds: int, seed: int) -> npt.NDArray[np.int64]:
 
 
 def fit_parts(
-    model: EncodingModel, sample: Matrix, parts: Iterable[npt.NDArray[np.bool_]]
+    model: EncodingModel, sample: Matrix, parts: Iterable[npt.NDArray[np.bool_]], effort: Effort = "best"
 ) -> list[FittedDensity]:
     """Fit a model to parts of a sample.
 
@@ -55,21 +56,26 @@ def fit_parts(
         model: The model.
         sample: The sample, of N rows.
         parts: Which rows (N,) belong to each part.
+        effort: How they are read, ``"fast"`` or ``"best"``.
 
     Raises:
         DegenerateDataError: The sample, or one of the parts, has a constant column or collinear columns.
+        InputError: There is no such effort.
+        ModelError: The model has no files for this effort.
 
     Warns:
         RangeWarning: The size of a part is outside the ranges the model was trained on.
     """
-    samples = [_read_part(sample, part) for part in parts]
-    warn_of_range(model.graphs.metadata, samples)
+    check_effort(effort)
+    metadata = model.graphs.files(effort).metadata
+    samples = [_read_part(sample, part, effort) for part in parts]
+    warn_of_range(metadata, samples)
     return FittedDensity.of_batch(model, samples)
 
 
-def _read_part(sample: Matrix, part: npt.NDArray[np.bool_]) -> Sample:
+def _read_part(sample: Matrix, part: npt.NDArray[np.bool_], effort: Effort) -> Sample:
     try:
-        return read_sample(Table(sample.values[part], sample.columns), None)
+        return read_sample(Table(sample.values[part], sample.columns), None, effort=effort)
     except InputError:
         read_sample(
             Table(sample.values, sample.columns), None

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from discoformer.analysis.conditionals import Conditioner, Weighted
+from discoformer.analysis.conditionals import Conditioner
 from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import AnyFloats, Floats, read_matrix, whole_number
 from discoformer.io.outputs import like
@@ -44,7 +45,7 @@ def impute_rows(
         fitted: The density that gives the conditionals.
         rows: Data units.
         draws: Number of random draws; None for the mean.
-        samples: Number of points that each row is imputed from.
+        samples: Number of points that each row is imputed from; not used with ``effort="fast"``.
         seed: Seed of these points and of the draws.
         on_progress: Called after each group of rows, with the number of rows in it.
 
@@ -60,9 +61,13 @@ def impute_rows(
     missing = np.isnan(rows)
     asked = ~missing & missing.any(axis=1, keepdims=True)
     fitted.to_frame(np.where(asked, rows, fitted.frame.center))  # raises if a row is too far away
-    for part, free, weighted in _weighted(fitted, filled[0], samples, rng):
-        found = weighted.mean()[None] if draws is None else weighted.pick(draws, rng)
-        filled[:, part[:, None], free] = found
+    for part, conditioner in _parts(fitted, missing, max(1, _POINTS // samples)):
+        values = rows[part][:, conditioner.given].astype(np.float64)
+        if draws is None:
+            found = conditioner.mean(values, samples, rng)[None]
+        else:
+            found = conditioner.draw(values, draws, samples, rng)
+        filled[:, part[:, None], conditioner.free] = found
         if on_progress:
             on_progress(len(part))
     return filled
@@ -73,19 +78,15 @@ def missing_rows(values: AnyFloats) -> int:
     return int(np.isnan(values).any(axis=1).sum())
 
 
-def _weighted(
-    fitted: FittedDensity, rows: Floats, samples: int, rng: np.random.Generator
-) -> Iterator[tuple[Any, list[int], Weighted]]:
-    """Yield, for a few rows of one pattern at a time: their indices, missing features and points."""
-    rows = rows.copy()
-    missing = np.isnan(rows)
+def _parts(
+    fitted: FittedDensity, missing: npt.NDArray[np.bool_], size: int
+) -> Iterator[tuple[npt.NDArray[np.intp], Conditioner]]:
+    """Yield indices of at most ``size`` rows that miss the same entries, and their conditionals."""
     patterns, which = np.unique(missing, axis=0, return_inverse=True)
-    size = max(1, _POINTS // samples)
     for index, pattern in enumerate(patterns):
         if not pattern.any():
             continue
-        free, given = np.flatnonzero(pattern), np.flatnonzero(~pattern)
-        conditioner = Conditioner(fitted, tuple(free), tuple(given))
+        conditioner = Conditioner(fitted, tuple(np.flatnonzero(pattern)), tuple(np.flatnonzero(~pattern)))
         places = np.flatnonzero(which.ravel() == index)
         for part in np.split(places, range(size, len(places), size)):
-            yield part, list(free), conditioner.weigh(rows[np.ix_(part, given)], samples, rng)
+            yield part, conditioner

@@ -1,25 +1,73 @@
 """Marginals: the density of some of the features, whatever the values of the others.
 
 If the rows ``x_i`` come from ``f``, then their chosen features ``x_ig`` come from the marginal: the integral
-of ``f`` over the other features. So the same model reads the chosen columns of the sample.
+of ``f`` over the other features. So the same model reads the chosen columns of the sample (``"refit"``).
+
+An estimate of ``effort="fast"`` is a mixture, and its marginal has a closed form too (``"mixture"``). Let
+``z = (x - m) A`` be the frame of all features, and ``z' = (x_g - m') A'`` that of the chosen ones. A
+component of centre ``c`` and scale matrix ``S`` keeps its weight and degrees of freedom, and gets::
+
+    z' = z B + b    B = (A^-1)_g A'    b = (m_g - m') A'        centre c B + b,  scale matrix B^T S B
+
+The first does not depend on the other features. The second is the exact integral of the joint density.
 """
 
 from collections.abc import Iterable
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, Literal, TypeAlias, TypeVar
 
-from discoformer.fit import read_sample
-from discoformer.fitted import FittedDensity, warn_of_range
+import numpy as np
+
+from discoformer.errors import InputError
+from discoformer.fit import Sample, read_sample
+from discoformer.fitted import FittedDensity, Reading, warn_of_range
 from discoformer.io.features import Feature, feature_indices, names_of
 from discoformer.io.tables import Table
+from discoformer.onnx.graphs import Encoded
+from discoformer.onnx.names import MIXTURE
 
+Method: TypeAlias = Literal["refit", "mixture"]
 D = TypeVar("D", bound=FittedDensity)
 
 
-def marginal_of(fitted: D, features: Feature | Iterable[Feature]) -> D:
+def marginal_of(fitted: D, features: Feature | Iterable[Feature], method: Method = "refit") -> D:
     """Estimate the density of some features; see ``Estimate.marginal``."""
+    if method not in ("refit", "mixture"):
+        raise InputError(f"method must be 'refit' or 'mixture', got {method!r}")
+    if method == "mixture":
+        fitted.require_effort("fast", "method='mixture'")
     chosen = feature_indices("features", features, fitted.diagnostics.dim, fitted.columns)
     points, weights = fitted.data
     table = Table(points[:, chosen], names_of(chosen, fitted.columns))
-    sample = read_sample(table, weights, fitted.size)
+    sample = read_sample(table, weights, fitted.size, effort=fitted.effort)
+    if method == "mixture":
+        return _marginal_mixture(fitted, chosen, sample)
     warn_of_range(fitted.metadata, [sample])
     return fitted.refit_sample(sample)
+
+
+def _marginal_mixture(fitted: D, chosen: tuple[int, ...], sample: Sample) -> D:
+    """Return the closed form, in the frame of a sample of the chosen features."""
+    old, new, arrays, columns = fitted.frame, sample.frame, fitted.encoded.arrays, list(chosen)
+    turn = np.linalg.solve(old.linear, np.eye(len(old.center))[:, columns]) @ new.linear
+    shift = (old.center[columns] - new.center) @ new.linear
+    log_weights, means, scales, freedom = (arrays[name] for name in MIXTURE)
+    mixture = (log_weights, means @ turn + shift, turn.T @ scales @ turn, freedom)
+    encoded: dict[str, Any] = {
+        "context": arrays["context"] @ turn + shift,
+        "log_weights": arrays["log_weights"],
+    }
+    return type(fitted)(
+        fitted.model,
+        new,
+        Encoded(encoded | dict(zip(MIXTURE, mixture, strict=True))),
+        replace(
+            fitted.diagnostics,
+            dim=len(chosen),
+            initialisation=new.initialisation,
+            shrinkage=new.shrinkage,
+        ),
+        sample.columns,
+        sample.data,
+        Reading(fitted.most_landmarks, fitted.landmarks_are_sample),
+    )

@@ -1,4 +1,6 @@
-r"""Sampling from an estimated density, by Langevin chains or by diffusion; neither needs a trained generator.
+r"""Sampling from an estimated density: exactly, by Langevin chains, or by diffusion. None needs training.
+
+*Exact*: an estimate of ``effort="fast"`` is a mixture of Student-t distributions. Points are drawn from it.
 
 All methods work in the frame (see ``base.frame``), where neighbourhoods are round; this is the
 preconditioning. ``p`` is the density there, ``S`` its score, ``g`` a standard normal draw.
@@ -40,8 +42,9 @@ from discoformer.errors import InputError
 from discoformer.fit import ignore
 from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats, whole_number
+from discoformer.onnx.names import Effort
 
-Method: TypeAlias = Literal["langevin", "diffusion", "ode"]
+Method: TypeAlias = Literal["langevin", "diffusion", "ode", "exact"]
 Target: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]  # function from points to log-density and score
 OnStep: TypeAlias = Callable[[int, int], None]  # called with the number of steps done, and of all steps
 
@@ -71,11 +74,16 @@ class State(NamedTuple):
     score: Floats  # (n, D)
 
 
+def default_method(effort: Effort) -> Method:
+    """Return the method that densities of an effort are drawn from by default."""
+    return "exact" if effort == "fast" else "langevin"
+
+
 @renamed_arguments(estimate="fitted", callback="on_progress")
 def sample(
     fitted: FittedDensity,
     n: int,
-    method: Method = "langevin",
+    method: Method | None = None,
     seed: int = 0,
     steps: int = STEPS,
     on_progress: OnStep = ignore,
@@ -85,7 +93,8 @@ def sample(
     Args:
         fitted: The density to draw from.
         n: Number of points.
-        method: ``"langevin"``, ``"diffusion"`` or ``"ode"``; see the head of this module.
+        method: ``"langevin"``, ``"diffusion"``, ``"ode"`` or ``"exact"``; see the head of this module. By
+            default ``"exact"`` for a density of ``effort="fast"``, and ``"langevin"`` for others.
         seed: The same seed draws the same points.
         steps: Number of steps of the chains, or of noise levels. Time grows with it.
         on_progress: Called after each step with the number of steps done, and of all steps.
@@ -94,16 +103,23 @@ def sample(
         Points (n, D) in data units, and the shares accepted. ``step`` is in the frame.
 
     Raises:
-        InputError: There is no such method, or a number is not whole or is too low.
+        InputError: There is no such method, the density has no exact draws, or a number is not whole or is
+            too low.
     """
+    method = default_method(fitted.effort) if method is None else method
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}")
     n = whole_number("n", n, 1)
     rng = np.random.default_rng(whole_number("seed", seed, 0))
     steps = whole_number("steps", steps, 1)
-    if method == "langevin":
-        start = draw(fitted.proposal, n, rng)
-        found = langevin(fitted.answer_in_frame, start, steps, rng, fitted.proposal, on_progress)
+    if method == "exact":
+        fitted.require_effort("fast", "method='exact', which draws from a mixture,")
+        found = Sampling(draw(fitted.components, n, rng), 1.0, 0.0, 0.0)
+    elif method == "langevin":
+        exact = fitted.effort == "fast"  # then chains begin at draws of the density, and need no jumps
+        start = draw(fitted.components if exact else fitted.proposal, n, rng)
+        proposal = None if exact else fitted.proposal
+        found = langevin(fitted.answer_in_frame, start, steps, rng, proposal, on_progress)
     else:
         found = Sampling(_reverse(fitted, n, method, rng, steps, on_progress), 1.0, 0.0, 0.0)
     return found._replace(points=fitted.frame.to_data(found.points))

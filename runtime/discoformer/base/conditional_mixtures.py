@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from discoformer.base.frame import Frame
-from discoformer.base.mixture import Components, log_peak
+from discoformer.base.mixture import Components, log_peak, shaped
 from discoformer.io.inputs import Floats
 
 
@@ -45,6 +45,7 @@ class GivenMixture(NamedTuple):
     stretch: Floats  # (M, K) a
     roots: Floats  # (K, F, F) R_uu
     freedom: Floats  # (K,)
+    log_density: Floats  # (M,) of the given values, nats
 
 
 def split(
@@ -73,12 +74,14 @@ def given_mixture(mixture: SplitMixture, values: Floats) -> GivenMixture:
     freedom, count = mixture.freedom, values.shape[1]
     log_weights = mixture.log_weights + log_peak(mixture.given_roots, freedom)
     log_weights = log_weights - 0.5 * (freedom + count) * np.log1p(square / freedom)
+    log_density = np.logaddexp.reduce(log_weights, axis=1)
     return GivenMixture(
-        weights=np.exp(log_weights - np.logaddexp.reduce(log_weights, axis=1, keepdims=True)),
+        weights=np.exp(log_weights - log_density[:, None]),
         means=mixture.free_means - np.einsum("kab,mkb->mka", mixture.slopes, offset),
         stretch=np.sqrt((freedom + square) / (freedom + count)),
         roots=mixture.free_roots,
         freedom=freedom + count,
+        log_density=log_density,
     )
 
 
@@ -86,14 +89,15 @@ def draw_given(mixture: GivenMixture, count: int, rng: np.random.Generator) -> F
     """Draw points (M, count, F) from the mixture of each row."""
     cumulated = np.cumsum(mixture.weights, axis=1)
     place = rng.uniform(size=(len(cumulated), count)) * cumulated[:, -1:]
-    which = (place[..., None] > cumulated[:, None, :-1]).sum(-1)  # (M, J)
+    which = np.stack(  # (M, J)
+        [np.searchsorted(row[:-1], at) for row, at in zip(cumulated, place, strict=True)]
+    )
     rows = np.arange(len(which))[:, None]
     freedom = mixture.freedom[which]
     noise = rng.normal(size=(*which.shape, mixture.means.shape[-1]))
     noise *= (mixture.stretch[rows, which] * np.sqrt(freedom / rng.chisquare(freedom)))[..., None]
-    points = mixture.means[rows, which]
-    for k in np.unique(which):
-        points[which == k] += np.linalg.solve(mixture.roots[k], noise[which == k].T).T
+    turned = shaped(mixture.roots, which.ravel(), noise.reshape(which.size, -1))
+    points: Floats = mixture.means[rows, which] + turned.reshape(noise.shape)
     return points
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from discoformer.base.arrays import (
     ArrayT,
     FieldT,
+    Indices,
     cholesky,
     inverse_root,
     library,
@@ -32,7 +33,7 @@ LEAST_LOG_WEIGHT = -1e3  # nats: lower log-weights mark absent components
 WIDE_SHARE = 0.3  # share of the wider components in the proposal
 WIDE_FREEDOM = 8.0  # their greatest degrees of freedom
 WIDE_BY = 0.5  # relative excess of their width, times sqrt(D); the shell of a Gaussian scales alike
-_CHUNK = 2**21  # greatest number of elements of each array in an evaluation of the proposal
+_CHUNK = 2**21  # greatest number of elements of an array in an evaluation or a draw
 
 
 class Components(NamedTuple, Generic[FieldT]):
@@ -121,10 +122,15 @@ def draw(components: Components[Floats], count: int, rng: np.random.Generator) -
     which = rng.choice(len(weights), size=count, p=weights / weights.sum())
     noise = rng.normal(size=(count, means.shape[1]))
     noise *= np.sqrt(freedom[which] / rng.chisquare(freedom[which]))[:, None]
-    points = means[which]
-    for k in np.unique(which):
-        points[which == k] += np.linalg.solve(factors[k], noise[which == k].T).T
-    return points
+    return means[which] + shaped(factors, which, noise)
+
+
+def shaped(factors: Floats, which: Indices, noise: Floats) -> Floats:
+    """Return ``F_k^-1 g`` (n, D) for rows g of noise (n, D), where ``F_k`` (K, D, D) is that of k (n,)."""
+    inverse, found = inverse_root(factors), np.empty(noise.shape)
+    for part in slices(len(noise), max(1, _CHUNK // factors[0].size)):
+        found[part] = (inverse[which[part]] @ noise[part, :, None])[..., 0]
+    return found
 
 
 def log_peak(factors: Floats, freedom: Floats) -> Floats:

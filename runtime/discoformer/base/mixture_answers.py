@@ -14,6 +14,8 @@ difference of large numbers for a narrow component far from the origin. The loga
 Shapes: K components, M queries, D dimensions.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from discoformer.base.arrays import place_in_upper, slices, upper
@@ -47,11 +49,21 @@ class MixtureAnswers:
     def answer(self, z: Floats) -> tuple[Floats, Floats]:
         """Return log-density (M,) in nats and score (M, D) at points (M, D)."""
         log_density, score = np.empty(len(z)), np.empty(z.shape)
-        for part in slices(len(z), max(16, _BLOCK // len(self._freedom))):
-            log_density[part], score[part] = self._answer(z[part])
+        for part in self._parts(z):
+            log_density[part], score[part], _ = self._answer(z[part])
         return log_density, score
 
-    def _answer(self, z: Floats) -> tuple[Floats, Floats]:
+    def answer_with_metric(self, z: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return log-density (M,), score (M, D) and ``sum_k a_k P_k`` (M, D, D) at points (M, D)."""
+        log_density, score, metric = np.empty(len(z)), np.empty(z.shape), np.empty((*z.shape, z.shape[1]))
+        for part in self._parts(z):
+            log_density[part], score[part], metric[part] = self._answer(z[part])
+        return log_density, score, metric
+
+    def _parts(self, z: Floats) -> Iterator[slice]:
+        return slices(len(z), max(16, _BLOCK // len(self._freedom)))
+
+    def _answer(self, z: Floats) -> tuple[Floats, Floats, Floats]:
         dim = z.shape[1]
         a, b = upper(dim)
         given = np.concatenate([z[:, a] * z[:, b], z, np.ones((len(z), 1))], 1)
@@ -70,4 +82,4 @@ class MixtureAnswers:
         slope = share.astype(np.float64) @ self._slope / total
         precision = slope[:, place_in_upper(dim)]  # (M, D, D)
         score = slope[:, len(a) :] - (precision @ z[..., None])[..., 0]
-        return (greatest + np.log(total))[:, 0], score
+        return (greatest + np.log(total))[:, 0], score, precision

@@ -13,8 +13,8 @@ from discoformer.cli.options import (
     EXIT_CODES,
     INPUT,
     columns_option,
+    estimate_options,
     folds_option,
-    model_options,
     seed_option,
 )
 from discoformer.cli.output import (
@@ -30,6 +30,7 @@ from discoformer.cli.reading import names_of, read_data
 from discoformer.errors import RangeWarning
 from discoformer.io.tables import Table, read_table
 from discoformer.model import Model, load
+from discoformer.onnx.names import Effort
 from discoformer.plots.anomalies import save_anomalies
 
 
@@ -57,7 +58,7 @@ from discoformer.plots.anomalies import save_anomalies
 @output_options
 @click.option("--plot", type=Output(*PICTURES), help="Draw the anomalies into this file: .png, .svg or .pdf.")
 @columns_option
-@model_options
+@estimate_options
 def anomalies(
     data: Path,
     *,
@@ -70,6 +71,7 @@ def anomalies(
     form: str | None,
     plot: Path | None,
     columns: str | None,
+    effort: Any,
     model: str,
     device: Any,
     threads: int | None,
@@ -101,12 +103,12 @@ def anomalies(
         loaded = load(model, device, threads)
         if query:
             rows = read_table(query, table.columns)
-            reference = Reference(table, method=method, model=loaded, folds=folds, seed=seed)
+            reference = Reference(table, method=method, model=loaded, folds=folds, seed=seed, effort=effort)
             print_diagnostics(reference.estimate.diagnostics)
             found = reference.find(rows, fdr)
         else:
-            print_doubts(table, loaded)
-            rows, found = table, _find_anomalies(table, fdr, loaded, folds, seed)
+            print_doubts(table, loaded, effort)
+            rows, found = table, _find_anomalies(table, fdr, loaded, folds, seed, effort)
         values = np.asarray(rows.values, np.float64)
         results = np.column_stack([found.p_values, found.found, found.log_density, found.contributions])
         with open_output(out, form, header, values.dtype) as writer:
@@ -126,9 +128,17 @@ def output_columns(table: Table) -> tuple[str, ...]:
     return distinct_columns(*names, "p_value", "anomaly", "log_density", *(f"push_{name}" for name in names))
 
 
-def _find_anomalies(table: Table, fdr: float, model: Model, folds: int, seed: int) -> Anomalies:
+def _find_anomalies(
+    table: Table, fdr: float, model: Model, folds: int, seed: int, effort: Effort
+) -> Anomalies:
     """Find the anomalies within a sample, with a progress bar."""
     with progress_bar(ROUNDS, "rounds", show_eta=False, item_show_func=lambda stage: stage) as bar:
         return find_anomalies(
-            table, fdr, model=model, folds=folds, seed=seed, on_progress=lambda stage: bar.update(1, stage)
+            table,
+            fdr,
+            model=model,
+            folds=folds,
+            seed=seed,
+            on_progress=lambda stage: bar.update(1, stage),
+            effort=effort,
         )

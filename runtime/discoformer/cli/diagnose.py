@@ -11,7 +11,7 @@ from discoformer.cli.options import (
     EXIT_CODES,
     INPUT,
     columns_option,
-    model_options,
+    estimate_options,
     seed_option,
     weights_option,
 )
@@ -34,7 +34,7 @@ from discoformer.plots.diagnosis import REPORTS, save_report
 @seed_option("Random seed of the folds and draws.")
 @columns_option
 @weights_option
-@model_options
+@estimate_options
 def diagnose(
     data: Path,
     *,
@@ -44,6 +44,7 @@ def diagnose(
     seed: int,
     columns: str | None,
     weights: str | None,
+    effort: Any,
     model: str,
     device: Any,
     threads: int | None,
@@ -65,7 +66,7 @@ def diagnose(
             require("matplotlib")
         table, row_weights = read_data(data, columns, weights)
         queries = read_table(query, table.columns) if query else None
-        found = read_estimate(table, row_weights, model, device, threads)
+        found = read_estimate(table, row_weights, model, device, threads, effort)
         diagnosis = found.diagnose(queries, seed)
         click.echo(json.dumps(diagnosis.as_dict(), indent=2) if as_json else str(diagnosis))
         if out:

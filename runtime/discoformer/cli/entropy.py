@@ -13,8 +13,8 @@ from discoformer.cli.options import (
     EXIT_CODES,
     INPUT,
     columns_option,
+    estimate_options,
     folds_option,
-    model_options,
     seed_option,
 )
 from discoformer.cli.reading import read_data
@@ -30,7 +30,7 @@ from discoformer.model import load
 @seed_option("Random seed of the folds.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @columns_option
-@model_options
+@estimate_options
 def entropy(
     data: Path,
     *,
@@ -38,6 +38,7 @@ def entropy(
     seed: int,
     as_json: bool,
     columns: str | None,
+    effort: Any,
     model: str,
     device: Any,
     threads: int | None,
@@ -54,10 +55,10 @@ def entropy(
     with errors_as_messages():
         table, _ = read_data(data, columns, None)
         loaded = load(model, device, threads)
-        print_doubts(table, loaded)
+        print_doubts(table, loaded, effort)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RangeWarning)  # print_doubts has printed these
-            found = entropy_of(table, model=loaded, folds=folds, seed=seed)
+            found = entropy_of(table, model=loaded, folds=folds, seed=seed, effort=effort)
         rows, dim = table.values.shape
         click.echo(_json(found, rows, dim) if as_json else _text(found, rows, dim))
 

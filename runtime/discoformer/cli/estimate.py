@@ -10,7 +10,7 @@ import numpy as np
 
 from discoformer.cli.answers import answer_columns, answers
 from discoformer.cli.messages import errors_as_messages, print_diagnostics, progress_bar
-from discoformer.cli.options import EXIT_CODES, INPUT, columns_option, model_options, weights_option
+from discoformer.cli.options import EXIT_CODES, INPUT, columns_option, estimate_options, weights_option
 from discoformer.cli.output import (
     PICTURES,
     Output,
@@ -43,9 +43,9 @@ _GRID = {1: 512, 2: 128}  # points of --grid along each axis, by number of colum
     "--landmarks",
     type=click.IntRange(min=1),
     help="Largest number of rows of DATA that the network reads. By default the number that it was trained "
-    "to read. Time grows with its square. The frame and the base always use all rows.",
+    "to read. Time grows with its square. With --effort best, the frame and the base always use all rows.",
 )
-@model_options
+@estimate_options
 def estimate(
     data: Path,
     *,
@@ -57,6 +57,7 @@ def estimate(
     columns: str | None,
     weights: str | None,
     landmarks: int | None,
+    effort: Any,
     model: str,
     device: Any,
     threads: int | None,
@@ -81,7 +82,7 @@ def estimate(
         require_extras(out, plot)
         table, row_weights = read_data(data, columns, weights)
         names = names_of(table)
-        found = read_estimate(table, row_weights, model, device, threads, landmarks)
+        found = read_estimate(table, row_weights, model, device, threads, effort, landmarks)
         print_diagnostics(found.diagnostics)
         with _open_queries(table, query, on_grid) as queries:
             _write_answers(found, queries, names, out, form)

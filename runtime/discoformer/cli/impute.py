@@ -8,7 +8,7 @@ import numpy as np
 
 from discoformer.analysis.imputation import SAMPLES, impute_rows, missing_rows
 from discoformer.cli.messages import errors_as_messages, print_diagnostics, progress_bar
-from discoformer.cli.options import EXIT_CODES, INPUT, columns_option, model_options, seed_option
+from discoformer.cli.options import EXIT_CODES, INPUT, columns_option, estimate_options, seed_option
 from discoformer.cli.output import Output, require_extras
 from discoformer.cli.reading import names_in, read_estimate
 from discoformer.errors import InputError
@@ -36,7 +36,7 @@ from discoformer.io.tables import SUFFIXES, Table
 )
 @seed_option("Random seed of these points.")
 @columns_option
-@model_options
+@estimate_options
 def impute(
     data: Path,
     *,
@@ -45,6 +45,7 @@ def impute(
     samples: int,
     seed: int,
     columns: str | None,
+    effort: Any,
     model: str,
     device: Any,
     threads: int | None,
@@ -64,11 +65,18 @@ def impute(
     with errors_as_messages():
         require_extras(out, None)
         gaps = read_gaps(data, names_in(columns))
-        gaps.write(_filled(gaps, model, device, threads, draw, samples, seed), out)
+        gaps.write(_filled(gaps, model, device, threads, effort, draw, samples, seed), out)
 
 
 def _filled(
-    gaps: Gaps, model: str, device: Any, threads: int | None, draw: bool, samples: int, seed: int
+    gaps: Gaps,
+    model: str,
+    device: Any,
+    threads: int | None,
+    effort: Any,
+    draw: bool,
+    samples: int,
+    seed: int,
 ) -> AnyFloats:
     """Return the table with its missing cells filled in, and print how many there were."""
     values = gaps.values
@@ -82,7 +90,7 @@ def _filled(
     if not cells:
         click.echo(f"Nothing is missing in {len(values)} rows.", err=True)
         return values
-    found = read_estimate(Table(complete, gaps.columns), None, model, device, threads)
+    found = read_estimate(Table(complete, gaps.columns), None, model, device, threads, effort)
     print_diagnostics(found.diagnostics)
     with progress_bar(incomplete, "imputing") as bar:
         filled = impute_rows(found, values, 1 if draw else None, samples, seed, bar.update)[0]

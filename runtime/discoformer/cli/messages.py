@@ -16,6 +16,7 @@ from discoformer.errors import DiscoformerError
 from discoformer.fit import Diagnostics, read_sample
 from discoformer.io.tables import Table
 from discoformer.model import Model
+from discoformer.onnx.names import Effort
 
 
 class _Interrupted(click.ClickException):
@@ -48,18 +49,20 @@ def progress_bar(
 def print_diagnostics(diagnostics: Diagnostics) -> None:
     """Print how many landmarks the network reads, if not all rows, and the reasons to doubt the estimate."""
     if diagnostics.landmarks < diagnostics.n:
+        others = "" if diagnostics.effort == "fast" else " The frame and the base use all rows."
         click.echo(
-            f"The network reads {diagnostics.landmarks} landmarks out of the {diagnostics.n} rows of DATA. "
-            "The frame and the base use all rows.",
+            f"The network reads {diagnostics.landmarks} landmarks out of the {diagnostics.n} rows of DATA."
+            + others,
             err=True,
         )
     _print_warnings(diagnostics.warnings)
 
 
-def print_doubts(table: Table, model: Model) -> None:
+def print_doubts(table: Table, model: Model, effort: Effort) -> None:
     """Print the reasons to doubt estimates from parts of a table, as far as the whole table shows them."""
-    sample = read_sample(table, None)
-    _print_warnings(model.metadata.out_of_range(*sample.z.shape) + sample.doubts())
+    metadata = model.graphs.files(effort).metadata
+    sample = read_sample(table, None, effort=effort)
+    _print_warnings(metadata.out_of_range(*sample.z.shape) + sample.doubts())
 
 
 def _print_warnings(doubts: tuple[str, ...]) -> None:

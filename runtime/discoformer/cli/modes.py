@@ -8,7 +8,7 @@ import numpy as np
 
 from discoformer.analysis.modes import PROMINENCE, Modes, modes_of
 from discoformer.cli.messages import errors_as_messages, print_diagnostics, progress_bar
-from discoformer.cli.options import EXIT_CODES, INPUT, columns_option, model_options, weights_option
+from discoformer.cli.options import EXIT_CODES, INPUT, columns_option, estimate_options, weights_option
 from discoformer.cli.output import (
     Output,
     check_usage,
@@ -46,7 +46,7 @@ MODES = ("log_density", "prominence", "rows")  # columns of --modes after the po
 )
 @columns_option
 @weights_option
-@model_options
+@estimate_options
 def modes(
     data: Path,
     *,
@@ -56,6 +56,7 @@ def modes(
     prominence: float,
     columns: str | None,
     weights: str | None,
+    effort: Any,
     model: str,
     device: Any,
     threads: int | None,
@@ -78,7 +79,7 @@ def modes(
         distinct_columns(*names, *LABELLED)
         if modes_out:
             distinct_columns(*names, *MODES)
-        found = read_estimate(table, row_weights, model, device, threads)
+        found = read_estimate(table, row_weights, model, device, threads, effort)
         print_diagnostics(found.diagnostics)
         modes = _climb(found, table).merged(prominence)
         _write_labels(found, table, modes, names, out, form)

@@ -30,6 +30,14 @@ columns_option = click.option(
     "--columns", help="Columns of DATA to use, separated by commas as in CSV: a,b. By default all."
 )
 weights_option = click.option("--weights", metavar="COLUMN", help="Column of DATA with the row weights.")
+effort_option = click.option(
+    "--effort",
+    type=click.Choice(["fast", "best"]),
+    default="best",
+    show_default=True,
+    help="How DATA is read. fast turns it into a mixture by one pass of the network. best fits a base to it, "
+    "which the network refines at each query.",
+)
 folds_option = click.option(
     "--folds",
     type=click.IntRange(min=2),
@@ -48,3 +56,8 @@ def seed_option(text: str) -> Decorator:
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options ``--model``, ``--device`` and ``--threads`` to a command."""
     return model_option(device_option(threads_option(command)))
+
+
+def estimate_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options ``--effort``, ``--model``, ``--device`` and ``--threads`` to a command."""
+    return effort_option(model_options(command))

@@ -12,6 +12,7 @@ from discoformer.errors import InputError, RangeWarning
 from discoformer.estimates import Estimate
 from discoformer.io.tables import Table, read_table
 from discoformer.model import load
+from discoformer.onnx.names import Effort
 
 
 def read_data(data: Path, columns: str | None, weights: str | None) -> tuple[Table, Any]:
@@ -46,21 +47,28 @@ def names_of(table: Table) -> tuple[str, ...]:
 
 
 def read_estimate(
-    table: Table, weights: Any, model: str, device: Any, threads: int | None, landmarks: int | None = None
+    table: Table,
+    weights: Any,
+    model: str,
+    device: Any,
+    threads: int | None,
+    effort: Effort = "best",
+    landmarks: int | None = None,
 ) -> Estimate:
     """Load the model and estimate the density, with a progress bar.
 
     Reasons to doubt the estimate are not printed here; ``messages.print_diagnostics`` prints them.
     """
-    with warnings.catch_warnings(), _stages() as on_progress:
+    with warnings.catch_warnings(), _stages(3 if effort == "best" else 2) as on_progress:
         warnings.simplefilter("ignore", RangeWarning)
-        return load(model, device, threads).estimate(table, weights, None, landmarks, on_progress)
+        loaded = load(model, device, threads)
+        return loaded.estimate(table, weights, None, landmarks, on_progress, effort)
 
 
 @contextmanager
-def _stages() -> Iterator[Callable[[str], None]]:
-    """Show a progress bar, and yield the function to call at the start of each of its three stages."""
-    with progress_bar(3, "reading", show_eta=False, item_show_func=lambda stage: stage) as bar:
+def _stages(count: int) -> Iterator[Callable[[str], None]]:
+    """Show a progress bar, and yield the function to call at the start of each of its stages."""
+    with progress_bar(count, "reading", show_eta=False, item_show_func=lambda stage: stage) as bar:
         begun: list[str] = []
 
         def on_progress(stage: str) -> None:

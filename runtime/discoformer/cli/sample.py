@@ -5,14 +5,14 @@ from typing import Any
 
 import click
 
-from discoformer.analysis.sampling import METHODS, STEPS, Sampling
+from discoformer.analysis.sampling import METHODS, STEPS, Sampling, default_method
 from discoformer.analysis.sampling import sample as sample_of
 from discoformer.cli.messages import errors_as_messages, print_diagnostics, progress_bar
 from discoformer.cli.options import (
     EXIT_CODES,
     INPUT,
     columns_option,
-    model_options,
+    estimate_options,
     seed_option,
     weights_option,
 )
@@ -27,9 +27,7 @@ from discoformer.estimates import Estimate
 @click.option(
     "--method",
     type=click.Choice(METHODS),
-    default=METHODS[0],
-    show_default=True,
-    help="How to draw; see above.",
+    help="How to draw; see above. By default langevin, and exact with --effort fast.",
 )
 @seed_option("Random seed. The same seed draws the same points.")
 @click.option(
@@ -42,7 +40,7 @@ from discoformer.estimates import Estimate
 @output_options
 @columns_option
 @weights_option
-@model_options
+@estimate_options
 def sample(
     data: Path,
     *,
@@ -54,6 +52,7 @@ def sample(
     form: str | None,
     columns: str | None,
     weights: str | None,
+    effort: Any,
     model: str,
     device: Any,
     threads: int | None,
@@ -65,15 +64,17 @@ def sample(
 
     Methods: "langevin" runs Markov chains whose target is the estimated density, and prints the share of
     accepted moves. "diffusion" starts from noise and removes it step by step, and reads DATA again
-    at each noise level. "ode" does the same without adding randomness on the way.
+    at each noise level. "ode" does the same without adding randomness on the way. "exact" draws from the
+    mixture of --effort fast, without steps.
     """
     check_usage(out, form)
     with errors_as_messages():
         require_extras(out, None)
         table, row_weights = read_data(data, columns, weights)
         names = names_of(table)
-        found = read_estimate(table, row_weights, model, device, threads)
+        found = read_estimate(table, row_weights, model, device, threads, effort)
         print_diagnostics(found.diagnostics)
+        method = method or default_method(effort)
         drawn = _draw(found, count, method, seed, steps)
         if method == "langevin":
             click.echo(

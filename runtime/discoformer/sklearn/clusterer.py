@@ -9,6 +9,7 @@ from sklearn.utils.validation import validate_data
 from discoformer.analysis.modes import PROMINENCE, Modes, modes_of
 from discoformer.estimates import Estimate
 from discoformer.model import DEFAULT_NAME
+from discoformer.onnx.names import Effort
 from discoformer.onnx.sessions import Device
 from discoformer.sklearn.models import WIDTHS, load_once, queries
 
@@ -26,7 +27,7 @@ class DensityClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         prominence: Smallest prominence of a cluster, in nats. The prominence of a mode is the drop in
             log-density on the best path to a higher mode. A mode with less belongs to the cluster of the
             higher mode.
-        model, device, threads: See ``DensityEstimator``.
+        model, device, threads, effort: See ``DensityEstimator``.
 
     Attributes:
         labels_: The cluster of each row (N,). The cluster of the highest mode is 0.
@@ -43,11 +44,13 @@ class DensityClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         model: str | os.PathLike[str] = DEFAULT_NAME,
         device: Device = "auto",
         threads: int | None = None,
+        effort: Effort = "best",
     ) -> None:
         self.prominence = prominence
         self.model = model
         self.device = device
         self.threads = threads
+        self.effort = effort
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Estimate the density of a sample, and find its modes.
@@ -67,7 +70,7 @@ class DensityClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
         X = validate_data(self, X, dtype=WIDTHS, ensure_min_samples=2)
-        self.estimate_: Estimate = load_once(self.model, self.device, self.threads).estimate(X, sample_weight)
+        self.estimate_: Estimate = load_once(self).estimate(X, sample_weight, effort=self.effort)
         self.modes_: Modes = modes_of(self.estimate_, X).merged(self.prominence)
         self.cluster_centers_ = self.modes_.points
         self.labels_ = self.modes_.labels

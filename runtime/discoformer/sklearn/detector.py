@@ -14,6 +14,7 @@ from discoformer.errors import InputError
 from discoformer.estimates import Estimate
 from discoformer.io.inputs import AnyFloats, Floats, is_real
 from discoformer.model import DEFAULT_NAME
+from discoformer.onnx.names import Effort
 from discoformer.onnx.sessions import Device
 from discoformer.sklearn.models import WIDTHS, load_once, queries
 
@@ -40,6 +41,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         device: ``"cpu"``, ``"cuda"`` (an error if it is not available), or ``"auto"`` (CUDA if possible).
         threads: Number of CPU threads; chosen by onnxruntime if None.
         seed: Seed of the random split into folds, for p-values.
+        effort: ``"fast"`` or ``"best"``, as in ``discoformer.Model.estimate``.
 
     Attributes:
         estimate_: The ``discoformer.Estimate`` of the fitted rows.
@@ -55,12 +57,14 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         device: Device = "auto",
         threads: int | None = None,
         seed: int = 0,
+        effort: Effort = "best",
     ) -> None:
         self.contamination = contamination
         self.model = model
         self.device = device
         self.threads = threads
         self.seed = seed
+        self.effort = effort
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Estimate the density of a sample, without training.
@@ -87,7 +91,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
                 "the fitted rows to label as anomalies"
             )
         self._rows: AnyFloats = validate_data(self, X, dtype=WIDTHS, ensure_min_samples=2, copy=True)
-        self.estimate_: Estimate = load_once(self.model, self.device, self.threads).estimate(self._rows)
+        self.estimate_: Estimate = load_once(self).estimate(self._rows, effort=self.effort)
         self.offset_ = float(np.quantile(self.estimate_.log_density(self._rows), self.contamination))
         self.__dict__.pop("_reference", None)  # of an earlier fit
         return self
@@ -151,4 +155,4 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     @cached_property
     def _reference(self) -> Reference:
-        return Reference(self._rows, model=self.estimate_.model, seed=self.seed)
+        return Reference(self._rows, model=self.estimate_.model, seed=self.seed, effort=self.effort)

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from discoformer.estimates import Estimate
 from discoformer.io.inputs import AnyFloats, Floats
 from discoformer.model import DEFAULT_NAME
+from discoformer.onnx.names import Effort
 from discoformer.onnx.sessions import Device
 from discoformer.sklearn.models import WIDTHS, load_once, queries
 
@@ -36,6 +37,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         model: Name of a released model, or a path to a folder (a string with a path separator, or a Path).
         device: ``"cpu"``, ``"cuda"`` (an error if it is not available), or ``"auto"`` (CUDA if possible).
         threads: Number of CPU threads; chosen by onnxruntime if None.
+        effort: ``"fast"`` or ``"best"``, as in ``discoformer.Model.estimate``.
 
     Attributes:
         estimate_: The fitted ``discoformer.Estimate``. Reasons to doubt it are in ``estimate_.diagnostics``.
@@ -48,10 +50,12 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         model: str | os.PathLike[str] = DEFAULT_NAME,
         device: Device = "auto",
         threads: int | None = None,
+        effort: Effort = "best",
     ) -> None:
         self.model = model
         self.device = device
         self.threads = threads
+        self.effort = effort
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Estimate the density of a sample, without training.
@@ -67,7 +71,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             ValueError: X is not a matrix of finite numbers with 2 rows or more.
-            InputError: The weights, the device or the number of threads are invalid.
+            InputError: The weights, the device, the number of threads or the effort are invalid.
             DegenerateDataError: A column is constant, or columns are collinear.
             ModelNotFoundError: The model does not exist.
 
@@ -75,7 +79,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
         X = validate_data(self, X, dtype=WIDTHS, ensure_min_samples=2)
-        self.estimate_: Estimate = load_once(self.model, self.device, self.threads).estimate(X, sample_weight)
+        self.estimate_: Estimate = load_once(self).estimate(X, sample_weight, effort=self.effort)
         return self
 
     def score_samples(self, X: Any) -> AnyFloats:
@@ -128,7 +132,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         return self.estimate_.score(X)
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Floats:
-        """Draw new rows from the estimated density, by Langevin chains.
+        """Draw new rows from the estimated density: exactly, or by Langevin chains with ``effort="best"``.
 
         As in ``KernelDensity``, the result is an array. ``GaussianMixture`` returns labels too.
 

@@ -12,6 +12,7 @@ from discoformer.errors import InputError
 from discoformer.estimates import Estimate
 from discoformer.io.inputs import AnyFloats
 from discoformer.model import DEFAULT_NAME
+from discoformer.onnx.names import Effort
 from discoformer.onnx.sessions import Device
 from discoformer.sklearn.models import WIDTHS, load_once, queries
 
@@ -32,7 +33,7 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
         sample: Whether to fill in draws, which keep the spread of the data, instead of means.
         samples: Number of points that each row is imputed from; more are slower and more accurate.
         seed: Seed of these points and of the draws.
-        model, device, threads: See ``DensityEstimator``.
+        model, device, threads, effort: See ``DensityEstimator``.
 
     Attributes:
         estimate_: The fitted ``discoformer.Estimate``.
@@ -49,6 +50,7 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
         model: str | os.PathLike[str] = DEFAULT_NAME,
         device: Device = "auto",
         threads: int | None = None,
+        effort: Effort = "best",
     ) -> None:
         self.sample = sample
         self.samples = samples
@@ -56,6 +58,7 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
         self.model = model
         self.device = device
         self.threads = threads
+        self.effort = effort
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Estimate the density of the complete rows of a sample.
@@ -82,7 +85,7 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
                 "with many missing entries"
             )
         self.n_complete_ = len(complete)
-        self.estimate_: Estimate = load_once(self.model, self.device, self.threads).estimate(complete)
+        self.estimate_: Estimate = load_once(self).estimate(complete, effort=self.effort)
         return self
 
     def transform(self, X: Any) -> AnyFloats:

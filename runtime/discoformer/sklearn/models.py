@@ -1,6 +1,5 @@
 """What the estimators share: models that are loaded once, and validated queries."""
 
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,10 +29,11 @@ def queries(estimator: Any, X: Any, **options: Any) -> Any:
     return validate_data(estimator, X, dtype=WIDTHS, reset=False, **options)
 
 
-def load_once(model: str | os.PathLike[str], device: Device, threads: int | None) -> Model:
-    """Load a model once for all fits, and again if its files have changed."""
-    folder = find_folder(model)
-    return _load_cached(folder, device, threads, tuple(path.stat().st_mtime_ns for path in _graphs(folder)))
+def load_once(estimator: Any) -> Model:
+    """Load the model that an estimator names once for all fits, and again if its files have changed."""
+    folder = find_folder(estimator.model)
+    changed = tuple(path.stat().st_mtime_ns for path in _graphs(folder))
+    return _load_cached(folder, estimator.device, estimator.threads, changed)
 
 
 def _graphs(folder: Path) -> list[Path]:

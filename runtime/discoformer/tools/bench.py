@@ -20,6 +20,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, TypeAlias
 
@@ -29,9 +30,11 @@ from discoformer.analysis.torch_network import EagerGraphs
 from discoformer.errors import require
 from discoformer.io.inputs import Floats
 from discoformer.model import Model
+from discoformer.onnx.graphs import has_files
 from discoformer.onnx.weights import FILE
 
 OURS = "discoformer"  # the name of our estimator
+FAST = "discoformer, effort fast"  # and of the one that makes a mixture, if the model has it
 _MODES = 5
 
 Answer: TypeAlias = tuple[Floats, Floats | None]  # log-density (M,) and score (M, D), None without a score
@@ -189,6 +192,10 @@ def _estimators(model: Model) -> Iterator[_Estimator]:
     """Yield the estimators that are installed, ours first."""
     threads = model.graphs.threads or os.cpu_count() or 1
     yield _Estimator(OURS, threads, model.estimate, lambda p, y: p.log_density_and_score(y))
+    if has_files(model.folder, "fast"):
+        yield _Estimator(
+            FAST, threads, partial(model.estimate, effort="fast"), lambda p, y: p.log_density_and_score(y)
+        )
     if find_spec("sklearn"):
         yield _Estimator("scikit-learn KernelDensity", 1, _fit_sklearn, _answer_sklearn)
     if find_spec("scipy"):

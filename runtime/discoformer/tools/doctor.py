@@ -12,6 +12,8 @@ import numpy as np
 
 from discoformer.errors import EXTRA_OF, DiscoformerError, require
 from discoformer.model import Model, load
+from discoformer.onnx.graphs import has_files
+from discoformer.onnx.names import GRAPHS, Effort
 from discoformer.onnx.sessions import Device, installed_builds, two_builds
 
 _CLOSE = 0.5  # largest median error (nats) on a Gaussian sample of a model that works
@@ -47,7 +49,8 @@ def examine(path_or_name: str, device: Device) -> Iterator[Finding]:
         yield Finding("model", "cannot be loaded", str(error))
         return
     yield from _model(model)
-    yield _trial(model)
+    for effort in (effort for effort in GRAPHS if has_files(model.folder, effort)):
+        yield _trial(model, effort)
 
 
 def _onnxruntime() -> Iterator[Finding]:
@@ -89,16 +92,16 @@ def _model(model: Model) -> Iterator[Finding]:
     yield Finding("device", model.device)
 
 
-def _trial(model: Model) -> Finding:
+def _trial(model: Model, effort: Effort) -> Finding:
     """Compare an estimate from 400 points of a Gaussian with the true log-density."""
     x = np.random.default_rng(0).normal(size=(400, 2))
     start = time.perf_counter()
-    got = model.estimate(x).log_density(x[:50])
+    got = model.estimate(x, effort=effort).log_density(x[:50])
     error = np.abs(got + np.log(2 * np.pi) + 0.5 * np.square(x[:50]).sum(1))
     seconds = time.perf_counter() - start
     typical = float(np.median(error))
     return Finding(
-        "trial",
+        f"trial, {effort}",
         f"400 points of a Gaussian read, 50 queried, in {seconds:.2f} s; median error {typical:.2f} nats",
         ""
         if typical < _CLOSE

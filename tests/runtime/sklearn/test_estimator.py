@@ -102,7 +102,7 @@ def test_cross_validation_prefers_the_model_that_sees_two_modes(
 
 def test_clone_is_unfitted_and_keeps_parameters(bimodal: Floats) -> None:
     copy = clone(unfitted(model="gmm").fit(bimodal))
-    assert copy.get_params() == {"model": "gmm", "device": "cpu", "threads": 1}
+    assert copy.get_params() == {"model": "gmm", "device": "cpu", "threads": 1, "effort": "best"}
     assert not hasattr(copy, "estimate_")
 
 

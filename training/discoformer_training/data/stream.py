@@ -93,7 +93,7 @@ class Task:
     @property
     def tokens(self) -> int:
         """Number of context points and queries."""
-        return self.queries.shape[0] * (self.context.points.shape[1] + self.queries.shape[1])
+        return self.queries.shape[0] * (self.context.whole[0].shape[1] + self.queries.shape[1])
 
     def each(self, change: Callable[[Any], Any]) -> "Task":
         """Apply a function to every tensor."""

@@ -255,7 +255,7 @@ def benchmark(
     from discoformer_training.evaluation.cells import TABLES, BenchmarkError
     from discoformer_training.evaluation.estimators import network_estimator, runtime_estimator
     from discoformer_training.nn.attention import attend_blocked
-    from discoformer_training.run.checkpoint import CheckpointError, load_any_network
+    from discoformer_training.run.checkpoint import CheckpointError, load_any_network, load_checkpoint
 
     try:
         estimators = {}
@@ -263,7 +263,9 @@ def benchmark(
             estimators["discoformer"] = (
                 runtime_estimator(model)
                 if model.is_dir()
-                else network_estimator(load_any_network(model, attend_blocked))
+                else network_estimator(
+                    load_any_network(model, attend_blocked), load_checkpoint(model)[0].stream.landmarks
+                )
             )
         chosen = [_parse_cell(cell) for cell in cells] or TABLES[table]()
         report = run_benchmark(

@@ -8,15 +8,20 @@ import torch
 import discoformer
 from discoformer.base.frame import fit_frames
 from discoformer.base.local_scatter import THOROUGH, light
-from discoformer_training.data.context import context_in_frame
+from discoformer_training.data.context import LANDMARKS, context_in_frame
 from discoformer_training.evaluation.benchmark import Estimator
 from discoformer_training.evaluation.metrics import FloatArray
 from discoformer_training.nn.mixture_network import MixtureNetwork
 from discoformer_training.nn.network import DiScoFormer
 
 
-def network_estimator(network: DiScoFormer | MixtureNetwork) -> Estimator:
-    """Return an estimator in data units: frame, float32 network, and the map back."""
+def network_estimator(network: DiScoFormer | MixtureNetwork, landmarks: int = LANDMARKS) -> Estimator:
+    """Return an estimator in data units: frame, float32 network, and the map back.
+
+    Args:
+        network: the network.
+        landmarks: greatest number of points of a context that it reads as tokens.
+    """
     fitted = isinstance(network, DiScoFormer)
 
     @torch.no_grad()
@@ -24,7 +29,7 @@ def network_estimator(network: DiScoFormer | MixtureNetwork) -> Estimator:
         points = torch.as_tensor(context, dtype=torch.float64)[None]
         frame = fit_frames(points, most=THOROUGH if fitted else light(points.shape[-1]))
         framed = frame.to_frame(torch.as_tensor(queries, dtype=torch.float64)[None]).float()
-        log_density, score = network(context_in_frame(points, frame, fitted=fitted), framed)
+        log_density, score = network(context_in_frame(points, frame, landmarks, fitted=fitted), framed)
         return (
             (log_density.double() + frame.log_abs_det[:, None])[0].numpy(),
             frame.score_to_data(score.double())[0].numpy(),

@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import discoformer
+from discoformer.onnx.names import MIXTURE
 
 METADATA = {
     "name": "stand-in",
@@ -31,6 +32,7 @@ METADATA = {
     "config": json.dumps({"heads": 1}),
 }
 BANDWIDTH = 0.4  # of the KDE stand-in, in frame units
+BROAD = 0.05  # share of the broad component of the mixture stand-in
 
 Node = tuple[str, list[str], str, dict[str, Any]]
 
@@ -45,8 +47,17 @@ def save_graph(
         "half_log_2pi": np.float32(0.5 * np.log(2 * np.pi)),
         "precision_kde": np.float32(BANDWIDTH**-2),
         "log_bandwidth": np.float32(np.log(BANDWIDTH)),
+        "zero": np.float32(0),
+        "share_of_points": np.float32(np.log(1 - BROAD)),
+        "share_of_broad": np.float32(np.log(BROAD)),
+        "narrow": np.float32(0.1),
+        "wide": np.float32(4),
+        "freedom": np.float32(3),
+        "start0": np.array([0], np.int64),
+        "axis0": np.array([0], np.int64),
         "axis1": np.array([1], np.int64),
         "axis2": np.array([2], np.int64),
+        "axis3": np.array([3], np.int64),
         "axis13": np.array([1, 3], np.int64),
         "last": np.array([-1], np.int64),
         "index2": np.array(2, np.int64),
@@ -150,6 +161,59 @@ def save_kde_query(folder: Path, **metadata: str) -> None:
         "score": ["B", "M", "D"],
     }
     save_graph(folder / "query.onnx", nodes, shapes, ["log_density", "score"], **metadata)
+
+
+def save_mixture(folder: Path, **metadata: str) -> None:
+    """A mixture with a component for each point z_j, of weight w_j, and a broad one.
+
+    m_j = z_j, S_j = (W + z_j z_j^T) / 10 and f_j = 3 + |z_j|^2; the broad one has m = 0, S = 4 W and f = 3.
+    """
+    nodes: list[Node] = [
+        ("LogSoftmax", ["log_weights"], "normalised", {"axis": -1}),
+        ("Add", ["normalised", "share_of_points"], "of_points", {}),
+        ("Slice", ["log_weights", "start0", "axis1", "axis1"], "first_weight", {}),
+        ("Mul", ["first_weight", "zero"], "nothing", {}),
+        ("Add", ["nothing", "share_of_broad"], "of_broad", {}),
+        ("Concat", ["of_points", "of_broad"], "mixture_log_weights", {"axis": 1}),
+        ("Slice", ["context", "start0", "axis1", "axis1"], "first_point", {}),
+        ("Mul", ["first_point", "zero"], "center", {}),
+        ("Concat", ["context", "center"], "mixture_means", {"axis": 1}),
+        ("Unsqueeze", ["context", "axis3"], "columns", {}),
+        ("Unsqueeze", ["context", "axis2"], "rows", {}),
+        ("MatMul", ["columns", "rows"], "outer", {}),
+        ("Unsqueeze", ["precision_root", "axis1"], "root", {}),
+        ("Add", ["outer", "root"], "scatter", {}),
+        ("Mul", ["scatter", "narrow"], "narrow_scales", {}),
+        ("Mul", ["root", "wide"], "wide_scale", {}),
+        ("Concat", ["narrow_scales", "wide_scale"], "mixture_scales", {"axis": 1}),
+        ("ReduceSumSquare", ["mixture_means", "axis2"], "squares", {"keepdims": 0}),
+        ("Add", ["squares", "freedom"], "mixture_freedom", {}),
+    ]
+    shapes: dict[str, list[str | int]] = {
+        "context": ["B", "N", "D"],
+        "log_weights": ["B", "N"],
+        "precision_root": ["B", "D", "D"],
+        "mixture_log_weights": ["B", "K"],
+        "mixture_means": ["B", "K", "D"],
+        "mixture_scales": ["B", "K", "D", "D"],
+        "mixture_freedom": ["B", "K"],
+    }
+    save_graph(folder / "mixture.onnx", nodes, shapes, list(MIXTURE), **metadata)
+
+
+@pytest.fixture(scope="session")
+def mixture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the Gaussian stand-in for effort "best", and the mixture stand-in for "fast"."""
+    folder = tmp_path_factory.mktemp("mixture")
+    save_encode(folder)
+    save_gaussian_query(folder)
+    save_mixture(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mixture(mixture_folder: Path) -> discoformer.Model:
+    return discoformer.load(mixture_folder, device="cpu", threads=1)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ OnStage: TypeAlias = Callable[[str], None]  # called with a few words at the sta
 
 _BATCH_POINTS = 2**16  # most context points, padding included, that are encoded together
 _BATCH_FILL = 0.7  # least share of them that is not padding
-_BATCH_PAIRS = 2**20  # most pairs of context points of one data set, summed, in a run of the mixture graph
+_BATCH_PAIRS = 2**18  # most pairs of context points of one data set, summed, in a run of the mixture graph
 _OF_COORDINATES = {  # (B, D, J)
     name for name in BASE if name.startswith("product_") and name not in ("product_axes", "product_log_odds")
 }
@@ -161,20 +161,30 @@ def groups(samples: Sequence[Sample]) -> Iterator[list[int]]:
 
 
 def graph_inputs(
-    frames: Sequence[Frame], base: Base[Floats] | None, read: Sequence[tuple[Floats, Floats]]
+    samples: Sequence[Sample], base: Base[Floats] | None, read: Sequence[tuple[Floats, Floats]]
 ) -> dict[str, Float32s]:
-    """Return the inputs of the graph that reads B data sets, given their frames, bases and landmarks."""
-    weights = _padded([counts / counts.sum() for _, counts in read])
-    with np.errstate(divide="ignore"):
-        log_weights = np.log(weights)
+    """Return the inputs of the graph that reads B data sets, given their bases and landmarks."""
+    frames = [sample.frame for sample in samples]
     given = {
         "context": _padded([points for points, _ in read]),
-        "log_weights": np.maximum(log_weights, np.finfo(np.float32).min),  # padding has none
+        "log_weights": _log_weights([counts for _, counts in read]),
         "precision_root": np.stack([frame.precision_root for frame in frames]),
         "log_det_precision": np.array([frame.log_det_precision for frame in frames]),
         "effective_size": np.array([frame.effective_size for frame in frames]),
-    } | (base.to_inputs() if base else {})
+    }
+    if base:
+        given |= base.to_inputs()
+    else:
+        given["all_points"] = _padded([sample.z for sample in samples])
+        given["all_log_weights"] = _log_weights([sample.data.weights for sample in samples])
     return {name: array.astype(np.float32) for name, array in given.items()}
+
+
+def _log_weights(weights: Sequence[Floats]) -> Floats:
+    """Return the log-weights (B, N) of weights (n,), scaled to sum 1. Those of padding are very low."""
+    with np.errstate(divide="ignore"):
+        log_weights = np.log(_padded([w / w.sum() for w in weights]))
+    return np.maximum(log_weights, np.finfo(np.float32).min)
 
 
 def _padded(arrays: Sequence[Floats]) -> Floats:

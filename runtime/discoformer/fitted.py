@@ -122,7 +122,7 @@ class FittedDensity:
         most = graphs.files(effort).metadata.landmarks
         most = most if landmarks is None else whole_number("landmarks", landmarks, 1)
         read = [landmarks_of(sample, most) for sample in samples]
-        given = graph_inputs([sample.frame for sample in samples], base, read)
+        given = graph_inputs(samples, base, read)
         on_progress(f"encoding {given['context'].shape[1]} points")
         arrays = given | graphs.read(effort, given)
         encoded_of = one_of if effort == "best" else one_mixture_of

@@ -206,7 +206,7 @@ def _core_inputs(raw: Mapping[str, Floats]) -> Arrays:
     samples = _samples(raw)
     read = [landmarks_of(sample, len(sample.z)) for sample in samples]
     framed = [sample.frame.to_frame(y) for sample, y in zip(samples, raw["queries"], strict=True)]
-    given = graph_inputs([sample.frame for sample in samples], fit_bases(samples), read)
+    given = graph_inputs(samples, fit_bases(samples), read)
     inputs = {"context": given.pop("context"), "queries": np.stack(framed).astype(np.float32), **given}
     return {name: _short(array) for name, array in inputs.items()}
 

@@ -151,7 +151,7 @@ def _encode(
     sample = read_sample(points, weights, max(1.0, float(weights.sum()) * fitted.size))
     base = fit_bases([sample])
     landmarks = landmarks_of(sample, fitted.most_landmarks)
-    given = graph_inputs([sample.frame], base, [landmarks])
+    given = graph_inputs([sample], base, [landmarks])
     return given | fitted.graphs.read("best", given), base, sample.frame
 
 

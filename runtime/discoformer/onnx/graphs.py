@@ -4,10 +4,10 @@ The graphs (float32; B data sets, N context points, M queries, D dimensions, K c
 a coordinate, L layers, E scalars, C vectors)::
 
     mixture: context (B, N, D), log_weights (B, N), precision_root (B, D, D), log_det_precision (B,),
-             effective_size (B,)
+             effective_size (B,), all_points (B, A, D), all_log_weights (B, A)
              ->  mixture_log_weights (B, N + 1), mixture_means (B, N + 1, D),
                  mixture_scales (B, N + 1, D, D), mixture_freedom (B, N + 1)
-    encode:  the inputs of mixture, component_log_scale (B, K), component_means (B, K, D),
+    encode:  the first five inputs of mixture, component_log_scale (B, K), component_means (B, K, D),
              component_factors (B, K, D, D), component_freedom (B, K), product_axes (B, D, D),
              product_log_scale, product_means, product_factors, product_freedom (B, D, J),
              product_log_odds (B,)

@@ -6,7 +6,10 @@ from discoformer.base.base import BASE
 from discoformer.errors import InputError
 
 FRAMED = ("context", "log_weights", "precision_root", "log_det_precision", "effective_size")
-"""Inputs of the mixture graph: a context in its frame."""
+"""Inputs of the mixture graph and of the encode graph: a context in its frame."""
+
+WHOLE = ("all_points", "all_log_weights")
+"""Further inputs of the mixture graph: all points of the sample. Those of the context are its landmarks."""
 
 CONTEXT = (*FRAMED, *BASE)
 """Inputs of the encode graph: a context in its frame, and its base."""
@@ -33,7 +36,7 @@ class Graph(NamedTuple):
 
 
 GRAPHS: dict[Effort, tuple[Graph, ...]] = {
-    "fast": (Graph("mixture.onnx", FRAMED, MIXTURE),),
+    "fast": (Graph("mixture.onnx", (*FRAMED, *WHOLE), MIXTURE),),
     "best": (
         Graph("encode.onnx", CONTEXT, STATES),
         Graph("query.onnx", (*CONTEXT, *STATES, "queries"), ANSWERS),

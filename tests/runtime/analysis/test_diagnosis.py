@@ -118,6 +118,8 @@ def test_disagreement_is_measured_right(gaussian: discoformer.Model, rng: np.ran
     class Off:
         """The same density, with a constant added to the score."""
 
+        effort = "best"
+
         def answer_in_frame(self, z: Floats) -> tuple[Floats, Floats]:
             log_density, score = p.answer_in_frame(z)
             return log_density, score + wrong

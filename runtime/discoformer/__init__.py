@@ -31,6 +31,8 @@ from discoformer.onnx.metadata import Metadata
 
 if _TYPE_CHECKING:  # at run time when first named: what a method returns, that is imported by it
     from discoformer.analysis.adaptation import Adaptation
+    from discoformer.analysis.boxes import BoxProbability
+    from discoformer.analysis.closed_forms import Entropy
     from discoformer.analysis.conditionals import Conditional
     from discoformer.analysis.diagnosis import Diagnosis
     from discoformer.analysis.findings import Finding
@@ -45,6 +47,7 @@ if _TYPE_CHECKING:  # at run time when first named: what a method returns, that 
 __all__ = [
     "Adaptation",
     "Anomalies",
+    "BoxProbability",
     "Conditional",
     "Context",
     "DegenerateDataError",
@@ -53,6 +56,7 @@ __all__ = [
     "Diagnosis",
     "Diagnostics",
     "DiscoformerError",
+    "Entropy",
     "Estimate",
     "Finding",
     "Information",
@@ -80,8 +84,10 @@ __all__ = [
 _RESULTS = {  # and the modules that they are of
     "Adaptation": "analysis.adaptation",
     "Anomalies": "anomalies",
+    "BoxProbability": "analysis.boxes",
     "Conditional": "analysis.conditionals",
     "Diagnosis": "analysis.diagnosis",
+    "Entropy": "analysis.closed_forms",
     "Finding": "analysis.findings",
     "Information": "information",
     "Modes": "analysis.modes",

@@ -1,18 +1,50 @@
-"""A browser (Chromium or Chrome) and the site, with the released model and onnxruntime-web."""
+"""A browser (Chromium or Chrome), and the site with onnxruntime-web and a stand-in for a model.
 
+The stand-in is a small real graph, run by the real onnxruntime-web, whose mixture is known in closed form.
+"""
+
+import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+import numpy.typing as npt
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+from scipy.special import logsumexp
+from scipy.stats import multivariate_t
 
-from discoformer.model import DEFAULT_NAME, find_folder
+from discoformer.onnx.names import ANSWERS, MIXTURE
 from discoformer.play.onnxruntime_web import cached
 from discoformer.play.server import Server
 from discoformer.play.site import checked_model, site_files
 
+Floats = npt.NDArray[np.float64]
+
+METADATA = {
+    "name": "stand-in",
+    "version": "0.0.1",
+    "licence": "MIT",
+    "opset": "18",
+    "exporter": "tests",
+    "weights_sha256": "0123456789abcdef" * 4,
+    "training_commit": "none",
+    "training_step": "0",
+    "trained_dim_min": "1",
+    "trained_dim_max": "100",
+    "trained_context_min": "8",
+    "trained_context_max": "8192",
+    "trained_modes_min": "1",
+    "trained_modes_max": "10",
+    "landmarks": "8192",
+    "config": "{}",
+}
 ARGUMENTS = [
     "--headless",
     "--no-sandbox",
@@ -33,19 +65,125 @@ def cannot(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def save_stand_in(folder: Path, outputs: tuple[str, ...] = (*ANSWERS, *MIXTURE)) -> Path:
+    """Save a model whose mixture has a component for each point x_j of a sample, and a broad one.
+
+    With the mean c and the covariance C, m_j = x_j, S_j = (C + (x_j - c)(x_j - c)^T) / 20 and
+    f_j = 2 + |x_j - c|^2; the broad one has m = c, S = 4 C, f = 2 and the weight 0.05. The other two outputs,
+    answers at queries, are NaN.
+    """
+    nodes = [
+        ("Softmax", ["log_weights"], "shares", {"axis": -1}),
+        ("Unsqueeze", ["shares", "two"], "share_columns", {}),
+        ("Mul", ["context", "share_columns"], "shared", {}),
+        ("ReduceSum", ["shared", "one"], "center", {"keepdims": 1}),
+        ("Concat", ["context", "center"], "mixture_means", {"axis": 1}),
+        ("Sub", ["mixture_means", "center"], "away", {}),
+        ("Sub", ["context", "center"], "centered", {}),
+        ("Mul", ["centered", "share_columns"], "weighted", {}),
+        ("Transpose", ["weighted"], "weighted_rows", {"perm": [0, 2, 1]}),
+        ("MatMul", ["weighted_rows", "centered"], "covariance", {}),
+        ("Unsqueeze", ["covariance", "one"], "broad", {}),
+        ("Unsqueeze", ["centered", "three"], "columns", {}),
+        ("Unsqueeze", ["centered", "two"], "rows", {}),
+        ("Mul", ["columns", "rows"], "outer", {}),
+        ("Add", ["outer", "broad"], "scatter", {}),
+        ("Mul", ["scatter", "narrow"], "narrow_scales", {}),
+        ("Mul", ["broad", "wide"], "wide_scale", {}),
+        ("Concat", ["narrow_scales", "wide_scale"], "mixture_scales", {"axis": 1}),
+        ("ReduceSumSquare", ["away", "two"], "squares", {"keepdims": 0}),
+        ("Add", ["squares", "freedom"], "mixture_freedom", {}),
+        ("LogSoftmax", ["log_weights"], "normalised", {"axis": -1}),
+        ("Add", ["normalised", "log_of_points"], "of_points", {}),
+        ("ReduceMax", ["log_weights", "one"], "greatest", {"keepdims": 1}),
+        ("Mul", ["greatest", "zero"], "nothing", {}),
+        ("Add", ["nothing", "log_of_broad"], "of_broad", {}),
+        ("Concat", ["of_points", "of_broad"], "mixture_log_weights", {"axis": 1}),
+        ("Mul", ["queries", "nan"], "score", {}),
+        ("ReduceSum", ["score", "two"], "log_density", {"keepdims": 0}),
+    ]
+    numbers = {"narrow": 0.05, "wide": 4.0, "freedom": 2.0, "zero": 0.0, "nan": np.nan}
+    numbers |= {"log_of_points": np.log(0.95), "log_of_broad": np.log(0.05)}
+    constants = [numpy_helper.from_array(np.array(value), name) for name, value in numbers.items()]
+    for axis, name in enumerate(("one", "two", "three"), 1):
+        constants.append(numpy_helper.from_array(np.array([axis]), name))
+    shapes = {"context": "BND", "queries": "BMD", "log_weights": "BN", "log_density": "BM", "score": "BMD"}
+    shapes |= dict(zip(MIXTURE, ("BK", "BKD", ["B", "K", "D", "D"], "BK"), strict=True))
+    inputs, given = (
+        [helper.make_tensor_value_info(name, TensorProto.DOUBLE, [*shapes[name]]) for name in names]
+        for names in (("context", "queries", "log_weights"), outputs)
+    )
+    made = [helper.make_node(kind, takes, [gives], **how) for kind, takes, gives, how in nodes]
+    graph = helper.make_graph(made, "stand_in", inputs, given, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    helper.set_model_props(model, METADATA)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, folder / "discoformer.onnx")
+    (folder / "mixture.onnx").touch()  # by which the package knows the folder of a model; not used here
+    (folder / "config.json").write_text(json.dumps({"model": METADATA}), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture(scope="session")
-def site() -> Iterator[str]:
-    """The URL of the served page."""
+def closed_form() -> Callable[[list[Floats], Floats], tuple[Floats, Floats]]:
+    """Log-density (M,) and score (M, D) of a mixture of Student-t distributions at points (M, D), by SciPy.
+
+    Of a mixture it takes log-weights (K,), means (K, D), scale matrices (K, D, D), degrees of freedom (K,).
+    """
+
+    def answer(mixture: list[Floats], queries: Floats) -> tuple[Floats, Floats]:
+        joint, slopes = [], []  # (K, M), (K, M, D)
+        for log_weight, mean, scale, freedom in zip(*mixture, strict=True):
+            log_density = multivariate_t(mean, scale, df=freedom).logpdf(queries)
+            joint.append(log_weight + np.atleast_1d(log_density))
+            away = queries - mean
+            pull = np.linalg.solve(scale, away.T).T
+            square = (away * pull).sum(1, keepdims=True)
+            slopes.append(-(freedom + queries.shape[1]) / (freedom + square) * pull)
+        log_density = logsumexp(joint, axis=0)
+        return log_density, np.einsum("km,kmd->md", np.exp(joint - log_density), slopes)
+
+    return answer
+
+
+@contextmanager
+def served(model: Path) -> Iterator[str]:
+    """Serve the page with a model; the value is its URL."""
     try:
         web = cached()
     except ConnectionError as error:
         cannot(str(error))
-    with Server("127.0.0.1", 0, site_files(checked_model(find_folder(DEFAULT_NAME)), web)) as server:
+    with Server("127.0.0.1", 0, site_files(checked_model(model), web)) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server.url
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[[Path], Any]:
+    """Serve the page with the model in a folder, as a context whose value is the URL."""
+    return served
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the stand-in."""
+    return save_stand_in(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def save_model() -> Callable[..., Path]:
+    """Save the stand-in to a folder, with the given outputs."""
+    return save_stand_in
+
+
+@pytest.fixture(scope="session")
+def site(model: Path) -> Iterator[str]:
+    """The URL of the served page."""
+    with served(model) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,19 @@
-"""The page in a browser: its pictures, texts and answers, compared with the Python package and NumPy."""
+"""The page in a browser: its pictures, texts and answers, compared with closed forms by SciPy and NumPy."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 import pytest
 
-import discoformer
+from discoformer.onnx.names import MIXTURE
 
 Floats = npt.NDArray[np.float64]
+Estimate = Callable[[Floats, Floats], tuple[Floats, Floats]]  # a sample and queries to log-density and score
 
 IRIS = Path(__file__).parents[1] / "data" / "iris_petals.csv"
 LAPTOP = {"width": 1366, "height": 768}
@@ -121,6 +123,18 @@ def opened(browser: Any, site: str) -> Iterator[Playground]:
     context.close()
 
 
+@pytest.fixture(scope="module")
+def estimate(model: Path, closed_form: Callable[..., tuple[Floats, Floats]]) -> Estimate:
+    """The estimate of the model of the page, by onnxruntime in Python and SciPy."""
+    session = onnxruntime.InferenceSession(model / "discoformer.onnx", providers=["CPUExecutionProvider"])
+
+    def answer(sample: Floats, queries: Floats) -> tuple[Floats, Floats]:
+        given = {"context": sample[None], "queries": queries[None], "log_weights": np.zeros((1, len(sample)))}
+        return closed_form([field[0] for field in session.run(MIXTURE, given)], queries)
+
+    return answer
+
+
 @pytest.fixture
 def playground(opened: Playground) -> Playground:
     """The page, empty."""
@@ -150,6 +164,15 @@ def kde(sample: Floats, queries: Floats, factor: float = 1.0) -> tuple[Floats, F
     return log_density, shift @ precision
 
 
+def assert_drawn_from_the_kde(log_densities: Floats, sample: Floats) -> None:
+    """Compare the mean of the log-densities at particles with that of many draws."""
+    rng = np.random.default_rng(0)
+    noise = rng.multivariate_normal([0, 0], np.cov(sample.T) * len(sample) ** (-1 / 3), 4000)
+    drawn = kde(sample, sample[rng.integers(len(sample), size=4000)] + noise)[0]
+    error = drawn.std() / math.sqrt(len(log_densities))
+    assert abs(log_densities.mean() - drawn.mean()) < 5 * error
+
+
 def test_the_empty_page_says_what_to_do(playground: Playground) -> None:
     assert "Draw points here" in playground.words("#hint")
     assert playground.words("#status") == "Ready."
@@ -172,7 +195,9 @@ def test_too_few_constant_and_collinear_points_are_said_in_words(playground: Pla
     assert playground.picture() == empty
 
 
-def test_clicks_draw_points_and_answers_are_those_of_the_package(playground: Playground) -> None:
+def test_clicks_draw_points_and_answers_are_those_of_the_model(
+    playground: Playground, estimate: Estimate
+) -> None:
     empty = playground.picture()
     playground.click(cluster(16))
     first = playground.picture()
@@ -183,12 +208,11 @@ def test_clicks_draw_points_and_answers_are_those_of_the_package(playground: Pla
     assert len(points) == 24
     np.testing.assert_allclose(points[:16], cluster(16), atol=0.03)  # the mouse moves by whole pixels
 
-    estimate = discoformer.estimate(points)
     for place in ([0.3, -0.4], [-3.1, 2.5]):
         at, found = playground.point_at(*place)
         np.testing.assert_allclose(at, [place], atol=0.03)
-        log_density, score = estimate.log_density_and_score(at)
-        np.testing.assert_allclose(found["discoformer"], [*log_density, *score[0]], rtol=1e-4, atol=1e-4)
+        log_density, score = estimate(points, at)
+        np.testing.assert_allclose(found["discoformer"], [*log_density, *score[0]], rtol=1e-6)
         np.testing.assert_allclose(found["kde"], np.hstack([kde(points, at)[0], kde(points, at)[1][0]]))
 
 
@@ -208,7 +232,7 @@ def test_a_stroke_draws_many_points(playground: Playground) -> None:
 
 
 @pytest.mark.parametrize("n", [8, 100, 512])
-def test_an_example_at_many_points(playground: Playground, n: int) -> None:
+def test_an_example_at_many_points(playground: Playground, estimate: Estimate, n: int) -> None:
     playground.page.click("#examples [data-name=mixture]")
     total = 2048
     slider = round(1000 * math.log(n / 8) / math.log(total / 8))
@@ -220,10 +244,12 @@ def test_an_example_at_many_points(playground: Playground, n: int) -> None:
     axes = (np.linspace(view[f"{axis}0"], view[f"{axis}1"], 9) for axis in "xy")
     queries = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
     found = playground.ask(queries)
-    log_density, score = discoformer.estimate(points).log_density_and_score(queries)
-    np.testing.assert_allclose(found["discoformer"][0], log_density, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(found["discoformer"][1], score, rtol=1e-4, atol=1e-4 * np.abs(score).max())
+    log_density, score = estimate(points, queries)
+    np.testing.assert_allclose(found["discoformer"][0], log_density, rtol=1e-6)
+    np.testing.assert_allclose(found["discoformer"][1], score, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(found["kde"][0], kde(points, queries)[0])
+    status = playground.words("#status")
+    assert f"one forward pass gave a mixture of {len(points) + 1} components" in status
 
 
 def test_fewer_points_give_another_picture(playground: Playground) -> None:
@@ -283,17 +309,17 @@ def test_toggles_change_the_picture(playground: Playground) -> None:
     playground.page.locator("input[value=density]").click(force=True)
 
 
-def test_a_csv_is_dropped(playground: Playground) -> None:
+def test_a_csv_is_dropped(playground: Playground, estimate: Estimate) -> None:
     playground.drop("iris.csv", IRIS.read_text())
     playground.until("playground.points().length === 300")
     playground.settle()
     table = np.loadtxt(IRIS, delimiter=",", skiprows=1)
     points = playground.points()
     assert sorted(map(tuple, points)) == sorted(map(tuple, table))
-    log_density, score = discoformer.estimate(table).log_density_and_score(points[:20])
+    log_density, score = estimate(table, points[:20])
     found = playground.ask(points[:20])["discoformer"]
-    np.testing.assert_allclose(found[0], log_density, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(found[1], score, rtol=1e-4, atol=1e-4 * np.abs(score).max())
+    np.testing.assert_allclose(found[0], log_density, rtol=1e-6)
+    np.testing.assert_allclose(found[1], score, rtol=1e-6, atol=1e-9)
     assert "petal_length_cm" in playground.words("#column-x")
 
 
@@ -363,13 +389,25 @@ def test_langevin_particles_become_draws_from_the_estimate(playground: Playgroun
     playground.page.click("#play")
     playground.until("playground.particles('kde')?.steps >= 50")
     playground.page.click("#play")
-    found = playground.particles("kde")
-    sample = playground.points()
-    rng = np.random.default_rng(0)
-    noise = rng.multivariate_normal([0, 0], np.cov(sample.T) * len(sample) ** (-1 / 3), 4000)
-    drawn = kde(sample, sample[rng.integers(len(sample), size=4000)] + noise)[0]
-    error = drawn.std() / math.sqrt(len(found))
-    assert abs(found.mean() - drawn.mean()) < 5 * error
+    assert_drawn_from_the_kde(playground.particles("kde"), playground.points())
+    playground.page.locator("input[value=ascent]").click(force=True)
+    playground.page.click("#remove")
+
+
+def test_draws_are_those_of_both_estimates(playground: Playground) -> None:
+    playground.click(cluster(16))
+    playground.page.locator("input[value=draws]").click(force=True)
+    assert playground.words("#play") == "Draw"
+    seen = []
+    for step in (1, 2):
+        playground.page.click("#play")
+        playground.until(f"playground.particles('kde')?.steps === {step}")
+        playground.until("document.querySelector('#play').textContent === 'Draw'")
+        seen.append([playground.particles(name) for name in ("discoformer", "kde")])
+        assert_drawn_from_the_kde(seen[-1][1], playground.points())
+    assert np.isfinite(seen).all()
+    assert not np.isclose(*seen).any()
+    assert "mean log-density" in playground.words(".panel[data-estimator=kde] .particles")
     playground.page.locator("input[value=ascent]").click(force=True)
     playground.page.click("#remove")
 
@@ -456,10 +494,10 @@ def test_a_phone_in_the_dark_without_motion(phone: Playground) -> None:
 def test_a_site_without_its_model_says_so(browser: Any, site: str) -> None:
     with browser.new_context(viewport=LAPTOP) as context:
         page = context.new_page()
-        page.route("**/query.onnx", lambda route: route.fulfill(status=404))
+        page.route("**/discoformer.onnx", lambda route: route.fulfill(status=404))
         page.goto(site)
         page.evaluate("playground.idle()")
-        assert "query.onnx cannot be downloaded (status 404)" in page.inner_text("#notice")
+        assert "discoformer.onnx cannot be downloaded (status 404)" in page.inner_text("#notice")
         assert "nothing can be estimated" in page.inner_text("#status")
         page.click("#examples [data-name=ring]")
         assert page.inner_text("#used") == "512 of 2,048"

@@ -12,17 +12,18 @@ import tarfile
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from discoformer.cli import main
-from discoformer.errors import InputError, ModelNotFoundError
-from discoformer.model import DEFAULT_NAME, find_folder
+from discoformer.errors import InputError, ModelError, ModelNotFoundError
+from discoformer.onnx.names import ANSWERS
 from discoformer.play import onnxruntime_web
 from discoformer.play.server import TYPES
-from discoformer.play.site import MODEL_FILES, PAGE, checked_model, site_files
+from discoformer.play.site import MODEL_FILES, PAGE, checked_model
 
 CONTENT = {"ort.wasm.bundle.min.mjs": b"export {};", "ort-wasm-simd-threaded.wasm": b"\0asm\1\0\0\0"}
 
@@ -104,12 +105,11 @@ def test_without_network_the_message_says_what_to_do() -> None:
         onnxruntime_web.cached(url)
 
 
-def test_the_site_is_written_with_all_its_files(tmp_path: Path, web: Path) -> None:
+def test_the_site_is_written_with_all_its_files(tmp_path: Path, web: Path, model: Path) -> None:
     out = tmp_path / "site"
-    arguments = ["play", "--onnxruntime-web", str(web), "--out", str(out)]
+    arguments = ["play", "--model", str(model), "--onnxruntime-web", str(web), "--out", str(out)]
     assert CliRunner().invoke(main, arguments).exit_code == 0
     written = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    model = find_folder(DEFAULT_NAME)
     assert written == (
         {path.name: path.read_bytes() for path in PAGE.iterdir()}
         | {f"ort/{name}": content for name, content in CONTENT.items()}
@@ -130,39 +130,36 @@ def test_the_page_names_only_files_that_are_there_and_no_other_host() -> None:
 
 
 def test_a_model_without_a_file_is_refused(tmp_path: Path) -> None:
-    for name in ("encode.onnx", "config.json"):
-        (tmp_path / name).touch()
-    with pytest.raises(ModelNotFoundError, match=r"has no query\.onnx: export the model again"):
+    (tmp_path / "config.json").touch()
+    with pytest.raises(ModelNotFoundError, match=r"has no discoformer\.onnx: export the model again"):
         checked_model(tmp_path)
 
 
-def test_a_model_without_a_frame_takes_that_of_the_default_model(tmp_path: Path) -> None:
-    model = find_folder("gmm")
-    files = site_files(checked_model(model), tmp_path)
-    assert files["model/frame.onnx"] == find_folder(DEFAULT_NAME) / "frame.onnx"
-    assert files["model/query.onnx"] == model / "query.onnx"
+def test_a_model_that_gives_no_mixture_is_refused(tmp_path: Path, save_model: Callable[..., Path]) -> None:
+    with pytest.raises(ModelError, match=r"missing outputs \['mixture_freedom'.*export the model again"):
+        checked_model(save_model(tmp_path, ANSWERS))
 
 
-def test_a_folder_without_the_files_is_refused(tmp_path: Path) -> None:
-    found = CliRunner().invoke(main, ["play", "--onnxruntime-web", str(tmp_path), "--no-browser"])
+def test_a_folder_without_the_files_is_refused(tmp_path: Path, model: Path) -> None:
+    arguments = ["play", "--model", str(model), "--onnxruntime-web", str(tmp_path), "--no-browser"]
+    found = CliRunner().invoke(main, arguments)
     assert found.exit_code == 1
     assert "got no ort.wasm.bundle.min.mjs" in found.stderr
 
 
-def test_a_port_in_use_is_refused(web: Path) -> None:
+def test_a_port_in_use_is_refused(web: Path, model: Path) -> None:
+    arguments = ["play", "--model", str(model), "--onnxruntime-web", str(web), "--no-browser"]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        found = CliRunner().invoke(
-            main, ["play", "--onnxruntime-web", str(web), "--no-browser", "--port", port]
-        )
+        found = CliRunner().invoke(main, [*arguments, "--port", port])
     assert found.exit_code == 1
     assert f"cannot listen at --host 127.0.0.1 --port {port}" in found.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_server_serves_the_site_alone_and_ends(web: Path, number: int, code: int) -> None:
+def test_the_server_serves_the_site_alone_and_ends(web: Path, model: Path, number: int, code: int) -> None:
     command = [sys.executable, "-W", "error", "-c", "from discoformer.cli import main; main()", "play"]
-    command += ["--port", "0", "--no-browser", "--onnxruntime-web", str(web)]
+    command += ["--model", str(model), "--port", "0", "--no-browser", "--onnxruntime-web", str(web)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         line = process.stderr.readline()
@@ -175,12 +172,12 @@ def test_the_server_serves_the_site_alone_and_ends(web: Path, number: int, code:
                 ("app.js", "text/javascript"),
                 ("ort/ort.wasm.bundle.min.mjs", "text/javascript"),
                 ("ort/ort-wasm-simd-threaded.wasm", "application/wasm"),
-                ("model/query.onnx", "application/octet-stream"),
+                ("model/discoformer.onnx", "application/octet-stream"),
             ]:
                 with urllib.request.urlopen(url.group() + name, timeout=30) as answer:
                     assert answer.headers.get_content_type() == kind
                     assert len(answer.read()) == int(answer.headers["Content-Length"])
-            for name in ("model/weights.safetensors", "../server.py", "%2e%2e/server.py", "model/"):
+            for name in ("model/mixture.onnx", "../server.py", "%2e%2e/server.py", "model/"):
                 with pytest.raises(urllib.error.HTTPError, match="404") as refused:
                     urllib.request.urlopen(url.group() + name, timeout=30)
                 refused.value.close()

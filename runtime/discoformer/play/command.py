@@ -26,6 +26,7 @@ def play(
 
     Raises:
         InputError: The address or a file cannot be used.
+        ModelError: The model does not give a mixture, or is not usable.
         ModelNotFoundError: The model does not exist, or a file is missing in it.
         OSError: A file cannot be downloaded or written.
     """

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from discoformer.errors import ModelNotFoundError
 from discoformer.io.files import atomic
-from discoformer.model import DEFAULT_NAME, find_folder
+from discoformer.onnx.header import checked_metadata
+from discoformer.onnx.names import ANSWERS, MIXTURE, Graph
 from discoformer.play.onnxruntime_web import FILES as RUNTIME_FILES
 
-MODEL_FILES = ("frame.onnx", "encode.onnx", "query.onnx", "config.json")
+RAW = Graph("discoformer.onnx", ("context", "queries", "log_weights"), (*ANSWERS, *MIXTURE))
+MODEL_FILES = (RAW.file, "config.json")
 PAGE = Path(__file__).parent / "page"
 
 
@@ -16,14 +18,18 @@ def checked_model(model: Path) -> Path:
     """Check that a model folder has the files that the page needs, and return it.
 
     Raises:
+        ModelError: discoformer.onnx does not give the mixture, or is not usable.
         ModelNotFoundError: A file is missing.
     """
-    missing = [name for name in MODEL_FILES if not _file(model, name).is_file()]
+    missing = [name for name in MODEL_FILES if not (model / name).is_file()]
     if missing:
         raise ModelNotFoundError(
-            f"the playground needs {', '.join(MODEL_FILES)}, but {model} has no {' and no '.join(missing)}: "
-            "export the model again with discoformer-export, or pass the folder of a newer model by --model"
+            f"the playground needs {' and '.join(MODEL_FILES)}, but {model} has no "
+            f"{' and no '.join(missing)}: export the model again with discoformer-export, or pass the folder "
+            "of a newer model by --model"
         )
+    path = model / RAW.file
+    checked_metadata(path, path.read_bytes(), RAW)
     return model
 
 
@@ -36,18 +42,9 @@ def site_files(model: Path, onnxruntime_web: Path) -> dict[str, Path]:
     """
     return (
         {path.name: path for path in sorted(PAGE.iterdir())}
-        | {f"model/{name}": _file(model, name) for name in MODEL_FILES}
+        | {f"model/{name}": model / name for name in MODEL_FILES}
         | {f"ort/{name}": onnxruntime_web / name for name in RUNTIME_FILES}
     )
-
-
-def _file(model: Path, name: str) -> Path:
-    """Return the path of a model file.
-
-    ``frame.onnx`` has no weights. If a model lacks it, the file of the default model is used.
-    """
-    path = model / name
-    return path if name != "frame.onnx" or path.is_file() else find_folder(DEFAULT_NAME) / name
 
 
 def write_site(files: dict[str, Path], folder: Path) -> None:

@@ -19,10 +19,9 @@ const FIRST_SIZE = 64;
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-state.engine = new Engine((file) => (element("status").textContent = `Loading the model: ${file}…`));
+state.engine = new Engine();
 state.computation = new Computation(state.engine, {
-  read: (times) => {
-    state.times = times;
+  read: () => {
     state.follow.forget();
     askAtCursor();
     enable();
@@ -189,7 +188,6 @@ window.playground = {
   },
   points: () => Array.from(state.points),
   view: () => ({ ...state.view }),
-  times: () => ({ ...state.times }),
   look: (x, y) => {
     state.cursor = state.view.toUnit(x, y);
     drawMoving();

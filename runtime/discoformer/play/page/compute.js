@@ -6,7 +6,7 @@ import { levelsEnclosing } from "./field.js";
 
 export const ESTIMATORS = ["discoformer", "kde"];
 const COARSE = 24; // nodes along each side of a first, coarse grid
-const CHUNK = 512; // nodes evaluated at a time, so that other requests need not wait long
+const CHUNK = 4096; // nodes evaluated at a time, so that other requests need not wait long
 
 export class Computation {
   #engine;
@@ -17,9 +17,9 @@ export class Computation {
   #idle = [];
   #read = {};
   answers = { discoformer: null, kde: null };
-  times = null;
+  reading = null; // the number of components, and the milliseconds it took to read the sample
 
-  /** `told` has `read(times)`, `answered()` and `failed(error)`. */
+  /** `told` has `read()`, `answered()` and `failed(error)`. */
   constructor(engine, told) {
     this.#engine = engine;
     this.#told = told;
@@ -37,7 +37,7 @@ export class Computation {
     this.#wish = null;
     this.#read = {};
     this.answers = { discoformer: null, kde: null };
-    this.times = null;
+    this.reading = null;
   }
 
   /** Whether the estimators have read a sample. */
@@ -69,18 +69,16 @@ export class Computation {
     const { points, factor } = wish;
     const era = this.#era;
     if (points !== this.#read.points) {
-      const times = await this.#engine.read(points, factor);
+      const reading = await this.#engine.read(points, factor);
       if (this.#era !== era) return;
-      if (!times.finite)
-        throw new Error("Rounding errors are too large for these points: move some of them apart.");
       this.#read = { points, factor };
-      this.times = { ...times, discoformer: 0, kde: 0 };
-      this.#told.read(this.times);
+      this.reading = reading;
+      this.#told.read();
     } else if (factor !== this.#read.factor) {
       await this.#engine.smooth(factor);
       if (this.#era !== era) return;
       this.#read = { points, factor };
-      this.#told.read(this.times);
+      this.#told.read();
     }
     for (const size of wish.quick ? [COARSE] : [COARSE, wish.size]) {
       for (const name of ESTIMATORS) {
@@ -88,7 +86,6 @@ export class Computation {
         const answer = await this.#grid(name, wish.view, size);
         if (!answer || this.#era !== era) return;
         this.answers[name] = { ...answer, ...wish, size, for: name === "kde" ? factor : null };
-        this.times[name] = answer.ms;
         this.#told.answered();
       }
     }

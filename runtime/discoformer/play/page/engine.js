@@ -5,10 +5,8 @@ export class Engine {
   #waiting = new Map();
   #id = 0;
 
-  /** Calls `opening` with the name of each file of the model before it is loaded. */
-  constructor(opening) {
+  constructor() {
     this.#worker.onmessage = ({ data }) => {
-      if (data.opening) return opening(data.opening);
       const { resolve, reject } = this.#waiting.get(data.id);
       this.#waiting.delete(data.id);
       return data.error === undefined ? resolve(data.result) : reject(new Error(data.error));
@@ -44,7 +42,10 @@ export class Engine {
     return this.#do("warm", {});
   }
 
-  /** Reads a sample (x0, y0, x1, y1, ...). The bandwidth of the KDE is `factor` times Scott's rule. */
+  /**
+   * Reads a sample (x0, y0, x1, y1, ...); returns the number of components and the milliseconds it took the model.
+   * The bandwidth of the KDE is `factor` times Scott's rule.
+   */
   read(sample, factor) {
     return this.#do("read", { sample, factor });
   }
@@ -57,6 +58,11 @@ export class Engine {
   /** For each estimator: log-density (M) and score (2 M) at points (2 M), and the milliseconds it took. */
   ask(points, of = ["discoformer", "kde"]) {
     return this.#do("ask", { points, of });
+  }
+
+  /** Draws (2 n) from the estimate of a name. The same seed gives the same draws. */
+  draw(name, n, seed) {
+    return this.#do("draw", { name, n, seed });
   }
 
   /** The numeric columns of a file. */

@@ -18,7 +18,6 @@ export function refresh() {
     element("hint").replaceChildren(...(trouble ? [trouble] : invitation));
     computation.clear();
     follow.remove();
-    state.times = null;
     showAnswers(place(), sample.names, null);
   } else if (about) {
     computation.want({

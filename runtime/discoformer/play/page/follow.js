@@ -15,6 +15,7 @@ export const WORDS = {
   ascent: "Each particle moves along the score, towards higher density, until it rests at a mode (a local maximum).",
   langevin:
     "Each particle moves along the score, with random noise. After many steps the particles are a sample from the estimated density (Metropolis-adjusted Langevin).",
+  draws: "Each particle is an independent, exact draw from the estimated density.",
 };
 
 export class Follow {
@@ -41,7 +42,8 @@ export class Follow {
     this.particles ??= Object.fromEntries(
       ESTIMATORS.map((name) => {
         const ask = async (points) => (await this.#engine.ask(points, [name]))[name];
-        return [name, new Particles(ask, view, new Random(SEED), COUNT)];
+        const draw = (n, seed) => this.#engine.draw(name, n, seed);
+        return [name, new Particles({ ask, draw }, view, new Random(SEED), COUNT)];
       }),
     );
   }
@@ -61,7 +63,7 @@ export class Follow {
     for (const name of ESTIMATORS) this.particles?.[name].forget();
   }
 
-  /** Moves the particles until they rest or are paused. `how()` returns "ascent" or "langevin". */
+  /** Moves the particles until they rest or are paused. `how()` returns a key of WORDS. */
   async play(view, how, still) {
     this.release(view);
     this.playing = true;
@@ -72,12 +74,16 @@ export class Follow {
     if (!still) this.#animate();
     for (let step = 0; goesOn() && !(still && step >= LEAPS); step++) {
       await this.#advance(how(), still);
-      if (goesOn() && how() === "ascent" && ESTIMATORS.every((name) => this.particles[name].atRest)) break;
+      if (goesOn() && this.#isOver(how())) break;
     }
     if (this.#run !== run) return;
     this.playing = false;
     this.#told.moved();
     this.#told.changed();
+  }
+
+  #isOver(how) {
+    return how === "draws" || (how === "ascent" && ESTIMATORS.every((name) => this.particles[name].atRest));
   }
 
   async #advance(how, still) {

@@ -60,6 +60,19 @@ export class Kde {
     return { logDensity, score };
   }
 
+  /** Independent draws (2 n). */
+  draw(n, random) {
+    const [a, b, c] = this.#inverse;
+    const drawn = new Float64Array(2 * n);
+    for (let i = 0; i < n; i++) {
+      const at = 2 * Math.floor((random.uniform() * this.#sample.length) / 2);
+      const u = random.normal() / a;
+      const v = (random.normal() - b * u) / c;
+      drawn.set([this.#sample[at] + u, this.#sample[at + 1] + v], 2 * i);
+    }
+    return drawn;
+  }
+
   #whiten(points) {
     const [a, b, c] = this.#inverse;
     const whitened = new Float64Array(points.length);

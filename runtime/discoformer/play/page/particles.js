@@ -1,7 +1,8 @@
-// Particles that follow the score s = grad log f of one estimate, in unit coordinates of the view.
+// Particles of one estimate f, in unit coordinates of the view. They follow its score s = grad log f, or are drawn.
 //
 //   ascent    u <- u + h s. Each particle has its own h, which shrinks if log f would fall. It ends at a mode.
 //   langevin  u <- u + h s + sqrt(2 h) noise, accepted by the Metropolis-Hastings rule. It becomes a draw from f.
+//   draws     u is an exact draw from f, a new one at each step.
 
 const LONGEST = 0.02; // longest step of an ascent
 const REST = 2e-4; // a particle with a shorter step is at rest
@@ -11,15 +12,20 @@ const ACCEPTED = 0.6; // share of accepted Langevin steps that the step size is 
 
 export class Particles {
   #ask;
+  #draw;
   #view;
   #random;
   #found = null; // log-density and score at the positions, in unit coordinates
   #steps; // h of each particle, for ascent
   #step = 4e-4; // h for Langevin
 
-  /** `ask` returns log-density and score at points (2 n) in data units. The first positions are uniformly random. */
-  constructor(ask, view, random, count) {
+  /**
+   * `ask(points)` returns log-density and score at points (2 n), `draw(n, seed)` returns draws (2 n), in data units.
+   * The first positions are uniformly random.
+   */
+  constructor({ ask, draw }, view, random, count) {
     this.#ask = ask;
+    this.#draw = draw;
     this.#view = view;
     this.#random = random;
     this.positions = Float64Array.from({ length: 2 * count }, () => random.uniform());
@@ -60,11 +66,11 @@ export class Particles {
     return found.length;
   }
 
-  /** Makes one step of "ascent" or "langevin". */
+  /** Makes one step of "ascent", "langevin" or "draws". */
   async advance(how) {
     this.#found ??= await this.#look(this.positions);
-    await (how === "ascent" ? this.#climb() : this.#wander());
-    this.trail = [...this.trail, this.positions].slice(-TRAIL);
+    await { ascent: () => this.#climb(), langevin: () => this.#wander(), draws: () => this.#redraw() }[how]();
+    this.trail = how === "draws" ? [this.positions] : [...this.trail, this.positions].slice(-TRAIL);
     this.steps += 1;
   }
 
@@ -106,6 +112,13 @@ export class Particles {
       return yes;
     });
     this.#step = Math.min(0.02, this.#step * Math.exp(0.2 * (accepted / this.count - ACCEPTED)));
+  }
+
+  async #redraw() {
+    const points = await this.#draw(this.count, this.steps);
+    for (let k = 0; k < points.length; k += 2) points.set(this.#view.toUnit(points[k], points[k + 1]), k);
+    this.positions = points;
+    this.#found = await this.#look(points);
   }
 
   /** Moves the particles for which `accepts` returns true; `there` is what is known at their new positions. */

@@ -28,6 +28,18 @@ export class Random {
     return Math.sqrt(-2 * Math.log(this.uniform())) * Math.cos(2 * Math.PI * this.uniform());
   }
 
+  /** Gamma distributed with the given shape and scale 1 (Marsaglia and Tsang, 2000). */
+  gamma(shape) {
+    const d = shape + 1 - 1 / 3; // for shape + 1, which is at least 1; the power of a uniform lowers it by 1
+    for (;;) {
+      const z = this.normal();
+      const v = (1 + z / Math.sqrt(9 * d)) ** 3;
+      if (v > 0 && Math.log(this.uniform()) < z * z / 2 + d * (1 - v + Math.log(v))) {
+        return d * v * this.uniform() ** (1 / shape);
+      }
+    }
+  }
+
   /** Shuffles points (x0, y0, x1, y1, ...) in place. */
   shuffle(points) {
     for (let i = points.length / 2 - 1; i > 0; i--) {

@@ -16,7 +16,6 @@ export const state = {
   focused: false, // whether the crosshair was moved by keys
   drawing: false, // whether a stroke is being drawn
   about: null, // metadata of the model, once it is loaded
-  times: null, // milliseconds that the steps of the computation took
   engine: null,
   computation: null,
   follow: null,

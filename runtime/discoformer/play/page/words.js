@@ -39,20 +39,20 @@ export function tellSample() {
 /** Shows the size of the sample, and how long each step of the computation took. */
 export function tellStatus() {
   const status = element("status");
-  const { about, times, points, computation } = state;
+  const { about, points, computation } = state;
   if (!about) return;
-  if (!times) {
+  const { reading } = computation;
+  if (!reading) {
     status.textContent = "Ready.";
     return;
   }
   const { discoformer, kde } = computation.answers;
   const parts = [
     `${count(points.length / 2)} points`,
-    `preparing ${duration(times.frameMs)}`,
-    `encoding ${duration(times.encodeMs)}`,
+    `one forward pass gave a mixture of ${count(reading.components)} components in ${duration(reading.ms)}`,
   ];
   if (discoformer) {
-    parts.push(`evaluating a ${discoformer.size} × ${discoformer.size} grid ${duration(discoformer.ms)}`);
+    parts.push(`${discoformer.size} × ${discoformer.size} grid ${duration(discoformer.ms)}`);
   }
   if (kde) parts.push(`KDE grid ${duration(kde.ms)}`);
   const doubt = doubtOf(points.length / 2, Number(about.trained_context_min));
@@ -64,7 +64,8 @@ export function tellParticles() {
   const { follow } = state;
   const how = chosen("how");
   element("how-words").textContent = WORDS[how];
-  element("play").textContent = follow.playing ? "Pause" : follow.particles ? "Continue" : "Release particles";
+  const next = how === "draws" ? "Draw" : follow.particles ? "Continue" : "Release particles";
+  element("play").textContent = follow.playing ? "Pause" : next;
   for (const name of ESTIMATORS) {
     document.querySelector(`.panel[data-estimator=${name}] .particles`).textContent = follow.words(name, how);
   }

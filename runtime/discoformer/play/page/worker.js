@@ -3,27 +3,29 @@
 import { readCsv } from "./csv.js";
 import { Kde } from "./kde.js";
 import { Model } from "./model.js";
+import { Random } from "./random.js";
 
 let model;
 const estimates = { discoformer: null, kde: null };
 
 const tasks = {
   async open({ folder }) {
-    model = await Model.open(folder, (file) => postMessage({ opening: file }));
+    model = await Model.open(folder);
     return model.about;
   },
 
   /** Runs the model once without using the result: browsers optimise WebAssembly after it has run. */
   async warm() {
-    const some = Float64Array.from({ length: 64 }, (_, k) => Math.sin(k * k));
-    await (await model.read(some)).ask(some);
+    await model.read(Float64Array.from({ length: 64 }, (_, k) => Math.sin(k * k)));
   },
 
-  /** Reads a sample with both estimators; returns the time it took. */
+  /** Reads a sample with both estimators; returns the number of components and the milliseconds of the model. */
   async read({ sample, factor }) {
+    const start = performance.now();
     estimates.discoformer = await model.read(sample);
+    const ms = performance.now() - start;
     estimates.kde = new Kde(sample, factor);
-    return { ...estimates.discoformer.times, finite: estimates.discoformer.finite };
+    return { components: estimates.discoformer.count, ms };
   },
 
   /** Changes the bandwidth of the KDE. */
@@ -32,19 +34,25 @@ const tasks = {
   },
 
   /** Log-density and score at points by the estimators named in `of`, and the time each took. */
-  async ask({ points, of }) {
+  ask({ points, of }) {
     const answers = {};
     for (const name of of) {
-      if (!estimates[name]) throw new Error("no sample has been read");
       const start = performance.now();
-      answers[name] = await estimates[name].ask(points);
-      answers[name].ms = performance.now() - start;
+      answers[name] = { ...estimate(name).ask(points), ms: performance.now() - start };
     }
     return answers;
   },
 
+  /** Draws (2 n) from an estimate. */
+  draw: ({ name, n, seed }) => estimate(name).draw(n, new Random(seed)),
+
   csv: ({ file }) => readCsv(file),
 };
+
+function estimate(name) {
+  if (!estimates[name]) throw new Error("no sample has been read");
+  return estimates[name];
+}
 
 async function perform({ id, task, given }) {
   try {

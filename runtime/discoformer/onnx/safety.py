@@ -26,6 +26,8 @@ MOST_DEPTH = 64  # deepest nesting of messages
 MOST_FIELDS = 2**21  # largest number of fields in the messages that are read
 
 _STANDARD = (b"", b"ai.onnx")  # the two names of the domain of ONNX's own operators
+_CONTRIBUTED = b"com.microsoft"  # domain of ONNX Runtime's own operators, of which a few are let through
+_LET_THROUGH = (b"Inverse",)
 _ORT_FORMAT = b"ORTM"  # bytes 4 to 8 of a file in the format of onnxruntime
 
 # For each message, the fields that are read: what they hold, by number and kind. Protobuf ignores a field of
@@ -40,7 +42,7 @@ _HELD = {
         (10, BYTES): "domain",
         (11, BYTES): "attribute",
     },
-    "node": {(5, BYTES): "attribute", (7, BYTES): "domain"},
+    "node": {(4, BYTES): "operator", (5, BYTES): "attribute", (7, BYTES): "domain"},
     "attribute": {(number, BYTES): "tensor" for number in (5, 10)}
     | {(number, BYTES): "graph" for number in (6, 11)}
     | {(number, BYTES): "sparse" for number in (22, 23)},
@@ -113,6 +115,7 @@ def _check_content(content: bytes) -> None:
     while waiting:
         message, start, end, depth = waiting.pop()
         held_by = _BY_TAG[message]
+        domains, operators = [], []
         for tag, first, last in fields(content, start, end):
             count += 1
             if count > MOST_FIELDS:
@@ -124,9 +127,17 @@ def _check_content(content: bytes) -> None:
                 if depth == MOST_DEPTH:
                     raise _RefusalError(f"has messages nested more than {MOST_DEPTH} deep")
                 waiting.append((held, first, last, depth + 1))
-            elif held == "domain":
-                if content[first:last] not in _STANDARD:
-                    domain = content[first:last][:80].decode(errors="replace")
-                    raise _RefusalError(f"has operators of the domain {domain!r}, needed only those of ONNX")
+            elif held in ("domain", "operator"):
+                (domains if held == "domain" else operators).append(content[first:last])
             elif held == "external" or any(content[first:last]):
                 raise _RefusalError("has a tensor stored in another file, needed all tensors in this one")
+        _check_domains(message, domains, operators)
+
+
+def _check_domains(message: str, domains: list[bytes], operators: list[bytes]) -> None:
+    """Check the domains of a message; ``operators`` are those of a node."""
+    known = message == "opset" or (message == "node" and all(name in _LET_THROUGH for name in operators))
+    for domain in domains:
+        if domain not in _STANDARD and not (known and domain == _CONTRIBUTED):
+            name = domain[:80].decode(errors="replace")
+            raise _RefusalError(f"has operators of the domain {name!r}, needed only those of ONNX")

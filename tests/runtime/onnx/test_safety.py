@@ -95,7 +95,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "operator of a branch": (lambda: branch(branch(model(foreign()))), "domain 'com.microsoft'"),
     "operator of a function": (lambda: function("", foreign()), "domain 'com.microsoft'"),
     "function": (lambda: function("mine", helper.make_node("Neg", ["x"], ["z"])), "domain 'mine'"),
-    "opset": (lambda: opset("com.microsoft"), "domain 'com.microsoft'"),
+    "opset": (lambda: opset("com.example"), "domain 'com.example'"),
     "opset of machine learning": (lambda: opset("ai.onnx.ml"), "domain 'ai.onnx.ml'"),
     "nesting": (lambda: deep(30), "more than 64 deep"),
 }
@@ -117,6 +117,16 @@ def test_what_does_no_harm_passes(make: Make) -> None:
 
 def w() -> TensorProto:
     return numpy_helper.from_array(np.zeros(3, np.float32), "w")
+
+
+def test_an_inverse_of_onnx_runtime_is_let_through() -> None:
+    inverse = helper.make_node("Inverse", ["x"], ["z"], domain="com.microsoft")
+    made = model(inverse)
+    made.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    check_files({Path("inverse.onnx"): made.SerializeToString()})
+    inverse.domain = "com.example"
+    with pytest.raises(ModelError, match=r"domain 'com.example'"):
+        check_files({Path("inverse.onnx"): model(inverse).SerializeToString()})
 
 
 @pytest.mark.parametrize("field", ["domain", "location"])
@@ -166,6 +176,7 @@ def test_every_field_of_onnx_that_could_hold_an_operator_or_a_tensor_is_walked()
                 "OperatorSetIdProto",
             ):
                 found[message.name][field.number] = "domain"
+    found["NodeProto"][NodeProto.OP_TYPE_FIELD_NUMBER] = "operator"
     found["TensorProto"] = {
         TensorProto.EXTERNAL_DATA_FIELD_NUMBER: "external",
         TensorProto.DATA_LOCATION_FIELD_NUMBER: "location",

@@ -1,7 +1,7 @@
 """Makes docs/playground.png: ``python scripts/playground_picture.py [--example NAME] [--dark] [--out PATH]``.
 
 Opens the playground in Chromium (or Chrome), draws an example of 512 points, and saves a laptop's window.
-Prints how long the page says that frame, encoding and grid took.
+Prints how long the page says that the forward pass and the grids took.
 """
 
 import argparse

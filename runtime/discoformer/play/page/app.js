@@ -16,6 +16,7 @@ import { announce, enable, notify, tellBandwidth, tellBrush, tellParticles, tell
 
 const SIZES = [32, 48, 64, 96, 128]; // numbers of nodes along each side of the grid
 const FIRST_SIZE = 64;
+const WARM = 12; // runs of the model until the first sample comes: the browser has then optimised it
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -166,7 +167,7 @@ async function start() {
     state.about = await state.engine.open(new URL("model/", location.href));
     element("about").textContent = `model ${state.about.name} ${state.about.version}`;
     refresh();
-    if (!state.points.length) await state.engine.warm();
+    for (let run = 0; run < WARM && !state.points.length; run++) await state.engine.warm();
   } catch (error) {
     element("status").textContent = "Without the model nothing can be estimated.";
     notify(`The model cannot be loaded. ${error.message}`);

@@ -37,7 +37,7 @@ export class Engine {
     return this.#do("open", { folder: folder.href });
   }
 
-  /** Runs the model once, so that the first sample takes less time. */
+  /** Runs the model once: browsers optimise code that has run several times. */
   warm() {
     return this.#do("warm", {});
   }

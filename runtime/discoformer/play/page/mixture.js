@@ -7,7 +7,7 @@
 //   grad log f(y) = -sum_k exp(l_k - log f(y)) 2 h / (nu + q_k) L^-T L^-1 (y - m)
 
 const WIDTH = 8; // numbers stored for each component
-const DEPTH = 40; // a component this many nats below another counts for less than rounding errors
+const DEPTH = 30; // a component this many nats below another is left out: it has less than 1e-13 of its share
 
 export class Mixture {
   #components; // for each: m (2), L^-1 (three entries: a, 0; b, c), log w - log(2 pi det L), h, 1 / nu

@@ -14,9 +14,10 @@ const tasks = {
     return model.about;
   },
 
-  /** Runs the model once without using the result: browsers optimise WebAssembly after it has run. */
+  /** Runs the model once without using the result. */
   async warm() {
-    await model.read(Float64Array.from({ length: 64 }, (_, k) => Math.sin(k * k)));
+    const some = Float64Array.from({ length: 1024 }, (_, k) => Math.sin(k * k));
+    (await model.read(some)).ask(some);
   },
 
   /** Reads a sample with both estimators; returns the number of components and the milliseconds of the model. */

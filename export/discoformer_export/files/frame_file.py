@@ -15,8 +15,6 @@ import numpy as np
 import onnx
 import onnx_ir
 import torch
-from onnx_ir.passes import Sequential, common
-from onnxscript.optimizer import fold_constants
 
 from discoformer.base import (
     arrays,
@@ -32,7 +30,7 @@ from discoformer.base import (
 )
 from discoformer.io.files import write_bytes
 from discoformer.model import find_folder
-from discoformer_export.files.onnx_files import finished, traced
+from discoformer_export.files.onnx_files import finished, folded, traced
 from discoformer_export.graphs import frame as frame_graph
 from discoformer_export.graphs import independent as independent_graph
 from discoformer_export.graphs import matrices, tracing
@@ -98,25 +96,8 @@ def trace_frame() -> onnx.ModelProto:
         "data_log_weights": torch.zeros(2, 301, dtype=torch.float64),
     }
     model = traced(FrameGraph(4096), examples, OUTPUTS, matrices.TRANSLATIONS)
-    common.InlinePass()(model)
-    # The rules that rewrite nodes take 1e-9 for 0: constants alone are folded.
-    for _ in range(3):
-        fold_constants(model, onnx_shape_inference=True, should_fold=_not_landmarks)
-    Sequential(
-        common.IdentityEliminationPass(),
-        common.RemoveUnusedNodesPass(),
-        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        common.LiftSubgraphInitializersToMainGraphPass(),
-        common.DeduplicateInitializersPass(),
-        common.CommonSubexpressionEliminationPass(),
-        common.NameFixPass(),
-    )(model)
-    proto = onnx_ir.to_proto(model)
+    proto = folded(model, _not_landmarks)
     _give_ranks(proto.graph)
-    for output in proto.graph.output:
-        for dim, axis in zip(output.type.tensor_type.shape.dim, FRAME_AXES[output.name], strict=True):
-            if dim.dim_param not in ("B", "D"):  # known at run time only: landmarks, components
-                dim.dim_param = str(axis)
     return finished(proto, {TRACED_FROM: sources_sha256()}, FRAME_AXES)
 
 

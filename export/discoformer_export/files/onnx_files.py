@@ -7,21 +7,27 @@ replace the weights in the file.
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir
 import torch
+from onnx_ir.passes import Sequential, common
 from onnxscript import opset18
-from onnxscript.optimizer import optimize_ir
+from onnxscript.optimizer import fold_constants, optimize_ir
 from torch import Tensor, nn
 from torch.export import Dim
 
+from discoformer.onnx.names import FRAMED, MIXTURE, WHOLE
 from discoformer_export.errors import ExportError
+from discoformer_export.graphs import operators
 from discoformer_export.graphs.attention import scanned
+from discoformer_export.graphs.inverse_operators import invert as by_runtime
+from discoformer_export.graphs.mixture_network import MixtureGraph
 from discoformer_export.graphs.network import AXES, Graph, example_inputs
+from discoformer_training.nn.mixture_network import Invert, MixtureNetwork
 from discoformer_training.nn.network import DiScoFormer
 
 OPSET = 18
@@ -58,11 +64,34 @@ def to_onnx(graph: Graph, network: DiScoFormer, metadata: Mapping[str, str]) -> 
     return finished(simplified, metadata)
 
 
+def mixture_to_onnx(
+    network: MixtureNetwork, metadata: Mapping[str, str], invert: Invert = by_runtime
+) -> onnx.ModelProto:
+    """Export a mixture network: a context in the frame to a mixture.
+
+    Args:
+        network: the network.
+        metadata: of the file.
+        invert: implementation of inverses and log-determinants. By default ONNX Runtime's own operators.
+
+    Raises:
+        ExportError: an axis cannot be dynamic.
+    """
+    module = MixtureGraph(network.config, invert)
+    module.load_state_dict(network.state_dict())
+    module.eval()
+    examples = example_inputs(network.config, **TRACED)
+    given = {name: examples[name] for name in (*FRAMED, *WHOLE)}
+    model = traced(module, given, MIXTURE, operators.TRANSLATIONS, operators.OPSET)
+    return finished(_simplified(model, network), metadata)
+
+
 def traced(
     module: nn.Module,
     examples: Mapping[str, Tensor],
     outputs: Sequence[str],
     translations: Mapping[Any, Any],
+    opset: int = OPSET,
 ) -> onnx_ir.Model:
     """Trace a module that takes its inputs by name. Every axis that AXES names is dynamic.
 
@@ -84,7 +113,7 @@ def traced(
             dynamic_shapes=axes,
             input_names=tuple(examples),
             output_names=outputs,
-            opset_version=OPSET,
+            opset_version=opset,
             custom_translation_table=dict(translations),
             dynamo=True,
             optimize=False,  # optimisation would fold and rename parameters; see _simplified
@@ -97,7 +126,8 @@ def traced(
 def finished(
     model: onnx.ModelProto, metadata: Mapping[str, str], axes: Mapping[str, tuple[str | None, ...]] = AXES
 ) -> onnx.ModelProto:
-    """Check the axes of a model, strip it, add the metadata, and check the whole model."""
+    """Check and name the axes of a model, strip it, add the metadata, and check the whole model."""
+    _name_axes(model, axes)
     _check_axes(model, axes)
     _strip(model.graph)
     model.doc_string = ""
@@ -108,7 +138,7 @@ def finished(
     return model
 
 
-def _simplified(model: onnx_ir.Model, network: DiScoFormer) -> onnx.ModelProto:
+def _simplified(model: onnx_ir.Model, network: nn.Module) -> onnx.ModelProto:
     """Fold constants, which removes most nodes, so that files open faster.
 
     Parameters keep their names and values. Only linear maps of the last axis are stored as `transposed` gives
@@ -143,9 +173,37 @@ def _simplified(model: onnx_ir.Model, network: DiScoFormer) -> onnx.ModelProto:
     return onnx_ir.to_proto(model)
 
 
+def folded(
+    model: onnx_ir.Model, should_fold: Callable[[onnx_ir.Node], bool | None] = lambda _: None
+) -> onnx.ModelProto:
+    """Fold the constants of a float64 graph. No node is rewritten: the rules for that take 1e-9 for 0."""
+    common.InlinePass()(model)
+    for _ in range(3):
+        fold_constants(model, onnx_shape_inference=True, should_fold=should_fold)
+    Sequential(
+        common.IdentityEliminationPass(),
+        common.RemoveUnusedNodesPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.LiftSubgraphInitializersToMainGraphPass(),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.NameFixPass(),
+    )(model)
+    return onnx_ir.to_proto(model)
+
+
 def transposed(parameter: Tensor) -> Tensor:
     """Return a map of the last axis, (..., in), as graphs store it under name + TRANSPOSED: (in, out)."""
     return parameter.flatten(0, -2).mT
+
+
+def _name_axes(model: onnx.ModelProto, axes: Mapping[str, tuple[str | None, ...]]) -> None:
+    """Give the dynamic axes of outputs that no input has the names that they should have."""
+    known = {dim.dim_param for value in model.graph.input for dim in value.type.tensor_type.shape.dim}
+    for value in model.graph.output:
+        for dim, axis in zip(value.type.tensor_type.shape.dim, axes[value.name], strict=True):
+            if axis is not None and axis not in known and not dim.HasField("dim_value"):
+                dim.dim_param = axis  # known at run time only, or a sum such as N + 1
 
 
 def _check_axes(model: onnx.ModelProto, axes: Mapping[str, tuple[str | None, ...]]) -> None:

@@ -1,12 +1,16 @@
-"""Attention with memory linear in M + N: a Scan over blocks of queries, in standard operators.
+"""Attention in the graphs: in blocks by a Scan, or one head after another.
 
-In PyTorch it is a custom operator, so tracing sees only its shapes. The exporter replaces it by the function
-`scanned`. See `discoformer_training.nn.attention` for the formula.
+`attend_scanned` has memory linear in M + N: a Scan over blocks of queries, in standard operators. In PyTorch
+it is a custom operator, so tracing sees only its shapes. The exporter replaces it by the function `scanned`.
+`attend_by_head` has no Scan. Its memory is that of the weights of one head.
+
+See `discoformer_training.nn.attention` for the formula.
 """
 
 # mypy: ignore-errors
 # (onnxscript compiles `scanned` to ONNX: its types are not those of Python.)
 
+import torch
 from onnxscript import FLOAT, graph, script
 from onnxscript import opset18 as op
 from torch import Tensor, library
@@ -54,3 +58,19 @@ def scanned(queries: FLOAT[...], keys: FLOAT[...], values: FLOAT[...]) -> tuple[
     rows = op.Constant(value_ints=[0, 0, -1])
     output = op.Reshape(outputs, op.Concat(rows, op.Shape(values, start=3), axis=0))
     return op.Slice(output, first, last, axis), op.Slice(op.Reshape(log_normalisers, rows), first, last, axis)
+
+
+def attend_by_head(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the attention of each head alone.
+
+    The greatest weight is exp(greatest logit) / Z. So log Z needs no exponentials besides those of softmax,
+    which runtimes compute in one pass.
+    """
+    outputs, greatest, shares = [], [], []
+    for query, key, value in zip(*(x.split(1, 1) for x in (queries, keys.mT, values)), strict=True):
+        logits = query @ key
+        weights = torch.softmax(logits, -1)
+        outputs.append(weights @ value)
+        greatest.append(logits.amax(-1))
+        shares.append(weights.amax(-1))
+    return torch.cat(outputs, 1), torch.cat(greatest, 1) - torch.cat(shares, 1).log()

@@ -71,6 +71,8 @@ AXES: dict[str, tuple[str | None, ...]] = {  # None: a width of the network
     "precision_root": ("B", "D", "D"),
     "log_det_precision": ("B",),
     "effective_size": ("B",),
+    "all_points": ("B", "A", "D"),
+    "all_log_weights": ("B", "A"),
     "component_log_scale": ("B", "K"),
     "component_means": ("B", "K", "D"),
     "component_factors": ("B", "K", "D", "D"),
@@ -87,6 +89,10 @@ AXES: dict[str, tuple[str | None, ...]] = {  # None: a width of the network
     "center": ("B", "D"),
     "linear": ("B", "D", "D"),
     "log_abs_det": ("B",),
+    "mixture_log_weights": ("B", "K"),
+    "mixture_means": ("B", "K", "D"),
+    "mixture_scales": ("B", "K", "D", "D"),
+    "mixture_freedom": ("B", "K"),
     "log_density": ("B", "M"),
     "score": ("B", "M", "D"),
 }
@@ -139,4 +145,6 @@ def example_inputs(
         "scalars": normal(batch, config.blocks, n, config.scalars),
         "vectors": normal(batch, config.blocks, n, dim, config.channels),
         "sample": normal(batch, config.sample + 2),
+        "all_points": normal(batch, n + 6, dim),
+        "all_log_weights": 0.3 * normal(batch, n + 6),
     }

@@ -1,0 +1,56 @@
+"""discoformer.onnx, one file for everything: raw data and queries in, answers in data units out, in one pass.
+
+It joins three graphs: from data to the frame (`graphs.raw.IntoFrame`), the network, and from the mixture to
+the answers (`graphs.raw.FromFrame`). All are standard operators without loops, so every runtime can run it.
+"""
+
+from collections.abc import Mapping
+
+import onnx
+from onnx.compose import add_prefix, merge_models
+
+from discoformer.onnx.names import FRAMED, MIXTURE, WHOLE
+from discoformer_export.files.onnx_files import finished, folded, mixture_to_onnx, traced
+from discoformer_export.graphs import operators
+from discoformer_export.graphs.mixture_network import by_products
+from discoformer_export.graphs.raw import MAP, RAW_AXES, SEEN, FromFrame, IntoFrame, example_ends
+from discoformer_training.nn.mixture_network import MixtureNetwork
+
+INTO, NETWORK, FROM = "into/", "network/", "from/"  # prefixes of names
+
+
+def fast_file(network: MixtureNetwork, landmarks: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """Export a network with both ends. The initialisers of the network keep their names.
+
+    Args:
+        network: the network.
+        landmarks: greatest number of points that it reads.
+        metadata: of the file.
+
+    Raises:
+        ExportError: an axis cannot be dynamic.
+    """
+    into = _prefixed(_traced_end(IntoFrame(landmarks)), INTO, rename_inputs=False)
+    middle = _prefixed(mixture_to_onnx(network, {}, by_products), NETWORK, rename_initializers=False)
+    back = _prefixed(_traced_end(FromFrame()), FROM, rename_inputs=False, rename_outputs=False)
+    seen = [(INTO + name, NETWORK + given) for name, given in zip(SEEN, (*FRAMED, *WHOLE), strict=True)]
+    answered = [*((INTO + name, name) for name in MAP), *((NETWORK + name, name) for name in MIXTURE)]
+    joined = merge_models(merge_models(into, middle, seen), back, answered, name="discoformer")
+    return finished(joined, metadata, RAW_AXES)
+
+
+def _traced_end(module: IntoFrame | FromFrame) -> onnx.ModelProto:
+    given = {name: value for name, value in example_ends().items() if name in module.inputs}
+    model = traced(module, given, module.outputs, operators.TRANSLATIONS, operators.OPSET)
+    return finished(folded(model), {}, RAW_AXES)
+
+
+def _prefixed(model: onnx.ModelProto, prefix: str, **options: bool) -> onnx.ModelProto:
+    """Put a prefix before the names in a model, those of axes too: N of the network is not N of the data."""
+    prefixed = add_prefix(model, prefix, **options)
+    del prefixed.metadata_props[:]
+    for value in prefixed.graph.value_info:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_param = prefix + dim.dim_param
+    return prefixed

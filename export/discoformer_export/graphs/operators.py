@@ -1,0 +1,67 @@
+"""Operators of the mixture graphs: those that the exporter writes in a slow or inexact way, as functions.
+
+They need no loops. Traced code calls PyTorch's own operators. The exporter replaces them by these functions,
+see TRANSLATIONS.
+"""
+
+# mypy: ignore-errors
+# (onnxscript types its operators for values that it knows: here they are values of a graph.)
+
+from typing import Any
+
+import torch
+from onnx import TensorProto
+from onnxscript import opset20 as op
+
+from discoformer_export.graphs import inverse_operators
+from discoformer_export.graphs.matrices import part, scalar
+
+OPSET = 20  # the first with Gelu
+
+
+def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    """Use the ONNX operator, exact at every x. The exporter would write three nodes with a threshold."""
+    assert beta == 1
+    return op.Softplus(x)
+
+
+def gelu(x: Any, approximate: str = "none") -> Any:
+    """Use the ONNX operator. The exporter would write five nodes."""
+    return op.Gelu(x, approximate=approximate)
+
+
+def log1p(x: Any) -> Any:
+    """Return log u x / (u - 1) for u = 1 + x, which is exact to rounding though u is rounded."""
+    one = op.CastLike(op.Constant(value_float=1.0), x)
+    rounded = op.Add(x, one)
+    rest = op.Sub(rounded, one)
+    return op.Where(op.Equal(rounded, one), x, op.Mul(op.Log(rounded), op.Div(x, rest)))
+
+
+def diagonal(matrix: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    """Take the diagonals (..., D) of matrices (..., D, D)."""
+    assert (offset, dim1, dim2) == (0, -2, -1)
+    identity = op.EyeLike(op.ConstantOfShape(op.Shape(matrix, start=-2)), dtype=int(matrix.dtype))
+    return op.ReduceSum(op.Mul(matrix, identity), op.Constant(value_ints=[-1]), keepdims=0)
+
+
+def transpose(x: Any, dim0: int, dim1: int) -> Any:
+    """Transpose float64 by Einsum: old ONNX Runtimes fuse Transpose with MatMul, and then fail in float64."""
+    axes = list(range(len(x.shape)))
+    axes[dim0], axes[dim1] = axes[dim1], axes[dim0]
+    if x.dtype != TensorProto.DOUBLE:
+        return op.Transpose(x, perm=axes)
+    before = "abcdefgh"[: len(axes)]
+    return op.Einsum(x, equation=f"{before}->{''.join(before[axis] for axis in axes)}")
+
+
+TRANSLATIONS = {
+    **inverse_operators.TRANSLATIONS,
+    torch.ops.aten.softplus.default: softplus,
+    torch.ops.aten.gelu.default: gelu,
+    torch.ops.aten.log1p.default: log1p,
+    torch.ops.aten.diagonal.default: diagonal,
+    torch.ops.aten.transpose.int: transpose,
+    torch.ops.aten.slice.Tensor: part,
+    torch.ops.aten.scalar_tensor.default: scalar,
+}

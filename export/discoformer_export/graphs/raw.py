@@ -1,0 +1,113 @@
+"""The two ends of discoformer.onnx, as modules that can be traced: raw data to the network, and back.
+
+    data -> light frame -> mixture network -> the mixture at the queries -> data units
+
+The frame, and the mixture at the queries, are float64: in float32 a metric or a scale matrix would lose 1e-7
+times its condition number. There are no loops. Shapes: B data sets, N points, n of them landmarks, M queries,
+K components, D dimensions.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from discoformer.onnx.names import ANSWERS, FRAMED, MIXTURE, WHOLE
+from discoformer_export.graphs.indexing import few_of, take
+from discoformer_export.graphs.light_frame import fit_light_frame
+from discoformer_export.graphs.mixture_network import by_products
+from discoformer_export.graphs.network import AXES
+from discoformer_training.nn.mixture_network import Mixture
+
+RAW = ("context", "log_weights")  # inputs of the first end
+MAP = ("center", "linear", "log_abs_det")
+SEEN = ("landmarks", "landmark_log_weights", *FRAMED[2:], *WHOLE)  # inputs of the network
+RAW_AXES = AXES | {
+    "landmarks": ("B", "n", "D"),
+    "landmark_log_weights": ("B", "n"),
+    "all_points": ("B", "N", "D"),
+    "all_log_weights": ("B", "N"),
+}
+
+
+class IntoFrame(nn.Module):
+    """Data to the inputs of the mixture network, and the map to the frame.
+
+    Args:
+        landmarks: greatest number of points that the network reads.
+    """
+
+    inputs = RAW
+    outputs = (*SEEN, *MAP)
+
+    def __init__(self, landmarks: int) -> None:
+        super().__init__()
+        self.landmarks = landmarks
+
+    def forward(self, given: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Bring data to the frame.
+
+        Args:
+            given: "context" (B, N, D), and "log_weights" (B, N) up to a constant: zeros for equal weights,
+                -1e30 where a point is absent. Coordinates of absent points do not matter, but are finite.
+
+        Returns:
+            `outputs`, NaN where the data have no density. The inputs of the network are float32.
+        """
+        data, w = given["context"], torch.softmax(given["log_weights"], -1)
+        size = 1 / w.square().sum(-1)
+        data = torch.where((w > 0)[..., None], data, take(data, w.argmax(-1)[:, None]))
+        frame = fit_light_frame(data, w, size)
+        index, shares, _ = few_of(frame.order, w, torch.sym_min(data.shape[1], self.landmarks))
+        of_landmarks = (take(frame.z, index), _log(shares))
+        read = (*of_landmarks, frame.precision_root, frame.log_det_precision, size, frame.z, _log(w))
+        return *(value.float() for value in read), frame.center, frame.linear, frame.log_abs_det
+
+
+def _log(weights: Tensor) -> Tensor:
+    """Return log-weights that are finite in float32."""
+    return weights.log().clamp(min=torch.finfo(torch.float32).min)
+
+
+class FromFrame(nn.Module):
+    """The mixture in the frame to answers in data units."""
+
+    inputs = ("queries", *MAP, *MIXTURE)
+    outputs = ANSWERS
+
+    def forward(self, given: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Answer queries.
+
+        Args:
+            given: "queries" (B, M, D) in data units, the outputs of the mixture network, and the map.
+
+        Returns:
+            Log-density (B, M) in nats, and score (B, M, D), data units.
+        """
+        center, linear, log_abs_det = (given[name] for name in MAP)
+        mixture = Mixture(*(given[name].double() for name in MIXTURE))
+        queries = (given["queries"] - center[:, None]) @ linear
+        log_density, score = mixture.log_density_and_score(queries, by_products)
+        return log_density + log_abs_det[:, None], score @ linear.mT
+
+
+def example_ends() -> dict[str, Tensor]:
+    """Draw a value for every input of the modules, to trace them with."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, dtype=torch.float64, generator=generator)
+
+    batch, n, m, dim, components = 2, 37, 11, 5, 7
+    return {
+        "context": normal(batch, n, dim),
+        "log_weights": normal(batch, n),
+        "queries": normal(batch, m, dim),
+        "center": normal(batch, dim),
+        "linear": normal(batch, dim, dim),
+        "log_abs_det": normal(batch),
+        "mixture_log_weights": normal(batch, components).float(),
+        "mixture_means": normal(batch, components, dim).float(),
+        "mixture_scales": torch.eye(dim).expand(batch, components, dim, dim).clone(),
+        "mixture_freedom": torch.full((batch, components), 5.0),
+    }

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from discoformer.cli import main
 from discoformer.errors import InputError, ModelError, ModelNotFoundError
-from discoformer.onnx.names import ANSWERS
+from one_pass.onnx.names import ANSWERS
 from discoformer.play import onnxruntime_web
 from discoformer.play.server import TYPES
 from discoformer.play.site import MODEL_FILES, PAGE, checked_model
@@ -172,7 +172,7 @@ def test_the_server_serves_the_site_alone_and_ends(web: Path, model: Path, numbe
                 ("app.js", "text/javascript"),
                 ("ort/ort.wasm.bundle.min.mjs", "text/javascript"),
                 ("ort/ort-wasm-simd-threaded.wasm", "application/wasm"),
-                ("model/discoformer.onnx", "application/octet-stream"),
+                ("model/one_pass.onnx", "application/octet-stream"),
             ]:
                 with urllib.request.urlopen(url.group() + name, timeout=30) as answer:
                     assert answer.headers.get_content_type() == kind

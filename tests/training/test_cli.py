@@ -207,8 +207,16 @@ def test_a_run_begins_with_the_weights_of_a_released_model_and_cannot_resume_it(
     assert run.exit_code == 0, run.output
 
 
-@pytest.mark.parametrize("weights", ["models/base", "models/gmm", "checkpoints/base_next.safetensors"])
-@pytest.mark.parametrize("recipes", [["base"], ["gpu"], ["base", "gpu"]])
+@pytest.mark.parametrize(
+    ("weights", "recipes"),
+    [
+        *product(["models/base", "models/gmm"], [["base"], ["gpu"], ["base", "gpu"]]),
+        *product(
+            ["checkpoints/mixture_next.safetensors"],
+            [["base", "mixture"], ["base", "mixture", "mixture_gpu"]],
+        ),
+    ],
+)
 def test_every_recipe_can_begin_with_every_kept_network(
     tmp_path: Path, weights: str, recipes: list[str]
 ) -> None:

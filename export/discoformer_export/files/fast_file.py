@@ -13,7 +13,15 @@ from discoformer.onnx.names import FRAMED, MIXTURE, WHOLE
 from discoformer_export.files.onnx_files import finished, folded, mixture_to_onnx, traced
 from discoformer_export.graphs import operators
 from discoformer_export.graphs.mixture_network import by_products
-from discoformer_export.graphs.raw import MAP, RAW_AXES, SEEN, FromFrame, IntoFrame, example_ends
+from discoformer_export.graphs.raw import (
+    FRAMED_MIXTURE,
+    MAP,
+    RAW_AXES,
+    SEEN,
+    FromFrame,
+    IntoFrame,
+    example_ends,
+)
 from discoformer_training.nn.mixture_network import MixtureNetwork
 
 INTO, NETWORK, FROM = "into/", "network/", "from/"  # prefixes of names
@@ -34,7 +42,11 @@ def fast_file(network: MixtureNetwork, landmarks: int, metadata: Mapping[str, st
     middle = _prefixed(mixture_to_onnx(network, {}, by_products), NETWORK, rename_initializers=False)
     back = _prefixed(_traced_end(FromFrame()), FROM, rename_inputs=False, rename_outputs=False)
     seen = [(INTO + name, NETWORK + given) for name, given in zip(SEEN, (*FRAMED, *WHOLE), strict=True)]
-    answered = [*((INTO + name, name) for name in MAP), *((NETWORK + name, name) for name in MIXTURE)]
+    found = zip(MIXTURE, FRAMED_MIXTURE, strict=True)
+    answered = [
+        *((INTO + name, name) for name in MAP),
+        *((NETWORK + name, framed) for name, framed in found),
+    ]
     joined = merge_models(merge_models(into, middle, seen), back, answered, name="discoformer")
     return finished(joined, metadata, RAW_AXES)
 

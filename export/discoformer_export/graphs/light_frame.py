@@ -37,6 +37,7 @@ class LightFrame(NamedTuple):
 
     center: Tensor  # (B, D)
     linear: Tensor  # (B, D, D)
+    inverse: Tensor  # (B, D, D) of linear
     log_abs_det: Tensor  # (B,) log |det linear|
     precision_root: Tensor  # (B, D, D)
     log_det_precision: Tensor  # (B,)
@@ -84,6 +85,7 @@ def fit_light_frame(data: Tensor, w: Tensor, size: Tensor) -> LightFrame:
     return LightFrame(
         center=center,
         linear=by_set * linear / spread[..., None],
+        inverse=dual @ root @ correlation @ whitener * spread[:, None] / by_set,
         log_abs_det=log_scale - 0.5 * (log_correlation + log_dual) - spread.log().sum(-1),
         precision_root=dual @ root / by_set,
         log_det_precision=log_dual - 2 * log_scale,

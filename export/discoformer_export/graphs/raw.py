@@ -20,13 +20,16 @@ from discoformer_export.graphs.network import AXES
 from discoformer_training.nn.mixture_network import Mixture
 
 RAW = ("context", "log_weights")  # inputs of the first end
-MAP = ("center", "linear", "log_abs_det")
+MAP = ("center", "linear", "inverse", "log_abs_det")
+FRAMED_MIXTURE = tuple(f"framed_{name}" for name in MIXTURE)  # the outputs of the network
 SEEN = ("landmarks", "landmark_log_weights", *FRAMED[2:], *WHOLE)  # inputs of the network
 RAW_AXES = AXES | {
     "landmarks": ("B", "n", "D"),
     "landmark_log_weights": ("B", "n"),
     "all_points": ("B", "N", "D"),
     "all_log_weights": ("B", "N"),
+    "inverse": ("B", "D", "D"),
+    **{framed: AXES[name] for framed, name in zip(FRAMED_MIXTURE, MIXTURE, strict=True)},
 }
 
 
@@ -61,7 +64,8 @@ class IntoFrame(nn.Module):
         index, shares, _ = few_of(frame.order, w, torch.sym_min(data.shape[1], self.landmarks))
         of_landmarks = (take(frame.z, index), _log(shares))
         read = (*of_landmarks, frame.precision_root, frame.log_det_precision, size, frame.z, _log(w))
-        return *(value.float() for value in read), frame.center, frame.linear, frame.log_abs_det
+        to_frame = (frame.center, frame.linear, frame.inverse, frame.log_abs_det)
+        return *(value.float() for value in read), *to_frame
 
 
 def _log(weights: Tensor) -> Tensor:
@@ -70,25 +74,28 @@ def _log(weights: Tensor) -> Tensor:
 
 
 class FromFrame(nn.Module):
-    """The mixture in the frame to answers in data units."""
+    """The mixture in the frame to answers, and to the mixture, in data units."""
 
-    inputs = ("queries", *MAP, *MIXTURE)
-    outputs = ANSWERS
+    inputs = ("queries", *MAP, *FRAMED_MIXTURE)
+    outputs = (*ANSWERS, *MIXTURE)
 
-    def forward(self, given: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(self, given: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Answer queries.
 
         Args:
             given: "queries" (B, M, D) in data units, the outputs of the mixture network, and the map.
 
         Returns:
-            Log-density (B, M) in nats, and score (B, M, D), data units.
+            Log-density (B, M) in nats, score (B, M, D), and the mixture, data units.
         """
-        center, linear, log_abs_det = (given[name] for name in MAP)
-        mixture = Mixture(*(given[name].double() for name in MIXTURE))
+        center, linear, inverse, log_abs_det = (given[name] for name in MAP)
+        mixture = Mixture(*(given[name].double() for name in FRAMED_MIXTURE))
         queries = (given["queries"] - center[:, None]) @ linear
         log_density, score = mixture.log_density_and_score(queries, by_products)
-        return log_density + log_abs_det[:, None], score @ linear.mT
+        scales = inverse.mT[:, None] @ mixture.scales @ inverse[:, None]
+        means = mixture.means @ inverse + center[:, None]
+        in_data_units = mixture._replace(means=means, scales=scales)
+        return log_density + log_abs_det[:, None], score @ linear.mT, *in_data_units
 
 
 def example_ends() -> dict[str, Tensor]:
@@ -105,9 +112,10 @@ def example_ends() -> dict[str, Tensor]:
         "queries": normal(batch, m, dim),
         "center": normal(batch, dim),
         "linear": normal(batch, dim, dim),
+        "inverse": normal(batch, dim, dim),
         "log_abs_det": normal(batch),
-        "mixture_log_weights": normal(batch, components).float(),
-        "mixture_means": normal(batch, components, dim).float(),
-        "mixture_scales": torch.eye(dim).expand(batch, components, dim, dim).clone(),
-        "mixture_freedom": torch.full((batch, components), 5.0),
+        "framed_mixture_log_weights": normal(batch, components).float(),
+        "framed_mixture_means": normal(batch, components, dim).float(),
+        "framed_mixture_scales": torch.eye(dim).expand(batch, components, dim, dim).clone(),
+        "framed_mixture_freedom": torch.full((batch, components), 5.0),
     }

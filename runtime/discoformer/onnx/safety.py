@@ -115,7 +115,8 @@ def _check_content(content: bytes) -> None:
     while waiting:
         message, start, end, depth = waiting.pop()
         held_by = _BY_TAG[message]
-        domains, operators = [], []
+        domains: list[bytes] = []
+        operators: list[bytes] = []
         for tag, first, last in fields(content, start, end):
             count += 1
             if count > MOST_FIELDS:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from discoformer.errors import ModelNotFoundError
 from discoformer.io.files import atomic
-from discoformer.onnx.header import checked_metadata
-from discoformer.onnx.names import ANSWERS, MIXTURE, Graph
+from one_pass.onnx.header import checked_metadata
+from one_pass.onnx.names import ANSWERS, MIXTURE, Graph
 from discoformer.play.onnxruntime_web import FILES as RUNTIME_FILES
 
-RAW = Graph("discoformer.onnx", ("context", "queries", "log_weights"), (*ANSWERS, *MIXTURE))
+RAW = Graph("one_pass.onnx", ("context", "queries", "log_weights"), (*ANSWERS, *MIXTURE))
 MODEL_FILES = (RAW.file, "config.json")
 PAGE = Path(__file__).parent / "page"
 
@@ -18,7 +18,7 @@ def checked_model(model: Path) -> Path:
     """Check that a model folder has the files that the page needs, and return it.
 
     Raises:
-        ModelError: discoformer.onnx does not give the mixture, or is not usable.
+        ModelError: one_pass.onnx does not give the mixture, or is not usable.
         ModelNotFoundError: A file is missing.
     """
     missing = [name for name in MODEL_FILES if not (model / name).is_file()]

@@ -33,8 +33,8 @@ def test_the_record_lists_the_files_that_are_there(folder: Path) -> None:
     recorded = json.loads((folder / "config.json").read_text())["files"]
     assert recorded == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     everywhere = {"encode.onnx", "query.onnx", "weights.safetensors", "adaptation.safetensors"}
-    raw = {"frame.onnx", "discoformer.onnx"} if folder.name == DEFAULT_NAME else set()
-    assert recorded.keys() == everywhere | raw
+    default = {"frame.onnx", "discoformer.onnx", "mixture.onnx", "one_pass.onnx"}
+    assert recorded.keys() == everywhere | (default if folder.name == DEFAULT_NAME else set())
 
 
 @pytest.mark.parametrize(("dim", "n"), [(1, 32), (2, 500), (12, 40), (10, 300), (45, 200), (100, 64)])

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.special import logsumexp
 from scipy.stats import multivariate_t
 
-from one_pass.onnx.names import ANSWERS, MIXTURE
+from discoformer.onnx.names import ANSWERS, MIXTURE
 from discoformer.play.onnxruntime_web import cached
 from discoformer.play.server import Server
 from discoformer.play.site import checked_model, site_files

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnxruntime
 import pytest
 
-from one_pass.onnx.names import MIXTURE
+from discoformer.onnx.names import MIXTURE
 
 Floats = npt.NDArray[np.float64]
 Estimate = Callable[[Floats, Floats], tuple[Floats, Floats]]  # a sample and queries to log-density and score

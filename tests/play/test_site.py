@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from discoformer.cli import main
 from discoformer.errors import InputError, ModelError, ModelNotFoundError
-from one_pass.onnx.names import ANSWERS
+from discoformer.onnx.names import ANSWERS
 from discoformer.play import onnxruntime_web
 from discoformer.play.server import TYPES
 from discoformer.play.site import MODEL_FILES, PAGE, checked_model

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from discoformer.errors import ModelNotFoundError
 from discoformer.io.files import atomic
-from one_pass.onnx.header import checked_metadata
-from one_pass.onnx.names import ANSWERS, MIXTURE, Graph
+from discoformer.onnx.header import checked_metadata
+from discoformer.onnx.names import ANSWERS, MIXTURE, Graph
 from discoformer.play.onnxruntime_web import FILES as RUNTIME_FILES
 
 RAW = Graph("one_pass.onnx", ("context", "queries", "log_weights"), (*ANSWERS, *MIXTURE))

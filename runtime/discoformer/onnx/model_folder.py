@@ -12,7 +12,7 @@ from typing import Any
 from discoformer.errors import InputError
 from discoformer.io.files import write_bytes
 from discoformer.onnx.graphs import Graphs
-from discoformer.onnx.names import GRAPHS
+from discoformer.onnx.names import GRAPHS, ONE_PASS
 from discoformer.onnx.safety import check_files
 from discoformer.onnx.weights import BASIS, FILE, MIXTURE_FILE, with_weights
 
@@ -49,10 +49,11 @@ def save_model(graphs: Graphs, out: Path, about: Mapping[str, Any]) -> None:
 
 
 def _content(graphs: Graphs, path: Path) -> bytes:
-    """Return an ONNX file of a model with its current weights. The mixture graph has weights of its own."""
+    """Return an ONNX file of a model with its current weights. The mixture network has weights of its own."""
     content = path.read_bytes()
     check_files({path: content})
-    if graphs.weights is None or path.name in (graph.file for graph in GRAPHS["fast"]):
+    of_mixture = {ONE_PASS, *(graph.file for graph in GRAPHS["fast"])}
+    if graphs.weights is None or path.name in of_mixture:
         return content
     return with_weights(content, graphs.weights, path)
 

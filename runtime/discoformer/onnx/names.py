@@ -23,6 +23,9 @@ ANSWERS = ("log_density", "score")
 MIXTURE = ("mixture_log_weights", "mixture_means", "mixture_scales", "mixture_freedom")
 """Outputs of the mixture graph."""
 
+ONE_PASS = "one_pass.onnx"
+"""File of the mixture graph together with the frame: from raw data to answers and mixture."""
+
 Effort: TypeAlias = Literal["fast", "best"]
 """How a sample is read: ``"fast"`` as a mixture, by one graph; ``"best"`` on a fitted base, by two."""
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from discoformer.errors import ModelNotFoundError
 from discoformer.io.files import atomic
 from discoformer.onnx.header import checked_metadata
-from discoformer.onnx.names import ANSWERS, MIXTURE, Graph
+from discoformer.onnx.names import ANSWERS, MIXTURE, ONE_PASS, Graph
 from discoformer.play.onnxruntime_web import FILES as RUNTIME_FILES
 
-RAW = Graph("one_pass.onnx", ("context", "queries", "log_weights"), (*ANSWERS, *MIXTURE))
+RAW = Graph(ONE_PASS, ("context", "queries", "log_weights"), (*ANSWERS, *MIXTURE))
 MODEL_FILES = (RAW.file, "config.json")
 PAGE = Path(__file__).parent / "page"
 

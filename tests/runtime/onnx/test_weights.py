@@ -13,7 +13,9 @@ from discoformer.errors import ModelError
 from discoformer.onnx.weights import TRANSPOSED, read_weights_file, replaced, with_weights
 
 FOLDER = Path(__file__).parents[3] / "models" / "base"
-FILES = sorted(path.name for path in FOLDER.glob("*.onnx"))
+FILES = sorted(
+    path.name for path in FOLDER.glob("*.onnx") if path.name not in ("mixture.onnx", "one_pass.onnx")
+)
 WEIGHTS = (FOLDER / "weights.safetensors").read_bytes()
 
 

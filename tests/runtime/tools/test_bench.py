@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 
 NAMES = [
     "discoformer",
+    "discoformer, effort fast",
     "scikit-learn KernelDensity",
     "SciPy gaussian_kde.logpdf",
     "SciPy gaussian_kde.pdf",

@@ -26,36 +26,41 @@ def present_first(w: Tensor) -> Tensor:
     return ascending(torch.where(w > 0, torch.arange(w.shape[1], dtype=w.dtype), 1e30))[1]
 
 
-def evenly_spaced(order: Tensor, w: Tensor, count: int) -> Tensor:
-    """Return indices (B, count), evenly spaced in weighted ranks.
+def evenly_spaced(order: Tensor, w: Tensor, places: Tensor, count: int) -> Tensor:
+    """Return indices (B, k), evenly spaced in weighted ranks: at places (k,) of so many.
 
     Args:
         order: indices (B, N) of the points in ascending order.
         w: their weights (B, N), of sum 1.
-        count: number of indices.
+        places: from 0 on.
+        count: number of places.
     """
-    mass = take(w, order).cumsum(-1)
-    wanted = ranks(torch.arange(count, dtype=w.dtype), count).expand(w.shape[0], -1)
+    relative = w / w.amax(-1, keepdim=True)  # equal weights are exactly 1, and so exact ties remain ties
+    mass = take(relative, order).cumsum(-1)
+    wanted = ranks(places.to(w.dtype), count) * relative.sum(-1, keepdim=True)
     # The place of a wanted rank among ranks and masses is the number of smaller ranks and smaller masses.
     merged = ascending(torch.cat([wanted, mass], 1))[1]
-    place = torch.arange(count)
-    smaller = ascending(merged)[1].index_select(1, place) - place
-    return take(order, smaller.clamp(max=w.shape[1] - 1))
+    smaller = ascending(merged)[1].index_select(1, places) - places
+    tied = take(mass, (smaller - 1).clamp(min=0)) >= wanted  # some runtimes put the mass of a tie first
+    place = smaller - (tied & (smaller > 0)).long()
+    return take(order, place.clamp(max=w.shape[1] - 1))
 
 
-def few_of(order: Tensor, w: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Choose few points: all that are present, or if there are more, evenly spaced ones in place of them.
+def few_of(order: Tensor, w: Tensor, fewer: Tensor, most: int, size: int) -> tuple[Tensor, Tensor]:
+    """Choose few points: `most` that are evenly spaced, or all that are present.
 
     Args:
         order: indices (B, N) of the points in ascending order.
         w: their weights (B, N), of sum 1.
-        count: number of points to choose, N or less.
+        fewer: whether to choose fewer than all (B,).
+        most: number of points in place of all.
+        size: number of indices, N at most.
 
     Returns:
-        Indices (B, count), weights (B, count), and whether they stand for more points (B,).
+        Indices (B, size), and weights (B, size), which are 0 after the last point.
     """
-    more = ((w > 0).sum(-1) > count)[:, None]
-    every = present_first(w).index_select(1, torch.arange(count))
-    index = torch.where(more, evenly_spaced(order, w, count), every)
-    equal = torch.ones((), dtype=w.dtype) / count
-    return index, torch.where(more, equal, take(w, index)), more[:, 0]
+    places, fewer = torch.arange(size), fewer[:, None]
+    every = present_first(w).index_select(1, places)
+    index = torch.where(fewer, evenly_spaced(order, w, places, most), every)
+    equal = torch.where(places < most, torch.ones((), dtype=w.dtype) / most, 0.0)
+    return index, torch.where(fewer, equal, take(w, index))

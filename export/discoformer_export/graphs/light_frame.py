@@ -22,12 +22,12 @@ from torch import Tensor
 
 from discoformer.base import frame, local_scatter
 from discoformer.base.arrays import choose, identity_like, trace, with_axes_of
-from discoformer.base.landmarks import ROUNDING
 from discoformer_export.graphs.indexing import ascending, few_of, take
 from discoformer_export.graphs.newton_schulz import inverse, inverse_root, log_det
-from discoformer_export.graphs.tracing import known_later
+from discoformer_export.graphs.tracing import known_later, number_present
 
 METRIC_CONDITION = 1e7  # greatest condition number of a metric: GUARD makes it 1e4 D at most
+SHARE_ROUNDING = 1e-6  # of cumulative weights: ties are ties in float32, too
 TINY = 1e-30  # less than every positive squared distance of standardised points
 FAR = 1e30  # squared distance of absent points
 
@@ -78,7 +78,7 @@ def fit_light_frame(data: Tensor, w: Tensor, size: Tensor) -> LightFrame:
     linear = whitener @ root
     z = u @ linear
     squares, order = ascending(z.square().mean(-1))
-    rank = (take(w, order).cumsum(-1) < 0.5 - ROUNDING).sum(-1, keepdim=True)
+    rank = (take(w, order).cumsum(-1) < 0.5 - SHARE_ROUNDING).sum(-1, keepdim=True)
     scale = frame.inverse_radius(take(squares, rank)[:, 0], (w * z.square().mean(-1)).sum(-1))
     log_scale = dim * scale.log()
     by_set = with_axes_of(scale, linear)
@@ -99,13 +99,16 @@ def _sample_of(v: Tensor, w: Tensor, size: Tensor) -> _Sample:
     n, dim = v.shape[1:]
     points, centres = light_sizes(dim)
     radius = v.square().sum(-1)
-    index, weights, fewer = few_of(ascending(radius)[1], w, torch.sym_min(n, points))
+    count = torch.sym_min(n, points)
+    fewer = number_present(w) > count
+    index, weights = few_of(ascending(radius)[1], w, fewer, count, count)
     v, radius = take(v, index), take(radius, index)
     size = torch.where(fewer, size.clamp(max=points), size)
-    chosen, _, _ = few_of(ascending(radius)[1], weights, torch.sym_min(torch.sym_min(n, points), centres))
-    fraction = local_scatter.neighbourhood_fraction(size)
+    count = torch.sym_min(count, centres)
+    chosen, _ = few_of(ascending(radius)[1], weights, number_present(weights) > count, count, count)
+    fraction = local_scatter.neighbourhood_fraction(size) * (1 - SHARE_ROUNDING)
     lightest, _ = ascending(torch.where(weights > 0, weights, 1.0))
-    needed = (lightest.cumsum(-1) < (fraction - ROUNDING)[:, None]).sum(-1) + 1
+    needed = (lightest.cumsum(-1) < fraction[:, None]).sum(-1) + 1
     return _Sample(
         points=v[:, None],
         weights=weights[:, None],
@@ -201,7 +204,7 @@ def _neighbourhoods(sample: _Sample, metric: Tensor) -> tuple[Tensor, Tensor]:
     absent = (sample.weights <= 0)[..., None, :]
     nearest, index = torch.where(absent, FAR, distances).topk(sample.most, largest=False)
     held = take(sample.weights[:, 0], index).cumsum(-1)
-    rank = (held < (sample.fraction - ROUNDING)[:, None, None, None]).sum(-1, keepdim=True)
+    rank = (held < sample.fraction[:, None, None, None]).sum(-1, keepdim=True)
     place = torch.arange(sample.most)
     radii = torch.where(place == rank.clamp(max=sample.most - 1), nearest, 0.0).sum(-1)
     return distances, radii.clamp(min=TINY)

@@ -38,6 +38,21 @@ def log1p(x: Any) -> Any:
     return op.Where(op.Equal(rounded, one), x, op.Mul(op.Log(rounded), op.Div(x, rest)))
 
 
+def log_softmax(x: Any, dim: int, half_to_float: bool = False) -> Any:
+    """Subtract the logarithm of the sum. Some runtimes take the logarithm of softmax, which may be 0."""
+    axis = op.Constant(value_ints=[dim])
+    relative = op.Sub(x, op.ReduceMax(x, axis))
+    return op.Sub(relative, op.Log(op.ReduceSum(op.Exp(relative), axis)))
+
+
+def logsumexp(x: Any, dim: Any, keepdim: bool = False) -> Any:
+    """Compute it relative to the greatest value. Some runtimes do not."""
+    axes = op.Constant(value_ints=list(dim))
+    greatest = op.ReduceMax(x, axes)
+    total = op.Add(greatest, op.Log(op.ReduceSum(op.Exp(op.Sub(x, greatest)), axes)))
+    return total if keepdim else op.Squeeze(total, axes)
+
+
 def diagonal(matrix: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
     """Take the diagonals (..., D) of matrices (..., D, D)."""
     assert (offset, dim1, dim2) == (0, -2, -1)
@@ -60,6 +75,9 @@ TRANSLATIONS = {
     torch.ops.aten.softplus.default: softplus,
     torch.ops.aten.gelu.default: gelu,
     torch.ops.aten.log1p.default: log1p,
+    torch.ops.aten._log_softmax.default: log_softmax,
+    torch.ops.aten.log_softmax.int: log_softmax,
+    torch.ops.aten.logsumexp.default: logsumexp,
     torch.ops.aten.diagonal.default: diagonal,
     torch.ops.aten.transpose.int: transpose,
     torch.ops.aten.slice.Tensor: part,

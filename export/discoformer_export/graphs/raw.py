@@ -17,6 +17,7 @@ from discoformer_export.graphs.indexing import few_of, take
 from discoformer_export.graphs.light_frame import fit_light_frame
 from discoformer_export.graphs.mixture_network import by_products
 from discoformer_export.graphs.network import AXES
+from discoformer_export.graphs.tracing import known_later, number_present
 from discoformer_training.nn.mixture_network import Mixture
 
 RAW = ("context", "log_weights")  # inputs of the first end
@@ -58,10 +59,13 @@ class IntoFrame(nn.Module):
             `outputs`, NaN where the data have no density. The inputs of the network are float32.
         """
         data, w = given["context"], torch.softmax(given["log_weights"], -1)
-        size = 1 / w.square().sum(-1)
+        size = w.sum(-1).square() / w.square().sum(-1)
         data = torch.where((w > 0)[..., None], data, take(data, w.argmax(-1)[:, None]))
         frame = fit_light_frame(data, w, size)
-        index, shares, _ = few_of(frame.order, w, torch.sym_min(data.shape[1], self.landmarks))
+        present = number_present(w)
+        many = (size > self.landmarks) | (present > 4 * self.landmarks)  # as `take_landmarks` has it
+        count = known_later(torch.where(many, self.landmarks, present).max())
+        index, shares = few_of(frame.order, w, many, self.landmarks, count)
         of_landmarks = (take(frame.z, index), _log(shares))
         read = (*of_landmarks, frame.precision_root, frame.log_det_precision, size, frame.z, _log(w))
         to_frame = (frame.center, frame.linear, frame.inverse, frame.log_abs_det)

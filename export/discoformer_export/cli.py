@@ -34,7 +34,9 @@ def export(
 
     Writes encode.onnx, query.onnx, core.onnx, frame.onnx, discoformer.onnx, weights.safetensors,
     adaptation.safetensors (if the checkpoint has the basis of adaptation), parity.json and config.json.
-    Writes nothing if a graph differs from PyTorch.
+    For a network of the kind "mixture": mixture.onnx, one_pass.onnx, mixture.safetensors,
+    mixture_parity.json and config.json. A folder can hold both. Writes nothing if a graph differs from
+    PyTorch.
     """
     from discoformer.errors import DiscoformerError
     from discoformer_export.files.model_folder import release
@@ -52,7 +54,7 @@ def export(
         )
     except DiscoformerError as error:
         raise click.ClickException(str(error)) from error
-    worst = max(parity.onnx_error for parity in report)
+    worst = max((parity.onnx_error for parity in report), default=0.0)
     click.echo(f"{out}: {len(report)} cases, largest error {worst:.1e}", err=True)
 
 

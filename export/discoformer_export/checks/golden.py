@@ -1,18 +1,21 @@
 """Golden files: inputs of a released model and the answers it must give, in any runtime and language.
 
     python -m discoformer_export.checks.golden models/base
+    python -m discoformer_export.checks.golden models/base checkpoints/mixture_next.safetensors
 
-writes raw.json and core.json into the folder `golden` of a model, from its weights.safetensors and
-config.json. The answers are those of the network in PyTorch, with the frame and the base of `discoformer`,
-all in float64. ONNX is not used. There are two kinds of cases (B data sets, N context points, M queries,
+The first command writes raw.json and core.json into the folder `golden` of a model, from its
+weights.safetensors and config.json. The second one writes one_pass.json, from a checkpoint of the mixture
+network. The answers are those of the network in PyTorch, with the frame and the base of `discoformer`, all in
+float64. ONNX is not used. There are three kinds of cases (B data sets, N context points, M queries,
 D dimensions):
 
-    raw    context (B, N, D), log_weights (B, N) and queries (B, M, D), float64, data units: the inputs of
-           discoformer.onnx. frame.onnx takes the first two, as data and data_log_weights. Equal weights have
-           log-weights 0; a row of weight 0 has the log-weight NONE.
-    core   every input of core.onnx by its name, float32, frame coordinates.
+    raw       context (B, N, D), log_weights (B, N) and queries (B, M, D), float64, data units: the inputs of
+              discoformer.onnx. frame.onnx takes the first two, as data and data_log_weights. Equal weights
+              have log-weights 0; a row of weight 0 has the log-weight NONE.
+    core      every input of core.onnx by its name, float32, frame coordinates.
+    one_pass  the inputs of raw, which are those of one_pass.onnx. They are not written again.
 
-Both give log_density (B, M) and score (B, M, D), in the units of their inputs. Each file is JSON,
+All give log_density (B, M) and score (B, M, D), in the units of their inputs. Each file is JSON,
 
     {case: {"inputs": {name: {"type": "float64", "shape": [1, 5, 2], "values": [...]}}, "outputs": {...}}}
 
@@ -31,10 +34,13 @@ import torch
 
 from discoformer.fit import Sample, fit_bases, graph_inputs, landmarks_of, read_sample
 from discoformer.io.files import write_bytes
+from discoformer.onnx.names import Effort
 from discoformer.onnx.weights import FILE
+from discoformer_export.graphs.mixture_network import MixtureGraph
 from discoformer_training.data.context import Context
+from discoformer_training.nn.mixture_network import Mixture, MixtureNetwork, by_cholesky
 from discoformer_training.nn.network import DiScoFormer
-from discoformer_training.run.checkpoint import load_network
+from discoformer_training.run.checkpoint import load_checkpoint, load_mixture_network, load_network
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -82,6 +88,18 @@ def golden(folder: Path) -> Cases:
     return {
         kind: {name: Case(given, ANSWER[kind](network, given)) for name, given in named.items()}
         for kind, named in all_inputs().items()
+    }
+
+
+def golden_one_pass(checkpoint: Path) -> Cases:
+    """Compute the answers of a checkpoint of the mixture network. Inputs are left out."""
+    network = load_mixture_network(checkpoint).double()
+    landmarks = load_checkpoint(checkpoint)[0].stream.landmarks
+    raw = raw_inputs()
+    return {
+        "one_pass": {
+            name: Case({}, answer_one_pass(network, given, landmarks)) for name, given in raw.items()
+        }
     }
 
 
@@ -195,10 +213,10 @@ def _short(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.array(rounded, values.dtype).reshape(values.shape)
 
 
-def _samples(raw: Mapping[str, Floats]) -> list[Sample]:
+def _samples(raw: Mapping[str, Floats], effort: Effort = "best") -> list[Sample]:
     """Read each data set of a raw case."""
     weights = np.exp(raw["log_weights"])
-    return [read_sample(points, w) for points, w in zip(raw["context"], weights, strict=True)]
+    return [read_sample(points, w, effort=effort) for points, w in zip(raw["context"], weights, strict=True)]
 
 
 def _core_inputs(raw: Mapping[str, Floats]) -> Arrays:
@@ -233,6 +251,25 @@ def answer_raw(network: DiScoFormer, raw: Mapping[str, Floats]) -> Arrays:
 
 
 @torch.no_grad()
+def answer_one_pass(network: MixtureNetwork, raw: Mapping[str, Floats], landmarks: int) -> Arrays:
+    """Answer each data set by itself, with the light frame of the runtime, from so many landmarks at most."""
+    graph = MixtureGraph(network.config, by_cholesky)
+    graph.load_state_dict(network.state_dict())
+    weight = next(network.parameters())
+    graph.to(weight).eval()
+    answers = []
+    for sample, queries in zip(_samples(raw, "fast"), raw["queries"], strict=True):
+        frame = sample.frame
+        given = graph_inputs([sample], None, [landmarks_of(sample, landmarks)])
+        found = graph({name: torch.from_numpy(array).to(weight) for name, array in given.items()})
+        mixture = Mixture(*(field.double() for field in found))
+        framed = torch.from_numpy(frame.to_frame(queries))[None]
+        log_density, score = (answer[0].numpy() for answer in mixture.log_density_and_score(framed))
+        answers.append((frame.log_density_to_data(log_density), frame.score_to_data(score)))
+    return dict(zip(("log_density", "score"), map(np.stack, zip(*answers, strict=True)), strict=True))
+
+
+@torch.no_grad()
 def answer_core(network: DiScoFormer, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
     """Answer in the frame, in the float type of the network."""
     given = {name: torch.from_numpy(array).to(network.heads.gamma) for name, array in inputs.items()}
@@ -246,7 +283,14 @@ ANSWER: dict[str, Callable[[DiScoFormer, Arrays], Arrays]] = {
 }  # by kind
 
 
+def main(folder: Path, checkpoint: Path | None = None) -> None:
+    """Write the golden files of a model folder: those of a checkpoint if one is given, or of its weights."""
+    write(golden(folder) if checkpoint is None else golden_one_pass(checkpoint), folder / "golden")
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or not Path(sys.argv[1], FILE).is_file():
-        sys.exit(f"usage: python -m discoformer_export.checks.golden MODEL_FOLDER (with its {FILE})")
-    write(golden(Path(sys.argv[1])), Path(sys.argv[1]) / "golden")
+    if len(sys.argv) not in (2, 3) or not Path(sys.argv[1], FILE).is_file():
+        sys.exit(
+            f"usage: python -m discoformer_export.checks.golden MODEL_FOLDER (with its {FILE}) [CHECKPOINT]"
+        )
+    main(*map(Path, sys.argv[1:]))

@@ -4,9 +4,10 @@ The reference is the network in float64. The error of an output is
 max |got - reference| / (1 + max |reference|). The report also has the error of PyTorch in float32.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -14,9 +15,12 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from discoformer_export.checks.golden import answer_raw, raw_inputs
+from discoformer.onnx.names import FRAMED, WHOLE
+from discoformer_export.checks.golden import Arrays, answer_one_pass, answer_raw, raw_inputs
+from discoformer_export.graphs.mixture_network import MixtureGraph
 from discoformer_export.graphs.network import GRAPHS, Graph, example_inputs
 from discoformer_training.data.context import Context
+from discoformer_training.nn.mixture_network import MixtureNetwork, by_cholesky
 from discoformer_training.nn.network import DiScoFormer
 
 GRID = [  # B, N, M, D, K, J: other sizes than those traced
@@ -44,6 +48,8 @@ RAW_CASES = (
 )
 TOLERANCE = 1e-4
 
+NetworkT = TypeVar("NetworkT", DiScoFormer, MixtureNetwork)
+
 
 @dataclass(frozen=True)
 class Parity:
@@ -54,7 +60,7 @@ class Parity:
     n: int
     m: int
     dim: int
-    components: int  # 0 for discoformer.onnx, which fits the components itself
+    components: int  # 0 for graphs that find the components themselves
     per_coordinate: int  # components of each coordinate of the product; likewise
     onnx_error: float
     torch_error: float
@@ -88,18 +94,48 @@ def measure(models: Mapping[str, onnx.ModelProto], network: DiScoFormer) -> list
     return report
 
 
+def measure_mixture(model: onnx.ModelProto, network: MixtureNetwork) -> list[Parity]:
+    """Compare mixture.onnx with the network at every size of the grid."""
+    session = _session(model)
+    module = MixtureGraph(network.config, by_cholesky)
+    module.load_state_dict(network.state_dict())
+    double = deepcopy(module).double()
+    report = []
+    for batch, n, _, dim, *_ in GRID:
+        inputs = example_inputs(network.config, batch, n, 1, dim, 1, 1, seed=1)
+        inputs = {name: inputs[name] for name in (*FRAMED, *WHOLE)}
+        with torch.no_grad():
+            reference = _arrays(double({name: value.double() for name, value in inputs.items()}))
+            single = _arrays(module(inputs))
+        got = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+        errors = _error(got, reference), _error(single, reference)
+        report.append(Parity("mixture", batch, n, 0, dim, 0, 0, *errors))
+    return report
+
+
+def measure_one_pass(model: onnx.ModelProto, network: MixtureNetwork, landmarks: int) -> list[Parity]:
+    """Compare one_pass.onnx with the light frame of the runtime, followed by the network."""
+    return _measure_raw("one_pass", model, network, lambda net, raw: answer_one_pass(net, raw, landmarks))
+
+
 def measure_raw(model: onnx.ModelProto, network: DiScoFormer) -> list[Parity]:
     """Compare discoformer.onnx with the frame and base of the runtime, followed by the network."""
+    return _measure_raw("discoformer", model, network, answer_raw)
+
+
+def _measure_raw(
+    name: str, model: onnx.ModelProto, network: NetworkT, answer: Callable[[NetworkT, Arrays], Arrays]
+) -> list[Parity]:
     session = _session(model)
     double = deepcopy(network).double()
     report = []
-    for inputs in (case for name, case in raw_inputs().items() if name in RAW_CASES):
-        reference, single = (answer_raw(net, inputs) for net in (double, network))
+    for inputs in (case for key, case in raw_inputs().items() if key in RAW_CASES):
+        reference, single = (answer(net, inputs) for net in (double, network))
         got = session.run(list(reference), inputs)
         expected = list(reference.values())
         errors = _error(got, expected), _error(list(single.values()), expected)
         (batch, n, dim), m = inputs["context"].shape, inputs["queries"].shape[1]
-        report.append(Parity("discoformer", batch, n, m, dim, 0, 0, *errors))
+        report.append(Parity(name, batch, n, m, dim, 0, 0, *errors))
     return report
 
 
@@ -110,7 +146,7 @@ def to_json(report: list[Parity]) -> dict[str, object]:
         "onnxruntime": onnxruntime.__version__,
         "torch": torch.__version__,
         "tolerance": TOLERANCE,
-        "worst": max(parity.onnx_error for parity in report),
+        "worst": max((parity.onnx_error for parity in report), default=0.0),
         "cases": [asdict(parity) for parity in report],
     }
 
@@ -133,7 +169,7 @@ def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
 
-def _arrays(values: list[Tensor]) -> list[np.ndarray]:
+def _arrays(values: Sequence[Tensor]) -> list[np.ndarray]:
     return [value.numpy() for value in values]
 
 

@@ -1,4 +1,4 @@
-"""The two ends of discoformer.onnx, as modules that can be traced: raw data to the network, and back.
+"""The two ends of one_pass.onnx, as modules that can be traced: raw data to the network, and back.
 
     data -> light frame -> mixture network -> the mixture at the queries -> data units
 

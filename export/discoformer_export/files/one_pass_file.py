@@ -1,4 +1,4 @@
-"""discoformer.onnx, one file for everything: raw data and queries in, answers in data units out, in one pass.
+"""one_pass.onnx, one file for everything: raw data and queries in, answers in data units out, in one pass.
 
 It joins three graphs: from data to the frame (`graphs.raw.IntoFrame`), the network, and from the mixture to
 the answers (`graphs.raw.FromFrame`). All are standard operators without loops, so every runtime can run it.
@@ -27,7 +27,7 @@ from discoformer_training.nn.mixture_network import MixtureNetwork
 INTO, NETWORK, FROM = "into/", "network/", "from/"  # prefixes of names
 
 
-def fast_file(network: MixtureNetwork, landmarks: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
+def one_pass_file(network: MixtureNetwork, landmarks: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """Export a network with both ends. The initialisers of the network keep their names.
 
     Args:
@@ -47,7 +47,7 @@ def fast_file(network: MixtureNetwork, landmarks: int, metadata: Mapping[str, st
         *((INTO + name, name) for name in MAP),
         *((NETWORK + name, framed) for name, framed in found),
     ]
-    joined = merge_models(merge_models(into, middle, seen), back, answered, name="discoformer")
+    joined = merge_models(merge_models(into, middle, seen), back, answered, name="one_pass")
     return finished(joined, metadata, RAW_AXES)
 
 

@@ -67,8 +67,8 @@ class Parity:
 
     @property
     def passed(self) -> bool:
-        """Whether the error is within the tolerance."""
-        return self.onnx_error <= TOLERANCE
+        """Whether the error is within the tolerance or, if float32 cannot do better, that of PyTorch."""
+        return self.onnx_error <= max(TOLERANCE, self.torch_error)
 
 
 def measure(models: Mapping[str, onnx.ModelProto], network: DiScoFormer) -> list[Parity]:

@@ -4,7 +4,7 @@ It joins three graphs: from data to the frame (`graphs.raw.IntoFrame`), the netw
 the answers (`graphs.raw.FromFrame`). All are standard operators without loops, so every runtime can run it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import onnx
 from onnx.compose import add_prefix, merge_models
@@ -39,7 +39,8 @@ def one_pass_file(network: MixtureNetwork, landmarks: int, metadata: Mapping[str
         ExportError: an axis cannot be dynamic.
     """
     into = _prefixed(_traced_end(IntoFrame(landmarks)), INTO, rename_inputs=False)
-    middle = _prefixed(mixture_to_onnx(network, {}, by_products), NETWORK, rename_initializers=False)
+    mixture = mixture_to_onnx(network, {}, by_products)
+    middle = _with_names_of(_prefixed(mixture, NETWORK), mixture.graph.initializer)
     back = _prefixed(_traced_end(FromFrame()), FROM, rename_inputs=False, rename_outputs=False)
     seen = [(INTO + name, NETWORK + given) for name, given in zip(SEEN, (*FRAMED, *WHOLE), strict=True)]
     found = zip(MIXTURE, FRAMED_MIXTURE, strict=True)
@@ -55,6 +56,16 @@ def _traced_end(module: IntoFrame | FromFrame) -> onnx.ModelProto:
     given = {name: value for name, value in example_ends().items() if name in module.inputs}
     model = traced(module, given, module.outputs, operators.TRANSLATIONS, operators.OPSET)
     return finished(folded(model), {}, RAW_AXES)
+
+
+def _with_names_of(model: onnx.ModelProto, initializers: Iterable[onnx.TensorProto]) -> onnx.ModelProto:
+    """Take the prefix from the names of initialisers."""
+    names = {NETWORK + initializer.name: initializer.name for initializer in initializers}
+    for initializer in model.graph.initializer:
+        initializer.name = names[initializer.name]
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+    return model
 
 
 def _prefixed(model: onnx.ModelProto, prefix: str, **options: bool) -> onnx.ModelProto:

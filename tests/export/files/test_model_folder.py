@@ -38,6 +38,9 @@ SMALL = NetworkConfig(
     blocks=2, scalars=12, channels=3, heads=2, head_scalars=4, head_channels=1, pairs=4, hidden=48, sample=6
 )
 
+MIXTURE = {"mixture": {"training_step": 9}}  # what the folder records of another network
+MIXTURE_HASHES = {"mixture.onnx": "hash"}
+
 
 @pytest.fixture(scope="module")
 def network() -> DiScoFormer:
@@ -62,6 +65,8 @@ def checkpoint(network: DiScoFormer, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def folder(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "small"
+    out.mkdir()
+    (out / "config.json").write_text(json.dumps(MIXTURE | {"files": MIXTURE_HASHES | {"core.onnx": "old"}}))
     result = CliRunner().invoke(export, [str(checkpoint), "--out", str(out), "--commit", "abc"])
     assert result.exit_code == 0, result.output
     return out
@@ -76,6 +81,14 @@ def test_the_folder_holds_everything_and_nothing_half_written(folder: Path) -> N
     expected = {f"{name}.onnx" for name in (*GRAPHS, "frame", "discoformer")}
     expected |= {"weights.safetensors", "adaptation.safetensors", "config.json", "parity.json"}
     assert {path.name for path in folder.iterdir()} == expected
+
+
+def test_the_record_of_a_mixture_network_remains(folder: Path) -> None:
+    recorded = json.loads((folder / "config.json").read_text())
+    assert recorded["mixture"] == MIXTURE["mixture"]
+    written = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "config.json"}
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
+    assert recorded["files"] == MIXTURE_HASHES | hashes
 
 
 def test_the_basis_of_adaptation_comes_from_the_checkpoint(folder: Path) -> None:

@@ -31,11 +31,10 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 
 
 def log1p(x: Any) -> Any:
-    """Return log u x / (u - 1) for u = 1 + x, which is exact to rounding though u is rounded."""
+    """Return log u + (x - (u - 1)) / u for u = 1 + x. The second term mends the rounding of u."""
     one = op.CastLike(op.Constant(value_float=1.0), x)
     rounded = op.Add(x, one)
-    rest = op.Sub(rounded, one)
-    return op.Where(op.Equal(rounded, one), x, op.Mul(op.Log(rounded), op.Div(x, rest)))
+    return op.Add(op.Log(rounded), op.Div(op.Sub(x, op.Sub(rounded, one)), rounded))
 
 
 def log_softmax(x: Any, dim: int, half_to_float: bool = False) -> Any:

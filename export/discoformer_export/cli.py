@@ -32,11 +32,11 @@ def export(
 ) -> None:
     """Write the model folder of CHECKPOINT, a file of discoformer-train or a released folder.
 
-    Writes encode.onnx, query.onnx, core.onnx, frame.onnx, discoformer.onnx, weights.safetensors,
-    adaptation.safetensors (if the checkpoint has the basis of adaptation), parity.json and config.json.
-    For a network of the kind "mixture": mixture.onnx, one_pass.onnx, mixture.safetensors,
-    mixture_parity.json and config.json. A folder can hold both. Writes nothing if a graph differs from
-    PyTorch.
+    Of the network of effort "best" (kind "heads") it writes encode.onnx, query.onnx, core.onnx,
+    weights.safetensors, adaptation.safetensors (if the checkpoint has the basis of adaptation), parity.json
+    and config.json. Of the network of effort "fast" (kind "mixture") it writes mixture.onnx,
+    discoformer.onnx, mixture.safetensors, mixture_parity.json and config.json. A folder can hold both.
+    Writes nothing if a graph differs from PyTorch.
     """
     from discoformer.errors import DiscoformerError
     from discoformer_export.files.model_folder import release

@@ -126,7 +126,7 @@ def opened(browser: Any, site: str) -> Iterator[Playground]:
 @pytest.fixture(scope="module")
 def estimate(model: Path, closed_form: Callable[..., tuple[Floats, Floats]]) -> Estimate:
     """The estimate of the model of the page, by onnxruntime in Python and SciPy."""
-    session = onnxruntime.InferenceSession(model / "one_pass.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model / "discoformer.onnx", providers=["CPUExecutionProvider"])
 
     def answer(sample: Floats, queries: Floats) -> tuple[Floats, Floats]:
         given = {"context": sample[None], "queries": queries[None], "log_weights": np.zeros((1, len(sample)))}
@@ -494,10 +494,10 @@ def test_a_phone_in_the_dark_without_motion(phone: Playground) -> None:
 def test_a_site_without_its_model_says_so(browser: Any, site: str) -> None:
     with browser.new_context(viewport=LAPTOP) as context:
         page = context.new_page()
-        page.route("**/one_pass.onnx", lambda route: route.fulfill(status=404))
+        page.route("**/discoformer.onnx", lambda route: route.fulfill(status=404))
         page.goto(site)
         page.evaluate("playground.idle()")
-        assert "one_pass.onnx cannot be downloaded (status 404)" in page.inner_text("#notice")
+        assert "discoformer.onnx cannot be downloaded (status 404)" in page.inner_text("#notice")
         assert "nothing can be estimated" in page.inner_text("#status")
         page.click("#examples [data-name=ring]")
         assert page.inner_text("#used") == "512 of 2,048"

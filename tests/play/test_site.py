@@ -131,7 +131,7 @@ def test_the_page_names_only_files_that_are_there_and_no_other_host() -> None:
 
 def test_a_model_without_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").touch()
-    with pytest.raises(ModelNotFoundError, match=r"has no one_pass\.onnx: export the model again"):
+    with pytest.raises(ModelNotFoundError, match=r"has no discoformer\.onnx: export the model again"):
         checked_model(tmp_path)
 
 
@@ -172,7 +172,7 @@ def test_the_server_serves_the_site_alone_and_ends(web: Path, model: Path, numbe
                 ("app.js", "text/javascript"),
                 ("ort/ort.wasm.bundle.min.mjs", "text/javascript"),
                 ("ort/ort-wasm-simd-threaded.wasm", "application/wasm"),
-                ("model/one_pass.onnx", "application/octet-stream"),
+                ("model/discoformer.onnx", "application/octet-stream"),
             ]:
                 with urllib.request.urlopen(url.group() + name, timeout=30) as answer:
                     assert answer.headers.get_content_type() == kind

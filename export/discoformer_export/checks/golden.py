@@ -3,19 +3,16 @@
     python -m discoformer_export.checks.golden models/base
     python -m discoformer_export.checks.golden models/base checkpoints/mixture_next.safetensors
 
-The first command writes raw.json and core.json into the folder `golden` of a model, from its
-weights.safetensors and config.json. The second one writes one_pass.json, from a checkpoint of the mixture
-network. The answers are those of the network in PyTorch, with the frame and the base of `discoformer`, all in
-float64. ONNX is not used. There are three kinds of cases (B data sets, N context points, M queries,
-D dimensions):
+The first command writes core.json into the folder `golden` of a model, from its weights.safetensors and
+config.json. The second one writes raw.json, from a checkpoint of the mixture network. The answers are those
+of the networks in PyTorch, with the frame and the base of `discoformer`, all in float64. ONNX is not used.
+There are two kinds of cases (B data sets, N context points, M queries, D dimensions):
 
-    raw       context (B, N, D), log_weights (B, N) and queries (B, M, D), float64, data units: the inputs of
-              discoformer.onnx. frame.onnx takes the first two, as data and data_log_weights. Equal weights
-              have log-weights 0; a row of weight 0 has the log-weight NONE.
-    core      every input of core.onnx by its name, float32, frame coordinates.
-    one_pass  the inputs of raw, which are those of one_pass.onnx. They are not written again.
+    raw   the inputs of discoformer.onnx, float64, data units: context (B, N, D), log_weights (B, N) and
+          queries (B, M, D). Equal weights have log-weights 0; a row of weight 0 has the log-weight NONE.
+    core  every input of core.onnx by its name, float32, frame coordinates.
 
-All give log_density (B, M) and score (B, M, D), in the units of their inputs. Each file is JSON,
+Both give log_density (B, M) and score (B, M, D), in the units of their inputs. Each file is JSON,
 
     {case: {"inputs": {name: {"type": "float64", "shape": [1, 5, 2], "values": [...]}}, "outputs": {...}}}
 
@@ -25,22 +22,23 @@ with values in row-major order. Inputs are given exactly, outputs with DIGITS si
 import json
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from discoformer.fit import Sample, fit_bases, graph_inputs, landmarks_of, read_sample
 from discoformer.io.files import write_bytes
 from discoformer.onnx.names import Effort
 from discoformer.onnx.weights import FILE
-from discoformer_export.graphs.mixture_network import MixtureGraph
 from discoformer_training.data.context import Context
-from discoformer_training.nn.mixture_network import Mixture, MixtureNetwork, by_cholesky
+from discoformer_training.nn.mixture_network import Mixture, MixtureNetwork
 from discoformer_training.nn.network import DiScoFormer
-from discoformer_training.run.checkpoint import load_checkpoint, load_mixture_network, load_network
+from discoformer_training.run.checkpoint import load_any_network, load_checkpoint
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -82,25 +80,19 @@ class Case(NamedTuple):
 Cases: TypeAlias = dict[str, dict[str, Case]]  # by kind and name
 
 
-def golden(folder: Path) -> Cases:
-    """Compute every case of the model in a folder."""
-    network = load_network(folder).double()
-    return {
-        kind: {name: Case(given, ANSWER[kind](network, given)) for name, given in named.items()}
-        for kind, named in all_inputs().items()
-    }
+def golden(checkpoint: Path) -> Cases:
+    """Compute the cases of a network, in a checkpoint or a model folder."""
+    kind, answer = answering(checkpoint)
+    return {kind: {name: Case(given, answer(given)) for name, given in all_inputs()[kind].items()}}
 
 
-def golden_one_pass(checkpoint: Path) -> Cases:
-    """Compute the answers of a checkpoint of the mixture network. Inputs are left out."""
-    network = load_mixture_network(checkpoint).double()
-    landmarks = load_checkpoint(checkpoint)[0].stream.landmarks
-    raw = raw_inputs()
-    return {
-        "one_pass": {
-            name: Case({}, answer_one_pass(network, given, landmarks)) for name, given in raw.items()
-        }
-    }
+def answering(checkpoint: Path) -> tuple[str, Callable[[Arrays], Arrays]]:
+    """Return the kind of the cases of a network, and the function from inputs to the right outputs."""
+    network = load_any_network(checkpoint).double()
+    if isinstance(network, MixtureNetwork):
+        landmarks = load_checkpoint(checkpoint)[0].stream.landmarks
+        return "raw", partial(answer_raw, network, landmarks)
+    return "core", partial(answer_core, network)
 
 
 def all_inputs() -> dict[str, dict[str, Arrays]]:
@@ -229,40 +221,34 @@ def _core_inputs(raw: Mapping[str, Floats]) -> Arrays:
     return {name: _short(array) for name, array in inputs.items()}
 
 
-def answer_raw(network: DiScoFormer, raw: Mapping[str, Floats]) -> Arrays:
-    """Answer each data set by itself, with the frame and the base of the runtime."""
-    answers = []
-    for sample, queries in zip(_samples(raw), raw["queries"], strict=True):
-        frame = sample.frame
-        given = {
-            "context": sample.z[None],
-            "queries": frame.to_frame(queries)[None],
-            "log_weights": np.log(sample.data.weights)[None],
-            "precision_root": frame.precision_root[None],
-            "log_det_precision": np.array([frame.log_det_precision]),
-            "effective_size": np.array([frame.effective_size]),
-            **fit_bases([sample]).to_inputs(),
-        }
-        answer = answer_core(network, given)
-        answers.append(
-            (frame.log_density_to_data(answer["log_density"][0]), frame.score_to_data(answer["score"][0]))
-        )
-    return dict(zip(("log_density", "score"), map(np.stack, zip(*answers, strict=True)), strict=True))
-
-
 @torch.no_grad()
-def answer_one_pass(network: MixtureNetwork, raw: Mapping[str, Floats], landmarks: int) -> Arrays:
-    """Answer each data set by itself, with the light frame of the runtime, from so many landmarks at most."""
-    graph = MixtureGraph(network.config, by_cholesky)
-    graph.load_state_dict(network.state_dict())
+def answer_raw(network: MixtureNetwork, landmarks: int, raw: Mapping[str, Floats]) -> Arrays:
+    """Answer each data set by itself, with the light frame of the runtime.
+
+    Args:
+        network: the network, which computes in the float type of its weights.
+        landmarks: greatest number of points that the network reads as tokens.
+        raw: the inputs.
+    """
     weight = next(network.parameters())
-    graph.to(weight).eval()
+
+    def as_tensor(array: Floats | float) -> Tensor:
+        return torch.as_tensor(array)[None].to(weight)
+
     answers = []
     for sample, queries in zip(_samples(raw, "fast"), raw["queries"], strict=True):
         frame = sample.frame
-        given = graph_inputs([sample], None, [landmarks_of(sample, landmarks)])
-        found = graph({name: torch.from_numpy(array).to(weight) for name, array in given.items()})
-        mixture = Mixture(*(field.double() for field in found))
+        points, counts = landmarks_of(sample, landmarks)
+        context = Context(
+            as_tensor(points),
+            as_tensor(np.log(counts)),
+            as_tensor(frame.precision_root),
+            as_tensor(frame.log_det_precision),
+            as_tensor(frame.effective_size),
+            all_points=as_tensor(sample.z),
+            all_log_weights=as_tensor(np.log(sample.data.weights)),
+        )
+        mixture = Mixture(*(field.double() for field in network.mixture(context)))
         framed = torch.from_numpy(frame.to_frame(queries))[None]
         log_density, score = (answer[0].numpy() for answer in mixture.log_density_and_score(framed))
         answers.append((frame.log_density_to_data(log_density), frame.score_to_data(score)))
@@ -277,15 +263,9 @@ def answer_core(network: DiScoFormer, inputs: Mapping[str, npt.NDArray[Any]]) ->
     return {"log_density": log_density.numpy(), "score": score.numpy()}
 
 
-ANSWER: dict[str, Callable[[DiScoFormer, Arrays], Arrays]] = {
-    "raw": answer_raw,
-    "core": answer_core,
-}  # by kind
-
-
 def main(folder: Path, checkpoint: Path | None = None) -> None:
     """Write the golden files of a model folder: those of a checkpoint if one is given, or of its weights."""
-    write(golden(folder) if checkpoint is None else golden_one_pass(checkpoint), folder / "golden")
+    write(golden(checkpoint or folder), folder / "golden")
 
 
 if __name__ == "__main__":

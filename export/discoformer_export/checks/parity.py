@@ -4,10 +4,9 @@ The reference is the network in float64. The error of an output is
 max |got - reference| / (1 + max |reference|). The report also has the error of PyTorch in float32.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
-from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from discoformer.onnx.names import FRAMED, WHOLE
-from discoformer_export.checks.golden import Arrays, answer_one_pass, answer_raw, raw_inputs
+from discoformer_export.checks.golden import answer_raw, raw_inputs
 from discoformer_export.graphs.mixture_network import MixtureGraph
 from discoformer_export.graphs.network import GRAPHS, Graph, example_inputs
 from discoformer_training.data.context import Context
@@ -47,8 +46,6 @@ RAW_CASES = (
     "independent",
 )
 TOLERANCE = 1e-4
-
-NetworkT = TypeVar("NetworkT", DiScoFormer, MixtureNetwork)
 
 
 @dataclass(frozen=True)
@@ -113,29 +110,18 @@ def measure_mixture(model: onnx.ModelProto, network: MixtureNetwork) -> list[Par
     return report
 
 
-def measure_one_pass(model: onnx.ModelProto, network: MixtureNetwork, landmarks: int) -> list[Parity]:
-    """Compare one_pass.onnx with the light frame of the runtime, followed by the network."""
-    return _measure_raw("one_pass", model, network, lambda net, raw: answer_one_pass(net, raw, landmarks))
-
-
-def measure_raw(model: onnx.ModelProto, network: DiScoFormer) -> list[Parity]:
-    """Compare discoformer.onnx with the frame and base of the runtime, followed by the network."""
-    return _measure_raw("discoformer", model, network, answer_raw)
-
-
-def _measure_raw(
-    name: str, model: onnx.ModelProto, network: NetworkT, answer: Callable[[NetworkT, Arrays], Arrays]
-) -> list[Parity]:
+def measure_raw(model: onnx.ModelProto, network: MixtureNetwork, landmarks: int) -> list[Parity]:
+    """Compare discoformer.onnx with the light frame of the runtime, followed by the network."""
     session = _session(model)
     double = deepcopy(network).double()
     report = []
     for inputs in (case for key, case in raw_inputs().items() if key in RAW_CASES):
-        reference, single = (answer(net, inputs) for net in (double, network))
+        reference, single = (answer_raw(net, landmarks, inputs) for net in (double, network))
         got = session.run(list(reference), inputs)
         expected = list(reference.values())
         errors = _error(got, expected), _error(list(single.values()), expected)
         (batch, n, dim), m = inputs["context"].shape, inputs["queries"].shape[1]
-        report.append(Parity(name, batch, n, m, dim, 0, 0, *errors))
+        report.append(Parity("discoformer", batch, n, m, dim, 0, 0, *errors))
     return report
 
 

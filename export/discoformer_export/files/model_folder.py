@@ -20,17 +20,8 @@ from safetensors.torch import save
 from discoformer.io.files import write_bytes
 from discoformer.onnx.model_folder import CONFIG
 from discoformer.onnx.weights import BASIS, FILE, MIXTURE_FILE
-from discoformer_export.checks.parity import (
-    Parity,
-    measure,
-    measure_mixture,
-    measure_one_pass,
-    measure_raw,
-    to_json,
-)
+from discoformer_export.checks.parity import Parity, measure, measure_mixture, measure_raw, to_json
 from discoformer_export.errors import ExportError
-from discoformer_export.files.frame_file import frame_file
-from discoformer_export.files.one_pass_file import one_pass_file
 from discoformer_export.files.onnx_files import OPSET, mixture_to_onnx, to_onnx
 from discoformer_export.files.raw_file import raw_file
 from discoformer_export.graphs import operators
@@ -43,8 +34,8 @@ from discoformer_training.run.config import TrainConfig
 
 REPORT, MIXTURE_REPORT = "parity.json", "mixture_parity.json"
 FILES = {  # by the kind of network
-    "heads": (*(f"{name}.onnx" for name in (*GRAPHS, "frame", "discoformer")), FILE, BASIS, REPORT),
-    "mixture": ("mixture.onnx", "one_pass.onnx", MIXTURE_FILE, MIXTURE_REPORT),
+    "heads": (*(f"{name}.onnx" for name in GRAPHS), FILE, BASIS, REPORT),
+    "mixture": ("mixture.onnx", "discoformer.onnx", MIXTURE_FILE, MIXTURE_REPORT),
 }
 
 
@@ -126,8 +117,13 @@ def _made_of_heads(
 ) -> Made:
     weights, network_json = _weights(checkpoint, network)
     metadata = _metadata(about, config, progress, _sha256(weights)) | {"config": network_json}
-    models, report = _graphs(network, metadata, config.stream.landmarks, on_progress)
-    files = {f"{graph_name}.onnx": model.SerializeToString() for graph_name, model in models.items()}
+    models = {}
+    for name, graph in GRAPHS.items():
+        on_progress(f"tracing {name}")
+        models[name] = to_onnx(graph, network, metadata)
+    on_progress("measuring parity")
+    report = measure(models, network)
+    files = {f"{name}.onnx": model.SerializeToString() for name, model in models.items()}
     files |= {FILE: weights, REPORT: _as_json(to_json(report))}
     return Made(files, {"model": _without_config(metadata), "training": _training(config, progress)}, report)
 
@@ -152,11 +148,11 @@ def _made_of_mixture(
         model = mixture_to_onnx(network, metadata)
         files["mixture.onnx"] = model.SerializeToString()
         report += measure_mixture(model, network)
-    if "one_pass.onnx" in wanted:
-        on_progress("tracing one_pass")
-        model = one_pass_file(network, landmarks, metadata)
-        files["one_pass.onnx"] = model.SerializeToString()
-        report += measure_one_pass(model, network, landmarks)
+    if "discoformer.onnx" in wanted:
+        on_progress("tracing discoformer")
+        model = raw_file(network, landmarks, metadata)
+        files["discoformer.onnx"] = model.SerializeToString()
+        report += measure_raw(model, network, landmarks)
     files[MIXTURE_REPORT] = _as_json(to_json(report))
     about_mixture = {
         "version": metadata["version"],
@@ -215,26 +211,6 @@ def _metadata(
         "trained_modes_max": str(stream.modes[1]),
         "landmarks": str(stream.landmarks),
     }
-
-
-def _graphs(
-    network: DiScoFormer, metadata: Mapping[str, str], landmarks: int, on_progress: Callable[[str], None]
-) -> tuple[dict[str, onnx.ModelProto], list[Parity]]:
-    """Export every graph, and compare it with the network.
-
-    Raises:
-        ExportError: an axis is not dynamic.
-    """
-    models = {}
-    for name, graph in GRAPHS.items():
-        on_progress(f"tracing {name}")
-        models[name] = to_onnx(graph, network, metadata)
-    on_progress("measuring parity")
-    report = measure(models, network)
-    models["frame"] = frame_file(landmarks, metadata)
-    models["discoformer"] = raw_file(models["frame"], models["core"], metadata)
-    report += measure_raw(models["discoformer"], network)
-    return models, report
 
 
 def _without_config(metadata: Mapping[str, str]) -> dict[str, str]:

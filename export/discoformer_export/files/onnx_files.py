@@ -7,7 +7,7 @@ replace the weights in the file.
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -173,18 +173,15 @@ def _simplified(model: onnx_ir.Model, network: nn.Module) -> onnx.ModelProto:
     return onnx_ir.to_proto(model)
 
 
-def folded(
-    model: onnx_ir.Model, should_fold: Callable[[onnx_ir.Node], bool | None] = lambda _: None
-) -> onnx.ModelProto:
+def folded(model: onnx_ir.Model) -> onnx.ModelProto:
     """Fold the constants of a float64 graph. No node is rewritten: the rules for that take 1e-9 for 0."""
     common.InlinePass()(model)
     for _ in range(3):
-        fold_constants(model, onnx_shape_inference=True, should_fold=should_fold)
+        fold_constants(model, onnx_shape_inference=True)
     Sequential(
         common.IdentityEliminationPass(),
         common.RemoveUnusedNodesPass(),
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        common.LiftSubgraphInitializersToMainGraphPass(),
         common.DeduplicateInitializersPass(),
         common.CommonSubexpressionEliminationPass(),
         common.NameFixPass(),

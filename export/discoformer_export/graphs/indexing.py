@@ -1,12 +1,26 @@
-"""Rows by index, order and ranks, in operators that every runtime has: no loops, no GatherElements.
+"""Rows by index, order, ranks and counts, in operators that every runtime has: no loops, no GatherElements.
 
 Shapes: B data sets, N points, k indices of each.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from discoformer.base.landmarks import ranks
+
+
+def known_later(count: Tensor) -> int:
+    """Return a size that depends on the data, or 1 where that is less."""
+    size: Any = count.clamp(min=1).item()
+    torch._check(size >= 1)
+    return size
+
+
+def number_present(w: Tensor) -> Tensor:
+    """Return how many points (B,) of weights (B, N) are present."""
+    return (w > 0).sum(-1)
 
 
 def take(array: Tensor, index: Tensor) -> Tensor:

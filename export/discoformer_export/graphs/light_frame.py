@@ -22,9 +22,8 @@ from torch import Tensor
 
 from discoformer.base import frame, local_scatter
 from discoformer.base.arrays import choose, identity_like, trace, with_axes_of
-from discoformer_export.graphs.indexing import ascending, few_of, take
+from discoformer_export.graphs.indexing import ascending, few_of, known_later, number_present, take
 from discoformer_export.graphs.newton_schulz import inverse, inverse_root, log_det
-from discoformer_export.graphs.tracing import known_later, number_present
 
 METRIC_CONDITION = 1e7  # greatest condition number of a metric: GUARD makes it 1e4 D at most
 SHARE_ROUNDING = 1e-6  # of cumulative weights: ties are ties in float32, too

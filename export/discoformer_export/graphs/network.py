@@ -63,8 +63,6 @@ class Graph:
 
 
 AXES: dict[str, tuple[str | None, ...]] = {  # None: a width of the network
-    "data": ("B", "N", "D"),
-    "data_log_weights": ("B", "N"),
     "context": ("B", "N", "D"),
     "queries": ("B", "M", "D"),
     "log_weights": ("B", "N"),

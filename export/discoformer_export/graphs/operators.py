@@ -10,13 +10,13 @@ see TRANSLATIONS.
 from typing import Any
 
 import torch
-from onnx import TensorProto
+from onnx import TensorProto, helper
 from onnxscript import opset20 as op
 
 from discoformer_export.graphs import inverse_operators
-from discoformer_export.graphs.matrices import part, scalar
 
 OPSET = 20  # the first with Gelu
+LAST = 2**62  # an end of a slice from which on it is that of the axis
 
 
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
@@ -67,6 +67,25 @@ def transpose(x: Any, dim0: int, dim1: int) -> Any:
         return op.Transpose(x, perm=axes)
     before = "abcdefgh"[: len(axes)]
     return op.Einsum(x, equation=f"{before}->{''.join(before[axis] for axis in axes)}")
+
+
+def part(x: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
+    """Slice, or do nothing for a full slice: indexing with None makes hundreds of full slices."""
+    if not start and (end is None or (isinstance(end, int) and end >= LAST)):
+        return op.Identity(x)
+    one = op.Constant(value_ints=[1])
+    bounds = (
+        op.Constant(value_ints=[value]) if isinstance(value, int) else op.Reshape(value, one)
+        for value in (start or 0, LAST if end is None else end, dim, step)
+    )
+    return op.Slice(x, *bounds)
+
+
+def scalar(s: Any, dtype: int = 1, layout: str = "", device: str = "", pin_memory: bool = False) -> Any:
+    """Make a constant in its own type. The exporter would round it to float32."""
+    if isinstance(s, float):
+        return op.Constant(value=helper.make_tensor("", dtype, [], [s]))
+    return op.Cast(s, to=dtype)
 
 
 TRANSLATIONS = {

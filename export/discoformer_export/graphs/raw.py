@@ -1,4 +1,4 @@
-"""The two ends of one_pass.onnx, as modules that can be traced: raw data to the network, and back.
+"""The two ends of discoformer.onnx, as modules that can be traced: raw data to the network, and back.
 
     data -> light frame -> mixture network -> the mixture at the queries -> data units
 
@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from discoformer.onnx.names import ANSWERS, FRAMED, MIXTURE, WHOLE
-from discoformer_export.graphs.indexing import few_of, take
+from discoformer_export.graphs.indexing import few_of, known_later, number_present, take
 from discoformer_export.graphs.light_frame import fit_light_frame
 from discoformer_export.graphs.mixture_network import by_products
 from discoformer_export.graphs.network import AXES
-from discoformer_export.graphs.tracing import known_later, number_present
 from discoformer_training.nn.mixture_network import Mixture
 
 RAW = ("context", "log_weights")  # inputs of the first end
@@ -29,8 +28,6 @@ RAW_AXES = AXES | {
     "landmark_log_weights": ("B", "n"),
     "all_points": ("B", "N", "D"),
     "all_log_weights": ("B", "N"),
-    "inverse": ("B", "D", "D"),
-    **{framed: AXES[name] for framed, name in zip(FRAMED_MIXTURE, MIXTURE, strict=True)},
 }
 
 

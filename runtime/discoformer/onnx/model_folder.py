@@ -12,7 +12,7 @@ from typing import Any
 from discoformer.errors import InputError
 from discoformer.io.files import write_bytes
 from discoformer.onnx.graphs import Graphs
-from discoformer.onnx.names import GRAPHS, ONE_PASS
+from discoformer.onnx.names import GRAPHS, RAW
 from discoformer.onnx.safety import check_files
 from discoformer.onnx.weights import BASIS, FILE, MIXTURE_FILE, with_weights
 
@@ -52,7 +52,7 @@ def _content(graphs: Graphs, path: Path) -> bytes:
     """Return an ONNX file of a model with its current weights. The mixture network has weights of its own."""
     content = path.read_bytes()
     check_files({path: content})
-    of_mixture = {ONE_PASS, *(graph.file for graph in GRAPHS["fast"])}
+    of_mixture = {graph.file for graph in (*GRAPHS["fast"], RAW)}
     if graphs.weights is None or path.name in of_mixture:
         return content
     return with_weights(content, graphs.weights, path)

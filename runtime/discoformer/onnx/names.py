@@ -23,9 +23,6 @@ ANSWERS = ("log_density", "score")
 MIXTURE = ("mixture_log_weights", "mixture_means", "mixture_scales", "mixture_freedom")
 """Outputs of the mixture graph."""
 
-ONE_PASS = "one_pass.onnx"
-"""File of the mixture graph together with the frame: from raw data to answers and mixture."""
-
 Effort: TypeAlias = Literal["fast", "best"]
 """How a sample is read: ``"fast"`` as a mixture, by one graph; ``"best"`` on a fitted base, by two."""
 
@@ -46,6 +43,9 @@ GRAPHS: dict[Effort, tuple[Graph, ...]] = {
     ),
 }
 """The graphs that each effort needs."""
+
+RAW = Graph("discoformer.onnx", ("context", "queries", "log_weights"), (*ANSWERS, *MIXTURE))
+"""The mixture graph together with the frame: raw data to answers and mixture, in data units."""
 
 
 def check_effort(effort: Any) -> None:

@@ -6,10 +6,9 @@ from pathlib import Path
 from discoformer.errors import ModelNotFoundError
 from discoformer.io.files import atomic
 from discoformer.onnx.header import checked_metadata
-from discoformer.onnx.names import ANSWERS, MIXTURE, ONE_PASS, Graph
+from discoformer.onnx.names import RAW
 from discoformer.play.onnxruntime_web import FILES as RUNTIME_FILES
 
-RAW = Graph(ONE_PASS, ("context", "queries", "log_weights"), (*ANSWERS, *MIXTURE))
 MODEL_FILES = (RAW.file, "config.json")
 PAGE = Path(__file__).parent / "page"
 
@@ -18,7 +17,7 @@ def checked_model(model: Path) -> Path:
     """Check that a model folder has the files that the page needs, and return it.
 
     Raises:
-        ModelError: one_pass.onnx does not give the mixture, or is not usable.
+        ModelError: discoformer.onnx does not give the mixture, or is not usable.
         ModelNotFoundError: A file is missing.
     """
     missing = [name for name in MODEL_FILES if not (model / name).is_file()]

@@ -1,13 +1,14 @@
-"""The files of the released model in every runtime, against its golden files: the largest errors.
+"""The files of the released model in every runtime, against its golden files: the errors.
 
     python tests/contract/runtimes/measure.py           # all of them, into docs and README
     python tests/contract/runtimes/measure.py node web  # some of them, printed as JSON
     python tests/contract/runtimes/measure.py --table   # the table of docs/runtimes.json, printed
 
-An error is max |got - reference| / (1 + max |reference|), over log-densities and scores of all cases.
-The repository does not keep core.onnx: it is taken out of discoformer.onnx, which contains it. If a runtime
-is not installed, a message says what to install, and the exit code is 3. Two folders beside this file are
-kept between runs: node_modules, and .releases with releases of onnxruntime other than the installed one.
+The error of a case is max |got - reference| / (1 + max |reference|), the greater of that of log-densities and
+that of scores. The table has the greatest error of all cases. The repository does not keep core.onnx: it is
+made from the weights. If a runtime is not installed, a message says what to install, and the exit code is 3.
+Two folders beside this file are kept between runs: node_modules, and .releases with releases of onnxruntime
+other than the installed one.
 """
 
 import fcntl
@@ -32,7 +33,9 @@ import click
 import numpy as np
 import onnx
 
-from discoformer_export.files.raw_file import core_of
+from discoformer_export.files.onnx_files import to_onnx
+from discoformer_export.graphs.network import GRAPHS
+from discoformer_training.run.checkpoint import load_network
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -41,7 +44,8 @@ RECORD = ROOT / "docs" / "runtimes.json"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- runtimes: begin -->\n", "<!-- runtimes: end -->"
 
-CHAINS = ("core.onnx", "encode.onnx+query.onnx", "frame.onnx+encode.onnx+query.onnx", "discoformer.onnx")
+CHAINS = ("discoformer.onnx", "encode.onnx+query.onnx", "core.onnx")
+WITHOUT_SCAN = ("discoformer.onnx", "core.onnx")
 OLDEST, NEWEST = "1.20.0", "1.32.0"  # releases of onnxruntime
 CHROMIUM = [
     "--headless",
@@ -74,7 +78,7 @@ def complete_model() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made) / MODEL.name
         shutil.copytree(MODEL, folder)
-        onnx.save(core_of(onnx.load(MODEL / "discoformer.onnx")), folder / "core.onnx")
+        onnx.save(to_onnx(GRAPHS["core"], load_network(MODEL), {}), folder / "core.onnx")
         yield folder
 
 
@@ -147,28 +151,28 @@ RUNTIMES = {
     "newest": Runtime("ONNX Runtime, Python", partial(by_release, NEWEST)),
     "node": Runtime("ONNX Runtime, Node", by_node),
     "web": Runtime("ONNX Runtime, browser (WebAssembly, Chromium)", by_web),
-    "openvino": Runtime("OpenVINO", partial(by_python, "openvino"), CHAINS[:1]),
-    "tract": Runtime("tract", partial(by_python, "tract"), CHAINS[:1]),
-    "reference": Runtime("onnx reference evaluator", partial(by_python, "reference"), CHAINS[:1]),
+    "openvino": Runtime("OpenVINO", partial(by_python, "openvino"), WITHOUT_SCAN),
+    "tract": Runtime("tract", partial(by_python, "tract"), WITHOUT_SCAN),
+    "reference": Runtime("onnx reference evaluator", partial(by_python, "reference"), WITHOUT_SCAN),
 }
 
 
 def measure(runtime: Runtime, folder: Path) -> dict[str, Any]:
-    """Measure the largest error of each chain of files, in a complete model folder."""
+    """Measure the error of each case, by the chain of files, in a complete model folder."""
     found = runtime.answer(folder, list(runtime.chains))
-    errors = {chain: max(map(_error, *_pairs(chain, found["answers"][chain]))) for chain in runtime.chains}
+    errors = {chain: _errors(chain, found["answers"][chain]) for chain in runtime.chains}
     return {"title": runtime.title, "version": found["version"], "errors": errors}
 
 
-def _pairs(chain: str, answers: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-    """The answers and the golden outputs, output by output."""
-    kind = "raw" if chain.startswith(("frame.onnx", "discoformer.onnx")) else "core"
+def _errors(chain: str, answers: dict[str, Any]) -> dict[str, float]:
+    """The error of each case, to two digits."""
+    kind = "raw" if chain == "discoformer.onnx" else "core"
     cases = json.loads((MODEL / "golden" / f"{kind}.json").read_text(encoding="utf-8"))
-    outputs = [(name, key) for name in cases for key in ("log_density", "score")]
-    return (
-        [answers[name][key] for name, key in outputs],
-        [cases[name]["outputs"][key]["values"] for name, key in outputs],
-    )
+    errors = {
+        name: max(_error(answers[name][key], output["values"]) for key, output in case["outputs"].items())
+        for name, case in cases.items()
+    }
+    return {name: float(f"{error:.1e}") for name, error in errors.items()}
 
 
 def _error(got: list[float], reference: list[float]) -> float:
@@ -190,7 +194,7 @@ def table(record: dict[str, Any]) -> str:
     lines = ["| runtime | " + " | ".join(f"`{chain.replace('+', '`, `')}`" for chain in chains) + " |"]
     lines.append("|---" * (len(chains) + 1) + "|")
     for row in rows:
-        cells = (f"{row['errors'][chain]:.1e}" if chain in row["errors"] else "-" for chain in chains)
+        cells = (f"{max(row['errors'][x].values()):.1e}" if x in row["errors"] else "-" for x in chains)
         lines.append(f"| {row['title']} {row['version']} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -26,7 +26,7 @@ def sample() -> np.ndarray:
 @pytest.fixture(scope="module")
 def expected(sample: np.ndarray) -> np.ndarray:
     """Log-density and score, row by row."""
-    p = discoformer.estimate(sample)
+    p = discoformer.estimate(sample, effort="fast")
     log_density, score = p.log_density_and_score([[1.4, 0.2], [3.0, 0.8]])
     return np.c_[log_density, score]
 

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from measure import CHAINS, README, RECORD, RUNTIMES, hashes, measure, table
+from measure import README, RECORD, RUNTIMES, hashes, measure, table
 
 TOLERANCE = 1e-5
+FLOAT32_TOLERANCE = 1e-3  # of OpenVINO, which computes float64 in float32
+FAR_FROM_ORIGIN = "units"  # a case with a column 1e4 spreads off the origin, beyond float32
 QUICK = [name for name in RUNTIMES if name != "newest"]  # whose like is installed
 
 
@@ -17,13 +18,14 @@ QUICK = [name for name in RUNTIMES if name != "newest"]  # whose like is install
 def test_golden_answers(
     name: str, complete_folder: Path, available: Callable[[Callable[[], Any]], Any]
 ) -> None:
-    """The frame alone is tried in the installed runtime: discoformer.onnx has it inside."""
-    runtime = RUNTIMES[name]
-    if name != "onnxruntime":
-        runtime = replace(runtime, chains=tuple(x for x in runtime.chains if not x.startswith("frame")))
-    errors = available(lambda: measure(runtime, complete_folder))["errors"]
-    assert CHAINS[0] in errors
-    assert max(errors.values()) < TOLERANCE
+    errors = available(lambda: measure(RUNTIMES[name], complete_folder))["errors"]
+    raw = errors.pop("discoformer.onnx")
+    if name == "openvino":
+        assert raw.pop(FAR_FROM_ORIGIN) < 10 * FLOAT32_TOLERANCE
+        assert max(raw.values()) < FLOAT32_TOLERANCE
+    else:
+        assert max(raw.values()) < TOLERANCE
+    assert max(error for cases in errors.values() for error in cases.values()) < TOLERANCE
 
 
 def test_the_table_of_readme_is_the_record_of_these_files() -> None:

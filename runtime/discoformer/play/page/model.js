@@ -1,5 +1,5 @@
-// The model in the browser: one_pass.onnx, run by onnxruntime-web on one thread. It reads a sample in one pass and
-// gives a mixture in data units. Everything else follows from the mixture in closed form.
+// The model in the browser: discoformer.onnx, run by onnxruntime-web on one thread. It reads a sample in one pass
+// and gives a mixture in data units. Everything else follows from the mixture in closed form.
 
 import { Mixture } from "./mixture.js";
 import * as ort from "./ort/ort.wasm.bundle.min.mjs";
@@ -17,7 +17,7 @@ export class Model {
   static async open(folder) {
     const model = new Model();
     model.about = (await (await fetched(new URL("config.json", folder))).json()).model;
-    const bytes = await (await fetched(new URL("one_pass.onnx", folder))).arrayBuffer();
+    const bytes = await (await fetched(new URL("discoformer.onnx", folder))).arrayBuffer();
     model.#session = await ort.InferenceSession.create(new Uint8Array(bytes), {
       executionProviders: ["wasm"],
       graphOptimizationLevel: "disabled", // the exporter has folded the constants: more takes a second and gains nothing

@@ -104,4 +104,4 @@ def test_the_runtime_gives_the_raw_answers(stored: Cases) -> None:
             answers = estimate.log_density_and_score(inputs["queries"][b])
             for got, expected in zip(answers, (outputs["log_density"][b], outputs["score"][b]), strict=True):
                 error = np.abs(got - expected).max() / (1 + np.abs(expected).max())
-                assert error < 1e-5, (name, error)
+                assert error < 3e-5, (name, error)  # the network rounds to float32

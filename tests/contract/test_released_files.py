@@ -33,7 +33,7 @@ def test_the_record_lists_the_files_that_are_there(folder: Path) -> None:
     recorded = json.loads((folder / "config.json").read_text())["files"]
     assert recorded == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     everywhere = {"encode.onnx", "query.onnx", "weights.safetensors", "adaptation.safetensors"}
-    default = {"frame.onnx", "discoformer.onnx", "mixture.onnx", "one_pass.onnx"}
+    default = {"mixture.onnx", "discoformer.onnx"}
     assert recorded.keys() == everywhere | (default if folder.name == DEFAULT_NAME else set())
 
 

@@ -271,12 +271,12 @@ def test_a_saved_model_keeps_its_mixture(mixture_folder: Path, tmp_path: Path, x
     shutil.copytree(mixture_folder, folder)
     (folder / MIXTURE_FILE).write_bytes(b"weights")
     released = Path(__file__).parents[2] / "models" / "base"
-    for name in ("encode.onnx", "query.onnx", "weights.safetensors"):
+    for name in ("encode.onnx", "query.onnx", "weights.safetensors", "discoformer.onnx"):
         shutil.copy(released / name, folder)
     model = discoformer.load(folder, "cpu")
     adapted = model.graphs.with_weights((folder / "weights.safetensors").read_bytes())
     save_model(adapted, tmp_path / "out", {})
-    for name in ("mixture.onnx", MIXTURE_FILE):
+    for name in ("mixture.onnx", "discoformer.onnx", MIXTURE_FILE):
         assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes()
     again = discoformer.load(tmp_path / "out", "cpu")
     assert again.metadata.version.endswith("+adapted")

@@ -1,4 +1,4 @@
-"""mixture.onnx and one_pass.onnx compute what the mixture network computes, without loops, at every size."""
+"""mixture.onnx and discoformer.onnx compute what the mixture network does, without loops, at every size."""
 
 import hashlib
 import json
@@ -17,8 +17,8 @@ from onnx.reference import ReferenceEvaluator
 from safetensors.torch import load_file
 
 import discoformer
-from discoformer.onnx.names import ANSWERS, FRAMED, MIXTURE, WHOLE
-from discoformer_export.checks.golden import answer_one_pass
+from discoformer.onnx.names import ANSWERS, FRAMED, MIXTURE, RAW, WHOLE
+from discoformer_export.checks.golden import answer_raw
 from discoformer_export.checks.parity import GRID, RAW_CASES, TOLERANCE
 from discoformer_export.cli import export
 from discoformer_export.errors import ExportError
@@ -49,7 +49,6 @@ SMALL = NetworkConfig(
 )
 LANDMARKS = 600
 NONE = -1e30  # log-weight of an absent row
-RAW = ("context", "log_weights", "queries")
 OTHERS = {"encode.onnx": b"encode", "query.onnx": b"query", "weights.safetensors": b"weights"}
 OTHER_ENTRIES = {"model": {"name": "both", "version": "3", "licence": "MIT", "training_commit": "abc"}}
 
@@ -94,12 +93,12 @@ def with_another_network(out: Path) -> None:
 
 @pytest.fixture(scope="module")
 def models(folder: Path) -> dict[str, onnx.ModelProto]:
-    return {name: onnx.load(folder / f"{name}.onnx") for name in ("mixture", "one_pass")}
+    return {name: onnx.load(folder / f"{name}.onnx") for name in ("mixture", "discoformer")}
 
 
 @pytest.fixture(scope="module")
-def one_pass(folder: Path) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(folder / "one_pass.onnx", providers=["CPUExecutionProvider"])
+def session(folder: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(folder / "discoformer.onnx", providers=["CPUExecutionProvider"])
 
 
 def clusters(seed: int, n: int, dim: int) -> npt.NDArray[np.float64]:
@@ -133,7 +132,7 @@ def assert_close(found: npt.NDArray, expected: npt.NDArray, tolerance: float) ->
 
 
 def assert_parity(found: npt.NDArray, name: str, network: MixtureNetwork, given: Arrays) -> None:
-    expected = answer_one_pass(deepcopy(network).double(), given, LANDMARKS)[name]
+    expected = answer_raw(deepcopy(network).double(), LANDMARKS, given)[name]
     assert found.shape == expected.shape
     assert_close(found, expected, TOLERANCE)
 
@@ -198,7 +197,7 @@ def test_initialisers_keep_names_and_values_of_the_parameters(
         assert {key.removesuffix(TRANSPOSED) for key in found.keys() & held.keys()} == parameters.keys()
 
 
-def test_there_are_no_loops_and_one_pass_has_standard_operators_alone(
+def test_there_are_no_loops_and_the_raw_file_has_standard_operators_alone(
     models: dict[str, onnx.ModelProto],
 ) -> None:
     foreign = {}
@@ -206,13 +205,13 @@ def test_there_are_no_loops_and_one_pass_has_standard_operators_alone(
         assert {node.op_type for node in model.graph.node}.isdisjoint({"Loop", "Scan", "If"})
         assert not model.functions
         foreign[name] = {(node.domain, node.op_type) for node in model.graph.node if node.domain}
-        onnx.checker.check_model(model, full_check=name == "one_pass")
-    assert foreign == {"mixture": {("com.microsoft", "Inverse")}, "one_pass": set()}
+        onnx.checker.check_model(model, full_check=name == "discoformer")
+    assert foreign == {"mixture": {("com.microsoft", "Inverse")}, "discoformer": set()}
 
 
 def test_axes_and_types(models: dict[str, onnx.ModelProto]) -> None:
-    expected = {"mixture": ((*FRAMED, *WHOLE), MIXTURE), "one_pass": (RAW, (*ANSWERS, *MIXTURE))}
-    types = {"mixture": onnx.TensorProto.FLOAT, "one_pass": onnx.TensorProto.DOUBLE}
+    expected = {"mixture": ((*FRAMED, *WHOLE), MIXTURE), "discoformer": (RAW.inputs, RAW.outputs)}
+    types = {"mixture": onnx.TensorProto.FLOAT, "discoformer": onnx.TensorProto.DOUBLE}
     for name, model in models.items():
         inputs, outputs = expected[name]
         assert {value.name for value in model.graph.input} == set(inputs)
@@ -237,7 +236,7 @@ def test_the_layers_of_the_network_are_float32(models: dict[str, onnx.ModelProto
         assert {types[node.output[0]] for node in layers} == {onnx.TensorProto.FLOAT}
 
 
-@pytest.mark.parametrize("name", ["mixture", "one_pass"])
+@pytest.mark.parametrize("name", ["mixture", "discoformer"])
 def test_no_trace_of_the_machine_is_left_in_the_file(folder: Path, name: str) -> None:
     content = (folder / f"{name}.onnx").read_bytes()
     for trace in (b"site-packages", b"/training/", b".py", str(Path.home()).encode()):
@@ -248,7 +247,7 @@ def test_parity_is_reported(folder: Path) -> None:
     stored = json.loads((folder / "mixture_parity.json").read_text())
     assert all(case["onnx_error"] <= max(TOLERANCE, case["torch_error"]) for case in stored["cases"])
     assert 0 < np.median([case["onnx_error"] for case in stored["cases"]]) < 1e-5
-    assert [case["graph"] for case in stored["cases"]] == ["mixture"] * len(GRID) + ["one_pass"] * len(
+    assert [case["graph"] for case in stored["cases"]] == ["mixture"] * len(GRID) + ["discoformer"] * len(
         RAW_CASES
     )
 
@@ -262,7 +261,7 @@ def test_the_runtime_reads_the_file(folder: Path, network: MixtureNetwork, tmp_p
         assert_parity(array[None], name, network, given)
 
 
-# What one_pass.onnx computes
+# What discoformer.onnx computes
 
 SIZES = [  # B, N, M, D
     (1, 2, 1, 1),
@@ -280,46 +279,46 @@ SIZES = [  # B, N, M, D
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_it_answers_like_the_runtime_and_the_network(
-    one_pass: onnxruntime.InferenceSession,
+    session: onnxruntime.InferenceSession,
     network: MixtureNetwork,
     sizes: tuple[int, int, int, int],
     weighted: bool,
 ) -> None:
     given = drawn(*sizes, weighted=weighted)
-    found = answered(one_pass, given)
+    found = answered(session, given)
     for name in ANSWERS:
         assert_parity(found[name], name, network, given)
 
 
 @pytest.mark.parametrize(("n", "dim"), [(40, 2), (700, 3)])
 def test_the_reference_evaluator_gives_the_same(
-    models: dict[str, onnx.ModelProto], one_pass: onnxruntime.InferenceSession, n: int, dim: int
+    models: dict[str, onnx.ModelProto], session: onnxruntime.InferenceSession, n: int, dim: int
 ) -> None:
     given = drawn(2, n, 3, dim, weighted=True)
     with np.errstate(all="ignore"):
-        found = ReferenceEvaluator(models["one_pass"]).run(list(ANSWERS), given)
+        found = ReferenceEvaluator(models["discoformer"]).run(list(ANSWERS), given)
     for name, array in zip(ANSWERS, found, strict=True):
-        assert_close(array, answered(one_pass, given)[name], 1e-5)
+        assert_close(array, answered(session, given)[name], 1e-5)
 
 
-def test_absent_rows_are_like_rows_left_out(one_pass: onnxruntime.InferenceSession) -> None:
+def test_absent_rows_are_like_rows_left_out(session: onnxruntime.InferenceSession) -> None:
     given = drawn(1, 150, 6, 3, weighted=False)
     absent = np.arange(150) % 3 == 0
     given["log_weights"][0, absent] = NONE
     given["context"][0, absent] = 1e6  # their values do not matter
     kept = given | {name: given[name][:, ~absent] for name in ("context", "log_weights")}
-    some, fewer = answered(one_pass, given), answered(one_pass, kept)
+    some, fewer = answered(session, given), answered(session, kept)
     for name in ANSWERS:
         assert_close(some[name], fewer[name], 1e-5)
 
 
-def test_data_sets_and_queries_do_not_influence_each_other(one_pass: onnxruntime.InferenceSession) -> None:
+def test_data_sets_and_queries_do_not_influence_each_other(session: onnxruntime.InferenceSession) -> None:
     given = drawn(3, 50, 9, 2, weighted=True)
-    together = answered(one_pass, given)
+    together = answered(session, given)
     for b in range(3):
-        alone = answered(one_pass, {name: array[b : b + 1] for name, array in given.items()})
+        alone = answered(session, {name: array[b : b + 1] for name, array in given.items()})
         last = answered(
-            one_pass,
+            session,
             {name: array[b : b + 1] for name, array in given.items()}
             | {"queries": given["queries"][b : b + 1, 8:]},
         )
@@ -330,7 +329,7 @@ def test_data_sets_and_queries_do_not_influence_each_other(one_pass: onnxruntime
 
 @pytest.mark.parametrize(("n", "dim"), [(30, 2), (64, 5), (900, 3), (1500, 2)])
 def test_affine_maps_and_permutations_are_exact(
-    one_pass: onnxruntime.InferenceSession, n: int, dim: int
+    session: onnxruntime.InferenceSession, n: int, dim: int
 ) -> None:
     given = drawn(1, n, 20, dim, weighted=False)
     rng = np.random.default_rng(n)
@@ -342,41 +341,39 @@ def test_affine_maps_and_permutations_are_exact(
         "queries": given["queries"] @ linear + 7,
         "log_weights": given["log_weights"] + 5,  # up to a constant
     }
-    before, after = answered(one_pass, given), answered(one_pass, mapped)
+    before, after = answered(session, given), answered(session, mapped)
     assert_close(after["log_density"] + np.linalg.slogdet(linear)[1], before["log_density"], 2e-5)
     assert_close(after["score"] @ linear.T, before["score"], 1e-4)
 
 
 @pytest.mark.parametrize("n", [5, 100, 1000])
-def test_it_integrates_to_one_in_one_dimension(one_pass: onnxruntime.InferenceSession, n: int) -> None:
+def test_it_integrates_to_one_in_one_dimension(session: onnxruntime.InferenceSession, n: int) -> None:
     """By the trapezoidal rule in u, with x = sinh u: the tails are those of Student-t distributions."""
     x = np.random.default_rng(n).standard_t(3, size=(1, n, 1))
     u = np.linspace(-30, 30, 40_001)
     density = []
     for part in np.array_split(np.sinh(u), 10):
         given = {"context": x, "log_weights": np.zeros((1, n)), "queries": part[None, :, None]}
-        density.append(np.exp(answered(one_pass, given)["log_density"][0]))
+        density.append(np.exp(answered(session, given)["log_density"][0]))
     assert np.trapezoid(np.concatenate(density) * np.cosh(u), u) == pytest.approx(1, abs=1e-5)
 
 
-def test_the_score_is_the_gradient(one_pass: onnxruntime.InferenceSession) -> None:
+def test_the_score_is_the_gradient(session: onnxruntime.InferenceSession) -> None:
     given = drawn(1, 200, 8, 2, weighted=False)
     step = 1e-5
     for axis in range(2):
         moved = [given | {"queries": given["queries"] + sign * step * np.eye(2)[axis]} for sign in (1, -1)]
-        high, low = (answered(one_pass, one)["log_density"] for one in moved)
-        assert_close((high - low) / (2 * step), answered(one_pass, given)["score"][..., axis], 1e-6)
+        high, low = (answered(session, one)["log_density"] for one in moved)
+        assert_close((high - low) / (2 * step), answered(session, given)["score"][..., axis], 1e-6)
 
 
 @pytest.mark.parametrize("dim", [1, 4])
-def test_the_mixture_in_data_units_gives_the_answers(
-    one_pass: onnxruntime.InferenceSession, dim: int
-) -> None:
+def test_the_mixture_in_data_units_gives_the_answers(session: onnxruntime.InferenceSession, dim: int) -> None:
     from scipy.special import logsumexp
     from scipy.stats import multivariate_t
 
     given = drawn(1, 60, 5, dim, weighted=False)
-    found = answered(one_pass, given)
+    found = answered(session, given)
     log_w, means, scales, freedom = (found[name][0] for name in MIXTURE)
     assert np.exp(log_w).sum() == pytest.approx(1, abs=1e-5)
     components = [
@@ -392,13 +389,13 @@ def test_the_mixture_in_data_units_gives_the_answers(
     ids=["one point", "constant columns", "collinear columns"],
 )
 def test_data_without_a_density_give_nan(
-    one_pass: onnxruntime.InferenceSession, context: npt.NDArray[np.float64]
+    session: onnxruntime.InferenceSession, context: npt.NDArray[np.float64]
 ) -> None:
     given = {
         "context": context,
         "log_weights": np.zeros(context.shape[:2]),
         "queries": np.zeros((1, 3, context.shape[2])),
     }
-    found = answered(one_pass, given)
+    found = answered(session, given)
     assert np.isnan(found["log_density"]).all()
     assert np.isnan(found["score"]).all()

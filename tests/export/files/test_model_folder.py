@@ -21,12 +21,11 @@ from safetensors.torch import load_file
 import discoformer
 from discoformer.onnx.names import STATES
 from discoformer_export.checks import parity
-from discoformer_export.checks.parity import GRID, RAW_CASES, TOLERANCE
+from discoformer_export.checks.parity import GRID, TOLERANCE
 from discoformer_export.cli import export
 from discoformer_export.errors import ExportError
 from discoformer_export.files.model_folder import release
 from discoformer_export.files.onnx_files import TRANSPOSED, finished, to_onnx, transposed
-from discoformer_export.files.raw_file import core_of
 from discoformer_export.graphs.network import AXES, GRAPHS, Graph, Query, example_inputs
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.network import DiScoFormer, Encoded
@@ -78,7 +77,7 @@ def models(folder: Path) -> dict[str, onnx.ModelProto]:
 
 
 def test_the_folder_holds_everything_and_nothing_half_written(folder: Path) -> None:
-    expected = {f"{name}.onnx" for name in (*GRAPHS, "frame", "discoformer")}
+    expected = {f"{name}.onnx" for name in GRAPHS}
     expected |= {"weights.safetensors", "adaptation.safetensors", "config.json", "parity.json"}
     assert {path.name for path in folder.iterdir()} == expected
 
@@ -126,24 +125,23 @@ def test_readme_names_every_input() -> None:
 
 
 def test_initialisers_keep_names_and_values_of_the_parameters(
-    models: dict[str, onnx.ModelProto], network: DiScoFormer, folder: Path
+    models: dict[str, onnx.ModelProto], network: DiScoFormer
 ) -> None:
     parameters = network.state_dict()
     held = dict(parameters) | {
         f"{key}{TRANSPOSED}": transposed(value) for key, value in parameters.items() if value.ndim > 1
     }
-    raw = onnx.load(folder / "discoformer.onnx")
     found = {}
-    for name, model in (*models.items(), ("raw", raw)):
+    for name, model in models.items():
         names = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
         for key in names.keys() & held.keys():
             np.testing.assert_array_equal(names[key], held[key].numpy())
         found[name] = {key.removesuffix(TRANSPOSED) for key in names.keys() & held.keys()}
-    assert found["core"] == found["raw"] == parameters.keys()
+    assert found["core"] == parameters.keys()
     assert found["encode"] | found["query"] == parameters.keys()
 
 
-@pytest.mark.parametrize("name", [*GRAPHS, "frame", "discoformer"])
+@pytest.mark.parametrize("name", GRAPHS)
 def test_no_trace_of_the_machine_is_left_in_the_file(folder: Path, name: str) -> None:
     content = (folder / f"{name}.onnx").read_bytes()
     for trace in (b"site-packages", b"/training/", b".py", str(Path.home()).encode()):
@@ -167,7 +165,7 @@ def test_parity_holds_over_the_grid_and_is_reported(folder: Path) -> None:
     assert stored["worst"] < TOLERANCE
     assert stored["worst"] == max(case["onnx_error"] for case in stored["cases"])
     measured = Counter(case["graph"] for case in stored["cases"])
-    assert measured == dict.fromkeys(GRAPHS, len(GRID)) | {"discoformer": len(RAW_CASES)}
+    assert measured == dict.fromkeys(GRAPHS, len(GRID))
 
 
 def test_encode_then_query_is_core(models: dict[str, onnx.ModelProto]) -> None:
@@ -186,12 +184,6 @@ def test_encode_then_query_is_core(models: dict[str, onnx.ModelProto]) -> None:
         np.testing.assert_allclose(split[key], whole[key], rtol=1e-5, atol=1e-5)
 
 
-def test_the_joined_file_contains_core(models: dict[str, onnx.ModelProto], folder: Path) -> None:
-    found = core_of(onnx.load(folder / "discoformer.onnx")).graph
-    for field in ("node", "initializer", "input", "output"):
-        assert getattr(found, field) == getattr(models["core"].graph, field)
-
-
 def test_a_released_folder_is_exported_again_to_the_bit_but_only_what_is_asked_for(
     folder: Path, models: dict[str, onnx.ModelProto], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,10 +193,9 @@ def test_a_released_folder_is_exported_again_to_the_bit_but_only_what_is_asked_f
 
     monkeypatch.setattr("discoformer_export.files.model_folder.to_onnx", traced)
     monkeypatch.setattr(parity, "GRID", GRID[:2])
-    monkeypatch.setattr(parity, "RAW_CASES", RAW_CASES[:1])
     again = tmp_path / "again"
     shutil.copytree(folder, again)
-    chosen = ("encode.onnx", "discoformer.onnx", "weights.safetensors", "adaptation.safetensors")
+    chosen = ("encode.onnx", "weights.safetensors", "adaptation.safetensors")
     for path in again.iterdir():
         if path.name != "config.json":
             path.write_bytes(b"")
@@ -266,10 +257,7 @@ def wrong_graphs(monkeypatch: pytest.MonkeyPatch, models: dict[str, onnx.ModelPr
 
 
 @pytest.mark.usefixtures("wrong_graphs")
-def test_files_that_differ_from_the_network_are_not_written(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(parity, "RAW_CASES", RAW_CASES[:1])
+def test_files_that_differ_from_the_network_are_not_written(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="differ from PyTorch"):
         release(checkpoint, tmp_path / "wrong", name="wrong", version="1")
     assert not (tmp_path / "wrong").exists()

@@ -114,22 +114,6 @@ def test_an_adapted_model_survives_pickling_and_saving(
     assert again.model.metadata.version == after.model.metadata.version
 
 
-def test_every_file_of_the_folder_agrees(after: discoformer.Estimate, tmp_path: Path) -> None:
-    import onnxruntime
-
-    after.model.save(tmp_path)
-    raw = tmp_path / "discoformer.onnx"
-    if not raw.exists():
-        pytest.skip("the installed model has no discoformer.onnx")
-    session = onnxruntime.InferenceSession(raw.read_bytes(), providers=["CPUExecutionProvider"])
-    x, y = plateau(np.random.default_rng(1), N), plateau(np.random.default_rng(5), 20)
-    given = {"context": x[None], "queries": y[None], "log_weights": np.zeros((1, N))}
-    log_density, score = session.run(["log_density", "score"], given)
-    np.testing.assert_allclose(log_density[0], after.log_density(y), atol=2e-3)
-    np.testing.assert_allclose(score[0], after.score(y), atol=2e-2)
-    assert json.loads((tmp_path / "config.json").read_text())["files"].keys() >= {"query.onnx", raw.name}
-
-
 def test_what_is_read_of_the_others_does_not_tell_of_those_held_out(rng: np.random.Generator) -> None:
     gmm = discoformer.load("gmm", device="cpu", threads=1)
     others, weights = rng.gamma(2, size=(40, 2)), np.full(40, 1 / 50)

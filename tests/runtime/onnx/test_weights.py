@@ -13,9 +13,7 @@ from discoformer.errors import ModelError
 from discoformer.onnx.weights import TRANSPOSED, read_weights_file, replaced, with_weights
 
 FOLDER = Path(__file__).parents[3] / "models" / "base"
-FILES = sorted(
-    path.name for path in FOLDER.glob("*.onnx") if path.name not in ("mixture.onnx", "one_pass.onnx")
-)
+FILES = ("encode.onnx", "query.onnx")  # of the heads
 WEIGHTS = (FOLDER / "weights.safetensors").read_bytes()
 
 

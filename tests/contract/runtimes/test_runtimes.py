@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from measure import README, RECORD, RUNTIMES, hashes, measure, table
+from measure import FAR_FROM_ORIGIN, README, RECORD, RUNTIMES, hashes, measure, table
 
 TOLERANCE = 1e-5
 FLOAT32_TOLERANCE = 1e-3  # of OpenVINO, which computes float64 in float32
-FAR_FROM_ORIGIN = "units"  # a case with a column 1e4 spreads off the origin, beyond float32
 QUICK = [name for name in RUNTIMES if name != "newest"]  # whose like is installed
 
 

@@ -120,7 +120,8 @@ def save_stand_in(folder: Path, outputs: tuple[str, ...] = (*ANSWERS, *MIXTURE))
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, folder / "discoformer.onnx")
     (folder / "mixture.onnx").touch()  # by which the package knows the folder of a model; not used here
-    (folder / "config.json").write_text(json.dumps({"model": METADATA}), encoding="utf-8")
+    config = {"model": METADATA | {"version": "of the heads"}, "mixture": {"version": METADATA["version"]}}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return folder
 
 

@@ -446,6 +446,10 @@ def test_everything_is_reached_by_keys_alone(playground: Playground) -> None:
     assert page.evaluate("playground.view().x1 - playground.view().x0") == pytest.approx(1.25 * width)
 
 
+def test_the_version_is_that_of_the_mixture_network(playground: Playground) -> None:
+    assert playground.words("#about") == "model stand-in 0.0.1"
+
+
 def test_every_control_has_a_name(playground: Playground) -> None:
     unnamed = playground.page.evaluate(
         "[...document.querySelectorAll('button, select, canvas.moving, input:not([hidden])')].filter("

@@ -16,7 +16,8 @@ export class Model {
   /** Loads the files in the folder at a URL. */
   static async open(folder) {
     const model = new Model();
-    model.about = (await (await fetched(new URL("config.json", folder))).json()).model;
+    const config = await (await fetched(new URL("config.json", folder))).json();
+    model.about = { ...config.model, ...config.mixture }; // the mixture network has a version of its own
     const bytes = await (await fetched(new URL("discoformer.onnx", folder))).arrayBuffer();
     model.#session = await ort.InferenceSession.create(new Uint8Array(bytes), {
       executionProviders: ["wasm"],

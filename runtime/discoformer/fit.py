@@ -19,7 +19,7 @@ from discoformer.base.landmarks import take_landmarks
 from discoformer.base.local_scatter import THOROUGH, light
 from discoformer.base.mixture import ABSENT
 from discoformer.deprecation import renamed_attribute
-from discoformer.errors import InputError
+from discoformer.errors import DegenerateDataError, InputError
 from discoformer.io.inputs import Floats, describe_column, is_real, read_matrix, read_weights
 from discoformer.onnx.graphs import Encoded
 from discoformer.onnx.metadata import Metadata
@@ -211,6 +211,22 @@ def one_of(index: int, n: int, arrays: Mapping[str, Float32s]) -> Encoded:
             else array[index : index + 1].copy()
             for name, array in arrays.items()
         }
+    )
+
+
+def check_mixture(sample: Sample, encoded: Encoded) -> None:
+    """Check the mixture of a sample.
+
+    Raises:
+        DegenerateDataError: It has no finite values, because the sample is too thin in some direction.
+    """
+    if all(np.isfinite(encoded.arrays[name]).all() for name in MIXTURE[1:]):
+        return
+    names = name_few_valued(sample.data.points, sample.columns)
+    cause = f"X takes few values in {names}" if names else "X is too thin in some direction"
+    raise DegenerateDataError(
+        f"effort='fast' cannot read X, got a mixture that is not finite: {cause}. Use effort='best', or "
+        "leave such columns out"
     )
 
 

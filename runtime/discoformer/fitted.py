@@ -31,6 +31,7 @@ from discoformer.fit import (
     OnStage,
     Sample,
     bases_of,
+    check_mixture,
     diagnostics_of,
     graph_inputs,
     groups,
@@ -117,6 +118,7 @@ class FittedDensity:
         Raises:
             InputError: ``landmarks`` is not a whole number of 1 or more.
             ModelNotFoundError: The model has no files for this effort.
+            DegenerateDataError: ``effort="fast"`` cannot read a sample.
         """
         graphs, effort = model.graphs, samples[0].effort
         most = graphs.files(effort).metadata.landmarks
@@ -126,17 +128,21 @@ class FittedDensity:
         on_progress(f"encoding {given['context'].shape[1]} points")
         arrays = given | graphs.read(effort, given)
         encoded_of = one_of if effort == "best" else one_mixture_of
+        encodings = [encoded_of(i, len(points), arrays) for i, (points, _) in enumerate(read)]
+        if effort == "fast":
+            for sample, encoded in zip(samples, encodings, strict=True):
+                check_mixture(sample, encoded)
         return [
             cls(
                 model,
                 sample.frame,
-                encoded_of(i, len(points), arrays),
+                encoded,
                 diagnostics_of(sample, graphs.files(effort).metadata, graphs.device, len(points)),
                 sample.columns,
                 sample.data,
                 Reading(most, np.array_equal(points, sample.z)),
             )
-            for i, (sample, (points, _)) in enumerate(zip(samples, read, strict=True))
+            for sample, encoded, (points, _) in zip(samples, encodings, read, strict=True)
         ]
 
     @classmethod

@@ -182,7 +182,8 @@ class Model:
 
         Raises:
             InputError: An argument is malformed or not finite.
-            DegenerateDataError: X has a single row, a constant column, or collinear columns.
+            DegenerateDataError: X has a single row, a constant column, or collinear columns. With
+                ``effort="fast"``: X is too thin in some direction, as with a column of two values.
             ModelError: The model has no files for this effort.
 
         Warns:

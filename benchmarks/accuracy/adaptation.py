@@ -1,13 +1,13 @@
 """The gain of adaptation to a data set: errors after every step, and the step at which it stops.
 
-The families are some that the model `gmm` was not trained on, and its own mixtures. The model adapts to each
-draw of the benchmark separately. Errors are on fresh queries, relative to those without adaptation: mean over
-draws with its standard error. *Best* selects the step of each draw by the truth. The table also has, before
-adaptation and pooled over draws, the relative score error (percent) and the squared error of the log-density
-(nats^2), and the same for a kernel density whose bandwidth is selected by the truth. Long contexts have a
-quarter of the draws.
+The data are of several families, and mixtures of Gaussians. The model adapts to each draw of the benchmark
+separately. Errors are on fresh queries, relative to those without adaptation: mean over draws with its
+standard error. *Best* selects the step of each draw by the truth. The table also has, before adaptation and
+pooled over draws, the relative score error (percent) and the squared error of the log-density (nats^2), and
+the same for a kernel density whose bandwidth is selected by the truth. Long contexts have a quarter of the
+draws.
 
-    python -m benchmarks.accuracy.adaptation models/gmm --draws 32 --out docs/adaptation
+    python -m benchmarks.accuracy.adaptation models/base --draws 32 --out docs/adaptation
 """
 
 import time
@@ -35,7 +35,7 @@ CELLS = [
     *(Cell(family, 2, 512) for family in ("gamma", "gumbel", "beta", "plateau", "ring")),
     *(Cell("gmm", dim, 512) for dim in (2, 5)),
 ]
-OWN = "gmm"  # the family that the model was trained on
+MIXTURES = "gmm"
 STEPS = 256
 KEPT = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)  # steps whose errors are stored
 LONG = 4096  # cells of this N or more have a quarter of the draws
@@ -121,7 +121,7 @@ def by_cell(results: Sequence[Result]) -> dict[tuple[str, int, int], list[Result
 
 
 def table(results: Sequence[Result]) -> str:
-    """Return a Markdown table: a line per cell, and means over other families and the model's own."""
+    """Return a Markdown table: a line per cell, and means over mixtures and the other families."""
     lines = [
         "| family, D, N | draws | before | best KDE | score, pooled | score | log-density | best: score "
         "| adapted | steps | worst draw | s |",
@@ -137,11 +137,10 @@ def table(results: Sequence[Result]) -> str:
             f"| {mean_and_error(best)} | {np.mean(steps > 0):.0%} | {np.median(steps):.0f} "
             f"| {score.max():.2f} | {np.median([result.seconds for result in found]):.1f} |"
         )
-    others = [found for key, found in by_cell(results).items() if key[0] != OWN]
-    own = [found for key, found in by_cell(results).items() if key[0] == OWN]
-    lines += [
-        _mean_line(name, cells) for name, cells in (("others, mean", others), ("own, mean", own)) if cells
-    ]
+    others = [found for key, found in by_cell(results).items() if key[0] != MIXTURES]
+    mixtures = [found for key, found in by_cell(results).items() if key[0] == MIXTURES]
+    means = (("others, mean", others), ("mixtures, mean", mixtures))
+    lines += [_mean_line(name, cells) for name, cells in means if cells]
     return "\n".join(lines)
 
 
@@ -188,7 +187,7 @@ Adaptation of the model `{about.name}` {about.version} to one data set at a time
 - `adapted`: share of draws with at least one step. `steps`: their median number over all draws.
 - `worst draw`: the greatest `score`. `s`: median CPU time.
 
-The last lines are means over the families that the model was not trained on, and over its own.
+The last lines are means over mixtures of Gaussians, and over the other families.
 
 {table(results)}
 """

@@ -6,7 +6,7 @@ density than every normal row, 1/2 for guessing. In breast_cancer, benign rows a
 each class in turn is normal, and the areas are averaged. The noise of ``data_sets`` is added first. Principal
 components are those of the normal rows read. The standard error is over splits, which share data.
 
-    python -m benchmarks.accuracy.anomalies models/gmm --out docs/real_data
+    python -m benchmarks.accuracy.anomalies models/base --out docs/real_data
 """
 
 import time
@@ -25,7 +25,7 @@ from sklearn.neighbors import LocalOutlierFactor
 
 import discoformer
 from benchmarks.common.data_sets import Floats, load
-from benchmarks.common.estimators import Estimator, base, gaussian, gmm_bic, kde
+from benchmarks.common.estimators import Estimator, gaussian, gmm_bic, kde, mixture_of
 from benchmarks.common.report import load_model, markdown, mean_and_error, out_option, seed_option, write
 
 TRAIN = 0.8  # share of the rows of the normal class
@@ -90,7 +90,7 @@ def detectors(model: discoformer.Model) -> dict[str, Estimator]:
     """Return functions from training rows, test rows and seed to a score that is high at normal rows."""
     return {
         "DiScoFormer": lambda train, test, _: model.estimate(train).log_density(test),
-        "its base alone": base,
+        "its mixture alone": mixture_of(model),
         "KDE": kde,
         "EM, BIC": gmm_bic,
         "one Gaussian": gaussian,

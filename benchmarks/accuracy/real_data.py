@@ -8,7 +8,7 @@ paired by split. Since splits overlap, the standard error is the root of the var
 The density of the network may not integrate to one. The log of its integral is subtracted if it is known from
 100 effective samples or more. On the first splits the network is also adapted to the training rows.
 
-    python -m benchmarks.accuracy.real_data models/gmm --out docs/real_data
+    python -m benchmarks.accuracy.real_data models/base --out docs/real_data
 """
 
 import time
@@ -22,7 +22,7 @@ import torch
 
 import discoformer
 from benchmarks.common.data_sets import LOADERS, Floats, load, principal
-from benchmarks.common.estimators import Estimator, base, flow, gaussian, gmm_bic, kde
+from benchmarks.common.estimators import Estimator, flow, gaussian, gmm_bic, kde, mixture_of
 from benchmarks.common.report import load_model, markdown, out_option, seed_option, write
 from discoformer.analysis.adaptation_descent import FEWEST
 
@@ -33,13 +33,6 @@ ENOUGH = 100.0  # effective samples
 OURS = "DiScoFormer"
 ADAPTED = "adapted to the data"
 FLOW = "flow"
-OTHERS: dict[str, Estimator] = {
-    "its base alone": base,
-    "KDE": kde,
-    "EM, BIC": gmm_bic,
-    "one Gaussian": gaussian,
-    FLOW: flow,
-}
 
 
 @dataclass(frozen=True)
@@ -56,6 +49,17 @@ class Result:
     seconds: float  # of CPU time, to read and to answer, without the integral
     log_integral: float | None = None  # nats; already subtracted from log_likelihood if it is known
     effective_samples: float | None = None  # for the integral
+
+
+def others(model: discoformer.Model) -> dict[str, Estimator]:
+    """Return the estimators to compare a model with."""
+    return {
+        "its mixture alone": mixture_of(model),
+        "KDE": kde,
+        "EM, BIC": gmm_bic,
+        "one Gaussian": gaussian,
+        FLOW: flow,
+    }
 
 
 def measure(
@@ -76,7 +80,7 @@ def measure(
                 if split < few and len(train) >= FEWEST:
                     start = time.process_time()
                     yield _ours(estimate.adapt(seed=seed + split), test, (*about, ADAPTED), start)
-                for estimator, function in OTHERS.items():
+                for estimator, function in others(model).items():
                     if estimator != FLOW or split < few:
                         start = time.process_time()
                         found = function(train, test, seed + split)
@@ -104,14 +108,14 @@ def corrected_error(differences: Floats, result: Result) -> float:
 
 def table(results: Sequence[Result]) -> str:
     """Return a Markdown table with a line per data set: estimators as differences from the network."""
-    others = [name for name in (ADAPTED, *OTHERS) if any(r.estimator == name for r in results)]
-    header = ["data, D, N", f"**{OURS}**", *others, "flow, s", f"{OURS}, s", "log-integral", "samples"]
+    names = [name for name in dict.fromkeys(r.estimator for r in results) if name != OURS]
+    header = ["data, D, N", f"**{OURS}**", *names, "flow, s", f"{OURS}, s", "log-integral", "samples"]
     rows = []
     for key in dict.fromkeys((r.data, r.dim, r.train) for r in results):
         here = [r for r in results if (r.data, r.dim, r.train) == key]
         ours = [r for r in here if r.estimator == OURS]
         cells = [f"{key[0]}, {key[1]}, {key[2]}", f"{np.mean([r.log_likelihood for r in ours]):.3f}"]
-        cells += [_difference([r for r in here if r.estimator == name], ours) for name in others]
+        cells += [_difference([r for r in here if r.estimator == name], ours) for name in names]
         cells += [_seconds(here, FLOW), _seconds(here, OURS), *_integral(ours)]
         rows.append(cells)
     return markdown(header, rows)

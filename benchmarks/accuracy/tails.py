@@ -16,7 +16,7 @@ from discoformer_training.evaluation.cells import Cell, draw
 DRAWS, QUERIES = 16, 4096
 CELLS = [Cell("student3", dim, 1024, queries=QUERIES) for dim in (2, 5, 20)]
 OUTER = 0.01
-OTHERS = ("base", "kde_scott", "gaussian")
+OTHERS = ("kde_scott", "gaussian")
 
 
 @click.command()
@@ -29,7 +29,10 @@ def main(model: str) -> None:
         squares: dict[str, list[np.ndarray]] = {}
         for index in range(DRAWS):
             at = draw(cell, index)
-            found = {"discoformer": loaded.estimate(at.context).log_density(at.queries)}
+            found = {
+                effort: loaded.estimate(at.context, effort=effort).log_density(at.queries)
+                for effort in ("best", "fast")
+            }
             found |= {name: BASELINES[name](at.context, at.queries, at.truth).log_density for name in OTHERS}
             order = np.argsort(at.truth.log_density)
             for name, log_density in found.items():

@@ -6,7 +6,7 @@
 The sums run over draws of the benchmark (seed 0). Figures are in percent, in data units. Autograd gives the
 gradient, in float64.
 
-    python -m benchmarks.analysis.consistency models/gmm
+    python -m benchmarks.analysis.consistency models/base
 """
 
 from pathlib import Path
@@ -19,7 +19,8 @@ from discoformer.base.frame import fit_frames
 from discoformer_training.data.context import context_in_frame
 from discoformer_training.evaluation.cells import Cell, draw
 from discoformer_training.nn.network import DiScoFormer
-from discoformer_training.run.checkpoint import load_network
+from discoformer_training.nn.proposal import Proposal
+from discoformer_training.run.checkpoint import load_mixture_network, load_network
 
 CELLS = [
     *(Cell("gmm", dim, n) for dim in (1, 2, 5, 10, 30) for n in (256, 1024)),
@@ -28,11 +29,13 @@ CELLS = [
 DRAWS = 8
 
 
-def score_and_slope(network: DiScoFormer, context: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+def score_and_slope(
+    network: DiScoFormer, propose: Proposal, context: Tensor, queries: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return S and grad T, (M, D) each in 1 / data units, at queries (M, D) given a context (N, D)."""
     frame = fit_frames(context[None])
     framed = frame.to_frame(queries[None]).requires_grad_()
-    in_frame = context_in_frame(context[None], frame).each(Tensor.double)
+    in_frame = context_in_frame(context[None], frame, propose=propose).each(Tensor.double)
     log_density, score = network(in_frame, framed)
     (slope,) = torch.autograd.grad(log_density.sum(), framed)
     return frame.score_to_data(score.detach())[0], frame.score_to_data(slope)[0]
@@ -42,14 +45,15 @@ def score_and_slope(network: DiScoFormer, context: Tensor, queries: Tensor) -> t
 @click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
 def main(checkpoint: Path) -> None:
     """Print a line per cell for CHECKPOINT, a file or the folder of a released model."""
-    network = load_network(checkpoint).double()
+    network, propose = load_network(checkpoint).double(), Proposal(load_mixture_network(checkpoint))
     print("| cell | residual, % | error of S, % | error of grad T, % |\n|---|---|---|---|")
     for cell in CELLS:
         sums = torch.zeros(5, dtype=torch.float64)
         for index in range(DRAWS):
             at = draw(cell, index)
             truth = torch.as_tensor(at.truth.score)
-            score, slope = score_and_slope(network, torch.as_tensor(at.context), torch.as_tensor(at.queries))
+            given = (torch.as_tensor(array) for array in (at.context, at.queries))
+            score, slope = score_and_slope(network, propose, *given)
             parts = (score - slope, score, score - truth, slope - truth, truth)
             sums += torch.stack([part.square().sum() for part in parts])
         residual, own, score_error, slope_error, power = sums.tolist()

@@ -12,7 +12,7 @@ of the score (``|S - s|`` in the frame) or of the log-density (``|T - log f|``, 
 The last figures are correlations over all draws, between signs and errors of whole draws (root mean squares
 over their points). The standard error is over draws.
 
-    python -m benchmarks.analysis.diagnosis --model models/gmm --out docs/diagnosis
+    python -m benchmarks.analysis.diagnosis --model models/base --out docs/diagnosis
 """
 
 from collections.abc import Iterator, Sequence

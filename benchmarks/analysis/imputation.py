@@ -77,7 +77,7 @@ def ours(model: discoformer.Model) -> Imputer:
 
 
 def components_alone(model: discoformer.Model) -> Imputer:
-    """Return an imputer by the components of the base, in closed form."""
+    """Return an imputer by the components of the mixture, in closed form."""
 
     def impute(train: Floats, rows: Floats, seed: int) -> tuple[Floats, Floats]:
         p, rng = model.estimate(train), np.random.default_rng(seed)

@@ -13,6 +13,7 @@ import zuko
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
+import discoformer
 from discoformer_training.evaluation import baselines
 from discoformer_training.evaluation.metrics import Values
 
@@ -67,10 +68,9 @@ def gaussian(train: Floats, test: Floats, seed: int) -> Floats:
     return baselines.gaussian(train, test, UNKNOWN).log_density
 
 
-def base(train: Floats, test: Floats, seed: int) -> Floats:
-    """The base of the network alone, which is normalised."""
-    del seed
-    return baselines.base_alone(train, test, UNKNOWN).log_density
+def mixture_of(model: discoformer.Model) -> Estimator:
+    """Return the estimator of ``effort="fast"``: the mixture that the heads of a model refine."""
+    return lambda train, test, _: model.estimate(train, effort="fast").log_density(test)
 
 
 def flow(train: Floats, test: Floats, seed: int) -> Floats:

@@ -7,7 +7,7 @@ x -> x A + b are random, of condition 30, or 1 for a rotation. The figures are t
 
 over the queries of 8 draws.
 
-    python -m benchmarks.invariance.equivariance models/gmm
+    python -m benchmarks.invariance.equivariance models/base
 """
 
 import click

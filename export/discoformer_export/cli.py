@@ -10,7 +10,7 @@ import click
 @click.version_option(package_name="discoformer")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the model, such as models/gmm."
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the model, such as models/base."
 )
 @click.option("--name", help="Name of the model [default: the released model's, or the folder's].")
 @click.option("--model-version", help="Version of the model [default: the released model's, or 1].")
@@ -32,11 +32,12 @@ def export(
 ) -> None:
     """Write the model folder of CHECKPOINT, a file of discoformer-train or a released folder.
 
-    Of the network of effort "best" (kind "heads") it writes encode.onnx, query.onnx, core.onnx,
-    weights.safetensors, adaptation.safetensors (if the checkpoint has the basis of adaptation), parity.json
-    and config.json. Of the network of effort "fast" (kind "mixture") it writes mixture.onnx,
-    discoformer.onnx, mixture.safetensors, mixture_parity.json and config.json. A folder can hold both.
-    Writes nothing if a graph differs from PyTorch.
+    Of a mixture network (effort "fast") it writes mixture.onnx, discoformer.onnx, mixture.safetensors,
+    mixture_parity.json and config.json. Of heads, which refine that network (effort "best"), it writes
+    encode.onnx, query.onnx, weights.safetensors, adaptation.safetensors (if the checkpoint has the basis of
+    adaptation), parity.json and config.json. Export the mixture network first, to the same folder. A released
+    folder stands for its heads, or for its mixture network if --only names files of that alone. Writes
+    nothing if a graph differs from PyTorch.
     """
     from discoformer.errors import DiscoformerError
     from discoformer_export.files.model_folder import release

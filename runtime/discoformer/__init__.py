@@ -14,6 +14,7 @@ from typing import Any as _Any
 from discoformer.analysis.normalization import Normalization
 from discoformer.deprecation import find_moved_modules as _find_moved_modules
 from discoformer.errors import (
+    DataWarning,
     DegenerateDataError,
     DeviceError,
     DeviceWarning,
@@ -50,6 +51,7 @@ __all__ = [
     "BoxProbability",
     "Conditional",
     "Context",
+    "DataWarning",
     "DegenerateDataError",
     "DeviceError",
     "DeviceWarning",

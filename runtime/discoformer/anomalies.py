@@ -51,7 +51,7 @@ from discoformer.deprecation import renamed_arguments, renamed_attribute
 from discoformer.errors import InputError
 from discoformer.fit import OnStage, ignore
 from discoformer.fitted import FittedDensity
-from discoformer.io.inputs import Floats, is_real, read_matrix
+from discoformer.io.inputs import Floats, is_real
 from discoformer.model import Model, model_or_default
 from discoformer.onnx.names import Effort
 
@@ -114,7 +114,7 @@ class Reference:
         rows, model = read_rows("X", X, folds), model_or_default(model)
         fold = deal(len(rows.values), folds if method == "cross" else 2, seed)
         held = range(folds) if method == "cross" else [0]
-        self.estimate = model.estimate(X, effort=effort)
+        self.estimate = model.estimate(rows, effort=effort)
         fits = fit_parts(model, rows, [fold != k for k in held], effort)
         self._folds = [p.without_sample() for p in fits]
         self._calibration = [
@@ -130,9 +130,10 @@ class Reference:
         Raises:
             InputError: Y is not a matrix of finite numbers with the columns of X.
         """
-        below = np.zeros(len(read_matrix("Y", Y).values))
+        rows = self.estimate.read_queries(Y)
+        below = np.zeros(len(rows.values))
         for p, calibration in zip(self._folds, self._calibration, strict=True):
-            below += np.searchsorted(calibration, p.answer(Y)[0].astype(float), side="right")
+            below += np.searchsorted(calibration, p.answer_queries(rows)[0].astype(float), side="right")
         found: Floats = (1 + below) / (1 + sum(map(len, self._calibration)))
         return found
 
@@ -148,7 +149,7 @@ class Reference:
         """
         p_values = self.p_values(Y)
         found = benjamini_hochberg(p_values, fdr)
-        return Anomalies(p_values, found, *_explained(self.estimate, read_matrix("Y", Y).values))
+        return Anomalies(p_values, found, *_explained(self.estimate, self.estimate.read_queries(Y).values))
 
 
 @renamed_arguments(say="on_progress")

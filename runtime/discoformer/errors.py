@@ -11,6 +11,7 @@ the like catch it::
     ├── DeviceError [RuntimeError]                     the requested device is not available
     └── MissingExtraError [ModuleNotFoundError]        an optional package is not installed
 
+    DataWarning [UserWarning]                          columns or rows of the data are left out
     RangeWarning [UserWarning]                         data outside the ranges the model was trained on
     DeviceWarning [UserWarning]                        the computation falls back to another device
 """
@@ -59,6 +60,10 @@ class DeviceError(DiscoformerError, RuntimeError):
 
 class MissingExtraError(DiscoformerError, ModuleNotFoundError):
     """A required optional package is not installed."""
+
+
+class DataWarning(UserWarning):
+    """Some columns or rows of the data are left out, or a file may be read in another way than intended."""
 
 
 class RangeWarning(UserWarning):

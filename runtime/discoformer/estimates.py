@@ -7,20 +7,15 @@ Shapes: N points of the sample, M queries, D dimensions.
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from discoformer.analysis.closed_forms import ClosedForms
-from discoformer.analysis.normalization import Normalization, normalization
+from discoformer.analysis.densities import Densities, Method
 from discoformer.deprecation import renamed_arguments, renamed_attribute
-from discoformer.errors import InputError
 from discoformer.fit import Context, Diagnostics, ignore
 from discoformer.fitted import warn_without_sample
 from discoformer.io.features import Feature
-from discoformer.io.inputs import AnyFloats, Floats, read_matrix, whole_number
+from discoformer.io.inputs import Floats, whole_number
 from discoformer.io.outputs import like
 from discoformer.saved import save_estimate
 
@@ -31,19 +26,17 @@ if TYPE_CHECKING:
     from discoformer.analysis.marginals import Method as MarginalMethod
     from discoformer.analysis.modes import Modes
     from discoformer.analysis.sampling import Method as SamplingMethod
-    from discoformer.analysis.sd_kde import SdKde
 
 __all__ = ["Context", "Diagnostics", "Estimate", "Method"]
 
-Method: TypeAlias = Literal["network", "normalized", "sd_kde"]
 
-
-class Estimate(ClosedForms):
+class Estimate(Densities):
     """Density and score of the distribution behind a sample; made by ``Model.estimate``.
 
     Log-densities are in nats, of the density in the units of the data: they may be positive, and densities at
     points do not sum to 1. Results have the float width of the queries: float32 for float32, else float64.
-    They are Series and DataFrames of pandas or polars if the queries are a DataFrame, else NumPy arrays.
+    They are Series and DataFrames of pandas or polars if the queries are a DataFrame, else NumPy arrays. The
+    columns of a DataFrame are those of the sample, by name: in any order, and other columns may be there too.
 
     Attributes:
         model: The ``discoformer.Model`` that made it.
@@ -61,90 +54,6 @@ class Estimate(ClosedForms):
 
     adaptation: "Adaptation | None" = None
     context = renamed_attribute("context", "landmarks")
-
-    def log_density(self, Y: Any, method: Method = "network") -> Any:
-        """Return the log-density at the queries, in nats.
-
-        Args:
-            Y: Array-like or data frame (M, D), data units.
-            method: ``"network"``; ``"normalized"`` for that less the log of its integral, which
-                ``normalization`` finds (0 with ``effort="fast"``); or ``"sd_kde"`` for kernels at the points
-                of the sample moved by their scores (see ``analysis.sd_kde``). That is less accurate, but
-                integrates to 1 by construction; its time for a query grows with the size of the sample.
-
-        Returns:
-            Array or series (M,).
-
-        Raises:
-            InputError: Y is not a matrix of finite numbers with the columns of the sample, or there is no
-                such method.
-        """
-        return like(Y, "log_density", self._log_density(Y, method))
-
-    def density(self, Y: Any, method: Method = "network") -> Any:
-        """Return the density at the queries, in 1 / data units to the power D.
-
-        Args:
-            Y: Array-like or data frame (M, D), data units.
-            method: As in ``log_density``.
-
-        Returns:
-            Array or series (M,); inf where the float width cannot hold the density.
-
-        Raises:
-            InputError: As in ``log_density``.
-        """
-        with np.errstate(over="ignore", under="ignore"):
-            return like(Y, "density", np.exp(self._log_density(Y, method)))
-
-    def score(self, Y: Any) -> Any:
-        """Return the score at the queries: the gradient of the log-density by the query, in 1 / data units.
-
-        Args:
-            Y: Array-like or data frame (M, D), data units.
-
-        Returns:
-            Array or data frame (M, D).
-
-        Raises:
-            InputError: Y is not a matrix of finite numbers with the columns of the sample.
-        """
-        return like(Y, "score", self.answer(Y)[1])
-
-    def log_density_and_score(self, Y: Any) -> tuple[Any, Any]:
-        """Return log-density and score at the queries, for the cost of one.
-
-        Args:
-            Y: Array-like or data frame (M, D), data units.
-
-        Returns:
-            Log-density (M,) in nats and score (M, D) in 1 / data units.
-
-        Raises:
-            InputError: Y is not a matrix of finite numbers with the columns of the sample.
-        """
-        log_density, score = self.answer(Y)
-        return like(Y, "log_density", log_density), like(Y, "score", score)
-
-    def normalization(self, samples: int = 4096, seed: int = 0) -> Normalization:
-        """Estimate the log of the integral of the density over all of space, which is 0 for a density.
-
-        With ``effort="fast"`` it is 0 exactly, and nothing is drawn. With ``effort="best"`` it is found by
-        importance sampling from the estimate's own components, broadened. Subtract ``log_integral`` from
-        log-densities that you compare with those of a normalised density, if ``effective_samples`` is about
-        100 or more; in many columns it may not be.
-
-        Args:
-            samples: How many points are drawn and queried; the standard error falls with their square root.
-            seed: Seed of the draw. The same seed gives the same answer.
-
-        Returns:
-            ``log_integral`` (nats), its ``standard_error`` (nats) and ``effective_samples``.
-
-        Raises:
-            InputError: ``samples`` is not a whole number of 2 or more, or ``seed`` not one of 0 or more.
-        """
-        return normalization(self, samples, whole_number("seed", seed, 0))
 
     def sample(
         self, n: int, method: "SamplingMethod | None" = None, seed: int = 0, steps: int = 16
@@ -308,8 +217,8 @@ class Estimate(ClosedForms):
             seed: Seed of these points and of the draws.
 
         Returns:
-            Y with its missing entries filled in and all others as they were, (M, D); with ``draws`` an array
-            (draws, M, D).
+            Y with its missing entries filled in and all others as they were, (M, D). Of a data frame, other
+            columns than those of the sample are kept. With ``draws`` an array (draws, M, D).
 
         Raises:
             InputError: Y has other columns than the sample or infinite entries, or a number is too low.
@@ -372,25 +281,3 @@ class Estimate(ClosedForms):
             OSError: The file cannot be written.
         """
         save_estimate(Path(path), self, sample)
-
-    def _log_density(self, Y: Any, method: Method) -> AnyFloats:
-        if method == "network":
-            return self.answer(Y)[0]
-        if method == "normalized":
-            return self.answer(Y)[0] - self._log_integral
-        if method != "sd_kde":
-            raise InputError(f"method must be 'network', 'normalized' or 'sd_kde', got {method!r}")
-        queries = read_matrix("Y", Y)
-        self.check_columns(queries)
-        return self._sd_kde.log_density(queries.values).astype(queries.width)
-
-    @cached_property
-    def _log_integral(self) -> float:
-        return self.normalization().log_integral
-
-    @cached_property
-    def _sd_kde(self) -> "SdKde":
-        from discoformer.analysis.sd_kde import sd_kde
-
-        warn_without_sample(self)
-        return sd_kde(self)

@@ -1,38 +1,35 @@
-"""From a sample to the inputs of a graph: frame, base, and the landmarks that the network reads.
+"""From a sample to the inputs of a graph: frame, and the landmarks that the network reads.
 
 A sample is read and checked, its rows are sorted, and its frame is found (``read_sample``). Samples of one
-dimension share a fit of their bases (``bases_of``) and one run of the graph (``graph_inputs``). With
-``effort="fast"`` the frame takes fewer points, and there is no base.
+dimension share one run of a graph (``graph_inputs``).
 
 Shapes: B data sets, N points, D dimensions.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from discoformer.base.base import BASE, Base, fit_base
+from discoformer.base.base import BASE
 from discoformer.base.frame import Frame, fit_frame, present_rows
 from discoformer.base.landmarks import take_landmarks
-from discoformer.base.local_scatter import THOROUGH, light
 from discoformer.base.mixture import ABSENT
 from discoformer.deprecation import renamed_attribute
-from discoformer.errors import DegenerateDataError, InputError
+from discoformer.errors import InputError
 from discoformer.io.inputs import Floats, describe_column, is_real, read_matrix, read_weights
 from discoformer.onnx.graphs import Encoded
 from discoformer.onnx.metadata import Metadata
-from discoformer.onnx.names import MIXTURE, STATES, Effort, check_effort
+from discoformer.onnx.names import CONTEXT, MIXTURE, STATES, Effort, check_effort
 from discoformer.onnx.sessions import Device, Float32s
 
 OnStage: TypeAlias = Callable[[str], None]  # called with a few words at the start of each stage
 
-_BATCH_POINTS = 2**16  # most context points, padding included, that are encoded together
 _BATCH_FILL = 0.7  # least share of them that is not padding
-_BATCH_PAIRS = 2**18  # most pairs of context points of one data set, summed, in a run of the mixture graph
+_BATCH_PAIRS = 2**18  # most pairs of context points of one data set, summed, in a run of a graph
 _OF_COORDINATES = {  # (B, D, J)
-    name for name in BASE if name.startswith("product_") and name not in ("product_axes", "product_log_odds")
+    name for name in BASE if name.startswith("product_") and name not in ("product_axes", "product_share")
 }
 _BATCH_DIM = 16  # with more columns, data sets are faster one by one
 
@@ -99,8 +96,7 @@ def read_sample(
             raise InputError(f"effective_size must be a finite number, 1 or more, got {effective_size!r}")
         effective_size = float(effective_size)
     on_progress(f"finding the frame of {len(data.points)} points")
-    most = THOROUGH if effort == "best" else light(data.points.shape[1])
-    frame = fit_frame(*data, effective_size, matrix.columns, most)
+    frame = fit_frame(*data, effective_size, matrix.columns)
     return Sample(data, frame.to_frame(data.points), frame, matrix.columns, effort)
 
 
@@ -117,26 +113,6 @@ def landmarks_of(sample: Sample, most: int) -> tuple[Floats, Floats]:
     return points, merged
 
 
-def bases_of(samples: Sequence[Sample], on_progress: OnStage = ignore) -> Base[Floats] | None:
-    """Fit the bases of samples if their effort needs any; see ``fit_bases``."""
-    return fit_bases(samples, on_progress) if samples[0].effort == "best" else None
-
-
-def fit_bases(samples: Sequence[Sample], on_progress: OnStage = ignore) -> Base[Floats]:
-    """Fit the bases of samples that have the same number of columns."""
-    z = _padded([sample.z for sample in samples])
-    w = _padded([sample.data.weights for sample in samples])
-    frames = [sample.frame for sample in samples]
-    on_progress(f"fitting the base to {w.shape[1]} points")
-    return fit_base(
-        z,
-        w,
-        np.array([frame.effective_size for frame in frames]),
-        np.stack([frame.precision_root for frame in frames]),
-        np.array([frame.log_det_precision for frame in frames]),
-    )
-
-
 def groups(samples: Sequence[Sample]) -> Iterator[list[int]]:
     """Split samples into groups to encode together: of one dimension, of similar size, and not too large.
 
@@ -149,8 +125,7 @@ def groups(samples: Sequence[Sample]) -> Iterator[list[int]]:
     for i in order:
         n, dim = samples[i].z.shape
         padded = (len(group) + 1) * n
-        fits = padded <= _BATCH_POINTS and points + n >= _BATCH_FILL * padded and dim <= _BATCH_DIM
-        fits = fits and (samples[i].effort == "best" or padded * n <= _BATCH_PAIRS)
+        fits = padded * n <= _BATCH_PAIRS and points + n >= _BATCH_FILL * padded and dim <= _BATCH_DIM
         if group and not (fits and samples[group[0]].z.shape[1] == dim):
             yield group
             group, points = [], 0
@@ -160,27 +135,22 @@ def groups(samples: Sequence[Sample]) -> Iterator[list[int]]:
         yield group
 
 
-def graph_inputs(
-    samples: Sequence[Sample], base: Base[Floats] | None, read: Sequence[tuple[Floats, Floats]]
-) -> dict[str, Float32s]:
-    """Return the inputs of the graph that reads B data sets, given their bases and landmarks."""
+def graph_inputs(samples: Sequence[Sample], read: Sequence[tuple[Floats, Floats]]) -> dict[str, Float32s]:
+    """Return the inputs of the mixture graph for B data sets, given their landmarks."""
     frames = [sample.frame for sample in samples]
     given = {
         "context": _padded([points for points, _ in read]),
-        "log_weights": _log_weights([counts for _, counts in read]),
+        "log_weights": log_weights_of([counts for _, counts in read]),
         "precision_root": np.stack([frame.precision_root for frame in frames]),
         "log_det_precision": np.array([frame.log_det_precision for frame in frames]),
         "effective_size": np.array([frame.effective_size for frame in frames]),
+        "all_points": _padded([sample.z for sample in samples]),
+        "all_log_weights": log_weights_of([sample.data.weights for sample in samples]),
     }
-    if base:
-        given |= base.to_inputs()
-    else:
-        given["all_points"] = _padded([sample.z for sample in samples])
-        given["all_log_weights"] = _log_weights([sample.data.weights for sample in samples])
     return {name: array.astype(np.float32) for name, array in given.items()}
 
 
-def _log_weights(weights: Sequence[Floats]) -> Floats:
+def log_weights_of(weights: Iterable[Floats]) -> Floats:
     """Return the log-weights (B, N) of weights (n,), scaled to sum 1. Those of padding are very low."""
     with np.errstate(divide="ignore"):
         log_weights = np.log(_padded([w / w.sum() for w in weights]))
@@ -210,23 +180,8 @@ def one_of(index: int, n: int, arrays: Mapping[str, Float32s]) -> Encoded:
             if name in kept
             else array[index : index + 1].copy()
             for name, array in arrays.items()
+            if name in (*CONTEXT, *STATES)
         }
-    )
-
-
-def check_mixture(sample: Sample, encoded: Encoded) -> None:
-    """Check the mixture of a sample.
-
-    Raises:
-        DegenerateDataError: It has no finite values, because the sample is too thin in some direction.
-    """
-    if all(np.isfinite(encoded.arrays[name]).all() for name in MIXTURE[1:]):
-        return
-    names = name_few_valued(sample.data.points, sample.columns)
-    cause = f"X takes few values in {names}" if names else "X is too thin in some direction"
-    raise DegenerateDataError(
-        f"effort='fast' cannot read X, got a mixture that is not finite: {cause}. Use effort='best', or "
-        "leave such columns out"
     )
 
 

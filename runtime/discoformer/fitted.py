@@ -5,8 +5,8 @@ The sample is read once; each call maps its queries ``y`` to the frame, and the 
 
     z = (y - m) A        log f(y) = T(z) + log |det A|        grad log f(y) = S(z) A^T        (rows)
 
-``T`` and ``S`` are the network's, given the encoded sample, for ``effort="best"``. For ``effort="fast"`` they
-are those of a mixture of Student-t distributions, which the network made of the sample.
+The mixture network turns the sample into a mixture of Student-t distributions. For ``effort="fast"``, ``T``
+and ``S`` are those of this mixture. For ``effort="best"`` they are those of the heads, which refine it.
 
 Queries never see each other, so they are answered in chunks, and memory does not grow with their number.
 
@@ -30,8 +30,6 @@ from discoformer.fit import (
     Diagnostics,
     OnStage,
     Sample,
-    bases_of,
-    check_mixture,
     diagnostics_of,
     graph_inputs,
     groups,
@@ -45,6 +43,7 @@ from discoformer.io.inputs import AnyFloats, Floats, Matrix, read_matrix, whole_
 from discoformer.onnx.graphs import CHUNK, Encoded, Graphs
 from discoformer.onnx.metadata import Metadata
 from discoformer.onnx.names import MIXTURE, Effort
+from discoformer.proposal import propose
 
 _FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
 _CACHED = ("components", "mixture", "proposal")  # attributes that follow from the encoding
@@ -101,7 +100,6 @@ class FittedDensity:
         cls,
         model: EncodingModel,
         samples: Sequence[Sample],
-        base: Base[Floats] | None,
         landmarks: int | None = None,
         on_progress: OnStage = ignore,
     ) -> list[Self]:
@@ -110,7 +108,6 @@ class FittedDensity:
         Args:
             model: The model.
             samples: The samples.
-            base: Their bases, from ``bases_of``.
             landmarks: Most rows of a sample that the network reads; by default as many as it was trained to
                 read.
             on_progress: Called with a few words before the encoding.
@@ -118,31 +115,31 @@ class FittedDensity:
         Raises:
             InputError: ``landmarks`` is not a whole number of 1 or more.
             ModelNotFoundError: The model has no files for this effort.
-            DegenerateDataError: ``effort="fast"`` cannot read a sample.
         """
         graphs, effort = model.graphs, samples[0].effort
         most = graphs.files(effort).metadata.landmarks
         most = most if landmarks is None else whole_number("landmarks", landmarks, 1)
         read = [landmarks_of(sample, most) for sample in samples]
-        given = graph_inputs(samples, base, read)
-        on_progress(f"encoding {given['context'].shape[1]} points")
-        arrays = given | graphs.read(effort, given)
-        encoded_of = one_of if effort == "best" else one_mixture_of
-        encodings = [encoded_of(i, len(points), arrays) for i, (points, _) in enumerate(read)]
-        if effort == "fast":
-            for sample, encoded in zip(samples, encodings, strict=True):
-                check_mixture(sample, encoded)
+        given = graph_inputs(samples, read)
+        on_progress(f"reading {given['context'].shape[1]} points")
+        arrays = given | graphs.mixture(given)
+        encoded_of = one_mixture_of
+        if effort == "best":
+            on_progress("refining the mixture")
+            arrays |= propose(graphs, samples, arrays)
+            arrays |= graphs.encode(arrays)
+            encoded_of = one_of
         return [
             cls(
                 model,
                 sample.frame,
-                encoded,
+                encoded_of(i, len(points), arrays),
                 diagnostics_of(sample, graphs.files(effort).metadata, graphs.device, len(points)),
                 sample.columns,
                 sample.data,
                 Reading(most, np.array_equal(points, sample.z)),
             )
-            for sample, encoded, (points, _) in zip(samples, encodings, read, strict=True)
+            for i, (sample, (points, _)) in enumerate(zip(samples, read, strict=True))
         ]
 
     @classmethod
@@ -153,7 +150,7 @@ class FittedDensity:
         found: dict[int, Self] = {}
         for group in groups(samples):
             alike = [samples[i] for i in group]
-            found |= zip(group, cls.of_samples(model, alike, bases_of(alike), landmarks), strict=True)
+            found |= zip(group, cls.of_samples(model, alike, landmarks), strict=True)
         return [found[i] for i in range(len(samples))]
 
     def log_density_in_frame(self, z: Floats) -> Floats:
@@ -174,7 +171,7 @@ class FittedDensity:
 
     def refit_sample(self, sample: Sample) -> Self:
         """Fit the same model to a sample that has been read; see ``refit``."""
-        return type(self).of_samples(self.model, [sample], bases_of([sample]), self._reading.most)[0]
+        return type(self).of_samples(self.model, [sample], self._reading.most)[0]
 
     def without_sample(self) -> Self:
         """Return the same density without its sample: it answers alike, and takes less memory."""
@@ -267,13 +264,13 @@ class FittedDensity:
 
     @property
     def base(self) -> Base[Floats]:
-        """The density that the network refines, in the frame. There is none with ``effort="fast"``."""
+        """What the heads refine, in the frame; only for ``effort="best"``."""
         self.require_effort("best", "the base")
         return Base.from_inputs(self.encoded.arrays).each(lambda array: array.astype(float))
 
     @cached_property
     def components(self) -> Components[Floats]:
-        """A mixture of Student-t distributions, in the frame: the density itself, or that in ``base``."""
+        """The mixture of Student-t distributions, in the frame, that the network made of the sample."""
         if self.effort == "best":
             return self.base.components
         return components_of(*(self.encoded.arrays[name][0] for name in MIXTURE))
@@ -300,8 +297,10 @@ class FittedDensity:
         Raises:
             InputError: Y is not a matrix of finite numbers with the columns of the sample.
         """
-        queries = read_matrix("Y", Y)
-        self.check_columns(queries)
+        return self.answer_queries(self.read_queries(Y))
+
+    def answer_queries(self, queries: Matrix) -> tuple[AnyFloats, AnyFloats]:
+        """Return log-density (M,) and score (M, D) at queries that have been read; see ``answer``."""
         log_density = np.empty(len(queries.values), queries.width)
         score = np.empty(queries.values.shape, queries.width)
         for part in slices(len(queries.values), CHUNK):
@@ -322,8 +321,7 @@ class FittedDensity:
         Raises:
             InputError: Y is not a matrix of finite numbers with the columns of the sample.
         """
-        queries = read_matrix("Y", Y)
-        self.check_columns(queries)
+        queries = self.read_queries(Y)
         return self.to_frame(queries.values), queries
 
     def to_frame(self, points: Floats, first: int | None = 0, name: str = "Y") -> Floats:
@@ -348,20 +346,20 @@ class FittedDensity:
             )
         return z
 
-    def check_columns(self, queries: Matrix) -> None:
-        """Check that queries have the columns of the sample.
+    def read_queries(self, Y: Any, missing: bool = False) -> Matrix:
+        """Read queries; the columns of a data frame are those of the sample, by name.
+
+        Args:
+            Y: Array-like or data frame (M, D), data units.
+            missing: Whether entries may be NaN, which means missing.
 
         Raises:
-            InputError: They do not.
+            InputError: Y is not a matrix of finite numbers with the columns of the sample.
         """
-        dim = self.diagnostics.dim
+        queries, dim = read_matrix("Y", Y, missing, self.columns, keep_empty=True), self.diagnostics.dim
         if queries.values.shape[1] != dim:
             raise InputError(f"Y must have {dim} columns like the sample X, got shape {queries.values.shape}")
-        if None not in (self.columns, queries.columns) and self.columns != queries.columns:
-            raise InputError(
-                f"Y must have the columns of X in the same order, {self.columns}, got {queries.columns}: "
-                "select and order them first"
-            )
+        return queries
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in _CACHED}

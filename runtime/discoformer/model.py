@@ -1,6 +1,6 @@
 """Models: a folder with graph files, found by name or by path, never by network.
 
-``effort="best"`` needs ``encode.onnx`` and ``query.onnx``, ``effort="fast"`` needs ``mixture.onnx``. The
+``effort="fast"`` needs ``mixture.onnx``, ``effort="best"`` also ``encode.onnx`` and ``query.onnx``. The
 metadata of the files say what the model is, and which ranges it was trained on.
 """
 
@@ -11,13 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from discoformer.base.base import Base
 from discoformer.deprecation import renamed_arguments, warn_renamed
 from discoformer.errors import DeviceWarning, InputError, ModelError, ModelNotFoundError, require, warn_caller
 from discoformer.estimates import Estimate
-from discoformer.fit import Diagnostics, OnStage, Sample, bases_of, ignore, read_sample
-from discoformer.fitted import Reading, warn_of_range
-from discoformer.io.inputs import Floats
+from discoformer.fit import OnStage, Sample, ignore, read_sample
+from discoformer.fitted import warn_of_range
+from discoformer.io.incomplete import Missing, complete_rows
 from discoformer.onnx.graphs import Encoded, Graphs, has_files
 from discoformer.onnx.metadata import Metadata
 from discoformer.onnx.names import GRAPHS, Effort, check_effort
@@ -64,6 +63,7 @@ def estimate(
     effective_size: float | None = None,
     landmarks: int | None = None,
     effort: Effort = "best",
+    missing: Missing | None = None,
 ) -> Estimate:
     """Estimate the distribution behind a sample with the default model, which is loaded once and kept.
 
@@ -72,18 +72,17 @@ def estimate(
     require("onnxruntime")  # before any work is done
     check_effort(effort)
 
-    def read() -> tuple[Sample, Base[Floats] | None]:
-        sample = read_sample(X, weights, effective_size, effort=effort)
-        return sample, bases_of([sample])
+    def read() -> Sample:
+        return read_sample(*complete_rows(X, weights, missing), effective_size, effort=effort)
 
     def opened() -> Model:
         model = default_model()
-        model.graphs.files(effort).sessions()  # which takes a while the first time
+        model.graphs.open(effort)  # which takes a while the first time
         return model
 
-    (sample, base), model = both(read, opened)
+    sample, model = both(read, opened)
     warn_of_range(model.graphs.files(effort).metadata, [sample])
-    return Estimate.of_samples(model, [sample], base, landmarks)[0]
+    return Estimate.of_samples(model, [sample], landmarks)[0]
 
 
 def load_estimate(path: str | os.PathLike[str], model: "Model | None" = None) -> Estimate:
@@ -120,13 +119,8 @@ def load_estimate(path: str | os.PathLike[str], model: "Model | None" = None) ->
         diagnostics,
         saved.columns,
         saved.data,
-        saved.reading or _reading(model, diagnostics),
+        saved.reading,
     )
-
-
-def _reading(model: "Model", diagnostics: Diagnostics) -> Reading:
-    """How the network has read the sample of an estimate in a file of format 1."""
-    return Reading(model.metadata.landmarks, diagnostics.landmarks == diagnostics.n)
 
 
 class Model:
@@ -163,44 +157,49 @@ class Model:
         landmarks: int | None = None,
         on_progress: OnStage = ignore,
         effort: Effort = "best",
+        missing: Missing | None = None,
     ) -> Estimate:
         """Read a sample once, to be queried as often as you want.
 
         Args:
             X: Array-like (N, D), data units: nested sequences, NumPy, ``__array__`` or DLPack, pandas, Arrow.
+                Of a data frame, columns that hold no numbers (text, categories, dates) are left out.
             weights: Array-like (N,), not negative, of any scale; rows of weight 0 count as absent.
             effective_size: How many independent points the rows are worth, if you know that better than
                 Kish's ``(sum w)^2 / sum w^2`` (for correlated draws, say).
             landmarks: Most points of a large sample that the network reads; by default as many as it was
-                trained to read. Time grows with the square of this number. With ``effort="best"``, frame and
-                base always use the whole sample.
+                trained to read. Time grows with the square of this number. The mixture always uses the whole
+                sample.
             on_progress: Called with a few words at the start of each stage: a large sample takes a while.
-            effort: ``"best"`` fits a base to the sample, which the network refines at each query. ``"fast"``
-                takes one pass of the network, which turns the sample into a mixture of Student-t
-                distributions. The estimate is this mixture: its integral is 1, its score is the exact
-                gradient, and draws, marginals and conditionals are exact.
+            effort: ``"fast"`` takes one pass of the network, which turns the sample into a mixture of
+                Student-t distributions. The estimate is this mixture: its integral is 1, its score is the
+                exact gradient, and draws, marginals and conditionals are exact. ``"best"`` refines the
+                mixture at each query, which is more accurate.
+            missing: What is done with rows that have missing values, NaN or null. With ``"error"`` they are
+                an error. With ``"drop"`` they are left out, and a warning counts them. By default ``"drop"``
+                for data frames, else ``"error"``.
 
         Raises:
             InputError: An argument is malformed or not finite.
-            DegenerateDataError: X has a single row, a constant column, or collinear columns. With
-                ``effort="fast"``: X is too thin in some direction, as with a column of two values.
+            DegenerateDataError: X has a single row, a constant column, or collinear columns.
             ModelError: The model has no files for this effort.
 
         Warns:
+            DataWarning: Columns or rows of X are left out.
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
         check_effort(effort)
         metadata = self.graphs.files(effort).metadata  # an error here comes before any work
-        sample = read_sample(X, weights, effective_size, on_progress, effort)
+        rows, weights = complete_rows(X, weights, missing)
+        sample = read_sample(rows, weights, effective_size, on_progress, effort)
         warn_of_range(metadata, [sample])
-        base = bases_of([sample], on_progress)
-        return Estimate.of_samples(self, [sample], base, landmarks, on_progress)[0]
+        return Estimate.of_samples(self, [sample], landmarks, on_progress)[0]
 
     def estimate_again(self, X: Any, weights: Any, effective_size: float) -> Estimate:
         """Deprecated: use ``estimate``, or ``refit`` of an estimate, which gives no warnings."""
         warn_renamed("Model.estimate_again", "Estimate.refit")
         sample = read_sample(X, weights, effective_size)
-        return Estimate.of_samples(self, [sample], bases_of([sample]))[0]
+        return Estimate.of_samples(self, [sample])[0]
 
     def estimate_batch(
         self,
@@ -208,6 +207,7 @@ class Model:
         weights: Iterable[Any] | None = None,
         landmarks: int | None = None,
         effort: Effort = "best",
+        missing: Missing | None = None,
     ) -> list[Estimate]:
         """Encode many samples together, which for small ones is much faster than one by one.
 
@@ -216,6 +216,7 @@ class Model:
             weights: For each of them an array-like (N,) or None, as in ``estimate``.
             landmarks: As in ``estimate``.
             effort: As in ``estimate``.
+            missing: As in ``estimate``.
 
         Returns:
             For each sample the estimate that ``estimate`` gives, up to rounding.
@@ -239,7 +240,7 @@ class Model:
         samples = []
         for index, (X, w) in enumerate(zip(contexts, weights, strict=True)):
             try:
-                samples.append(read_sample(X, w, effort=effort))
+                samples.append(read_sample(*complete_rows(X, w, missing), effort=effort))
             except InputError as error:
                 raise type(error)(f"contexts[{index}]: {error}") from error
         warn_of_range(metadata, samples)
@@ -302,8 +303,8 @@ def find_folder(path_or_name: str | os.PathLike[str]) -> Path:
             return folder
     found = "; ".join(f"{folder} {_describe(folder)}" for folder in candidates)
     raise ModelNotFoundError(
-        f"no model {str(path_or_name)!r} (encode.onnx and query.onnx, or mixture.onnx, are needed): {found}; "
-        f"{advice}"
+        f"no model {str(path_or_name)!r} (mixture.onnx is needed, and encode.onnx and query.onnx for "
+        f"effort='best'): {found}; {advice}"
     )
 
 

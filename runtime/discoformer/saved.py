@@ -22,8 +22,7 @@ from discoformer.io.files import atomic
 from discoformer.onnx.names import CONTEXT, MIXTURE, STATES
 from discoformer.onnx.sessions import Float32s
 
-FORMAT = 3  # raised when the meaning of the entries changes
-_READABLE = (1, 2, FORMAT)  # 1 has no sample, and calls the initialisation "seed"; 1 and 2 have no effort
+FORMAT = 4  # raised when the meaning of the entries changes
 _KIND = "discoformer estimate"
 _ENCODED = {"best": {*CONTEXT, *STATES}, "fast": {"context", "log_weights", *MIXTURE}}  # by effort
 
@@ -40,7 +39,7 @@ class Saved:
     columns: tuple[str, ...] | None
     encoded: Mapping[str, Float32s]
     data: Context | None  # the sample, if it was saved
-    reading: Reading | None  # None in format 1
+    reading: Reading
 
 
 def save_estimate(path: Path, fitted: FittedDensity, sample: bool) -> None:
@@ -93,11 +92,10 @@ def read_estimate(path: Path) -> Saved:
             about = json.loads(str(archive["about"]))
             if about["kind"] != _KIND:
                 raise KeyError(f"kind is {about['kind']!r}")
-            if about["format"] not in _READABLE:
+            if about["format"] != FORMAT:
                 raise InputError(
-                    f"{path} has format {about['format']}, this version of discoformer reads "
-                    f"{', '.join(map(str, _READABLE))}: estimate again from the data and save that, or "
-                    "use the version that wrote it"
+                    f"{path} has format {about['format']}, this version of discoformer reads {FORMAT}: "
+                    "estimate again from the data and save that, or use the version that wrote it"
                 )
             return _read(about, {name: archive[name] for name in archive.files})
     except InputError:
@@ -111,13 +109,10 @@ def read_estimate(path: Path) -> Saved:
 
 def _read(about: Mapping[str, Any], arrays: Mapping[str, Any]) -> Saved:
     diagnostics = about["diagnostics"]
-    encoded, known = _under("encoded.", arrays), _ENCODED[diagnostics.get("effort", "best")]
+    encoded, known = _under("encoded.", arrays), _ENCODED[diagnostics["effort"]]
     if encoded.keys() != known:
         raise KeyError(", ".join(sorted(encoded.keys() ^ known)))
     frame, data = _under("frame.", arrays), _under("data.", arrays)
-    if about["format"] == 1:
-        for values in (frame, diagnostics):
-            values["initialisation"] = values.pop("seed")
     return Saved(
         model=about["model"],
         version=about["version"],
@@ -127,9 +122,7 @@ def _read(about: Mapping[str, Any], arrays: Mapping[str, Any]) -> Saved:
         columns=None if about["columns"] is None else tuple(about["columns"]),
         encoded=encoded,
         data=Context(**data) if data else None,
-        reading=None
-        if about["format"] == 1
-        else Reading(about["most_landmarks"], about["landmarks_are_sample"]),
+        reading=Reading(about["most_landmarks"], about["landmarks_are_sample"]),
     )
 
 

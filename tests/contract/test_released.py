@@ -11,16 +11,13 @@ import discoformer
 from discoformer.base.base import evaluate_base
 from discoformer.io.inputs import Floats
 from discoformer.io.tables import read_table
-from discoformer.model import DEFAULT_NAME
 
 IRIS = Path(__file__).parents[1] / "data" / "iris_petals.csv"
 
-NAMES = sorted({DEFAULT_NAME, "gmm"})
 
-
-@pytest.fixture(scope="module", params=NAMES)
-def model(request: pytest.FixtureRequest) -> discoformer.Model:
-    return discoformer.load(request.param, device="cpu", threads=1)
+@pytest.fixture(scope="module")
+def model() -> discoformer.Model:
+    return discoformer.load(device="cpu", threads=1)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ ORDER = {  # folders and modules of a package, from the lowest on
         "base",
         "onnx",
         "fit",
+        "proposal",
         "fitted",
         "saved",
         "analysis",

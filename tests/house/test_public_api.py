@@ -122,7 +122,7 @@ def test_old_modules_still_work(old: str) -> None:
         ("adaptation", "Adaptation"),
         ("adaptation", "course_of"),
         ("components", "Components"),
-        ("components", "fit_components"),
+        ("components", "mixture_log_density"),
         ("conformal", "find_anomalies"),
         ("conformal", "push_of"),
         ("findings", "few_valued"),

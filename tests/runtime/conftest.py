@@ -29,6 +29,7 @@ METADATA = {
     "trained_modes_min": "1",
     "trained_modes_max": "10",
     "landmarks": "8192",
+    "mixture_sha256": "0123456789abcdef" * 4,
     "config": json.dumps({"heads": 1}),
 }
 BANDWIDTH = 0.4  # of the KDE stand-in, in frame units
@@ -202,23 +203,10 @@ def save_mixture(folder: Path, **metadata: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def mixture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the Gaussian stand-in for effort "best", and the mixture stand-in for "fast"."""
-    folder = tmp_path_factory.mktemp("mixture")
-    save_encode(folder)
-    save_gaussian_query(folder)
-    save_mixture(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def mixture(mixture_folder: Path) -> discoformer.Model:
-    return discoformer.load(mixture_folder, device="cpu", threads=1)
-
-
-@pytest.fixture(scope="session")
 def gaussian_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the mixture stand-in, which the Gaussian stand-in refines: it forgets the mixture."""
     folder = tmp_path_factory.mktemp("gaussian")
+    save_mixture(folder)
     save_encode(folder)
     save_gaussian_query(folder)
     return folder
@@ -227,6 +215,7 @@ def gaussian_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def kde_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kde")
+    save_mixture(folder)
     save_encode(folder)
     save_kde_query(folder)
     return folder
@@ -238,8 +227,23 @@ def gaussian(gaussian_folder: Path) -> discoformer.Model:
 
 
 @pytest.fixture(scope="session")
+def mixture(gaussian: discoformer.Model) -> discoformer.Model:
+    """The same model, for tests of effort "fast"."""
+    return gaussian
+
+
+@pytest.fixture(scope="session")
 def kde(kde_folder: Path) -> discoformer.Model:
     return discoformer.load(kde_folder, device="cpu", threads=1)
+
+
+@pytest.fixture
+def mixture_alone(tmp_path: Path) -> Path:
+    """A folder that can do nothing but effort "fast"."""
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    save_mixture(folder)
+    return folder
 
 
 @pytest.fixture
@@ -249,9 +253,10 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def other_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a folder with a Gaussian stand-in whose two files have metadata of their own."""
+    """Makes a folder with a Gaussian stand-in whose encode and query have metadata of their own."""
 
     def make(encode: dict[str, str] | None = None, query: dict[str, str] | None = None) -> Path:
+        save_mixture(tmp_path)
         save_encode(tmp_path, **(encode or {}))
         save_gaussian_query(tmp_path, **(query or {}))
         return tmp_path

@@ -138,12 +138,14 @@ def test_hardly_anything_is_found_in_clean_samples(
     assert np.mean(runs) < 0.01
 
 
-def test_names_are_kept_in_order(gaussian: discoformer.Model, rng: np.random.Generator) -> None:
+def test_columns_go_by_name(gaussian: discoformer.Model, rng: np.random.Generator) -> None:
     x = pd.DataFrame(rng.normal(size=(30, 2)), columns=["a", "b"])
     reference = Reference(x, model=gaussian)
-    assert reference.find(x).contributions.shape == (30, 2)
-    with pytest.raises(InputError, match=r"^Y must have the columns of X in the same order"):
-        reference.find(x[["b", "a"]])
+    found = reference.find(x).contributions
+    assert found.shape == (30, 2)
+    np.testing.assert_array_equal(reference.find(x[["b", "a"]].assign(note="-")).contributions, found)
+    with pytest.raises(InputError, match=r"^Y must have the columns 'a', 'b', but lacks 'b'"):
+        reference.find(x[["a"]])
     with pytest.raises(InputError, match=r"^method must be 'cross' or 'split', got 'full'"):
         Reference(x, method="full", model=gaussian)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"^X must have 10 rows or more, 2 for each of 5 folds, got 9"):

@@ -13,7 +13,7 @@ SHAPES = st.lists(st.tuples(st.integers(2, 40), st.integers(1, 3)), max_size=6)
 
 @pytest.fixture(scope="module")
 def released() -> discoformer.Model:
-    return discoformer.load("gmm", device="cpu", threads=1)
+    return discoformer.load("base", device="cpu", threads=1)
 
 
 def assert_alike(batch: list[discoformer.Estimate], alone: list[discoformer.Estimate], atol: float) -> None:
@@ -40,17 +40,18 @@ def test_a_batch_is_one_by_one(released: discoformer.Model, shapes: list[tuple[i
 
 def test_groups_hold_every_context_once_and_little_padding(rng: np.random.Generator) -> None:
     shapes = [
-        (int(n), int(d)) for n, d in zip(rng.integers(2, 3000, 200), rng.integers(1, 5, 200), strict=True)
+        (int(n), int(d)) for n, d in zip(rng.integers(2, 200, 200), rng.integers(14, 19, 200), strict=True)
     ]
     samples = [module.Sample(None, np.empty(shape), None, None) for shape in shapes]  # type: ignore[arg-type]
     groups = list(module.groups(samples))
     assert sorted(i for group in groups for i in group) == list(range(200))
-    for group in groups:
+    assert len(groups) < 150
+    for group in (group for group in groups if len(group) > 1):
         sizes = [shapes[i][0] for i in group]
         assert {shapes[i][1] for i in group} == {shapes[group[0]][1]}
+        assert shapes[group[0]][1] <= module._BATCH_DIM
         assert sum(sizes) >= module._BATCH_FILL * max(sizes) * len(sizes)
-        assert max(sizes) * len(sizes) <= module._BATCH_POINTS
-    assert len(groups) < 100
+        assert max(sizes) ** 2 * len(sizes) <= module._BATCH_PAIRS
 
 
 def test_landmarks_in_a_batch(released: discoformer.Model, rng: np.random.Generator) -> None:
@@ -67,16 +68,22 @@ def test_arrays_and_generators_are_batches_too(kde: discoformer.Model, rng: np.r
     assert_alike(kde.estimate_batch(iter(x), iter(w)), alone, atol=1e-5)
 
 
-def test_estimates_keep_their_own_components_alone(
-    released: discoformer.Model, rng: np.random.Generator
+@pytest.mark.parametrize(("sizes", "dim"), [((90, 70, 80), 1), ((90, 70, 80), 3), ((28, 21, 23, 25), 3)])
+def test_contexts_with_and_without_a_product(
+    released: discoformer.Model, sizes: tuple[int, ...], dim: int
 ) -> None:
-    many = rng.normal(size=(90, 1)) + 30 * rng.integers(8, size=(90, 1))
-    one = rng.normal(size=(90, 1))
-    batch = released.estimate_batch([many, one])
-    alone = [released.estimate(x) for x in (many, one)]
-    sizes = [[p.encoded.arrays["component_means"].shape for p in found] for found in (batch, alone)]
-    assert sizes[0] == sizes[1]
-    assert sizes[0][0] != sizes[0][1]
+    """A product needs 8 D = 24 points. Padding of the others is removed from what each keeps."""
+    contexts = [np.random.default_rng(n).exponential(size=(n, dim)) for n in sizes]
+    assert len(list(module.groups([module.read_sample(x, None) for x in contexts]))) == 1
+    batch, alone = released.estimate_batch(contexts), [released.estimate(x) for x in contexts]
+    assert_alike(batch, alone, atol=1e-3)
+    for p, one, n in zip(batch, alone, sizes, strict=True):
+        for name, array in p.encoded.arrays.items():
+            np.testing.assert_allclose(array, one.encoded.arrays[name], atol=1e-2, err_msg=name)
+        assert p.base.components.means.shape == (1, n + 1, dim)
+        has_product = dim > 1 and n >= 8 * dim
+        assert p.base.product.means.shape == (1, dim, n + 1 if has_product else 1)
+        assert has_product or not p.base.product_share
 
 
 def test_what_is_wrong_is_named(kde: discoformer.Model, rng: np.random.Generator) -> None:
@@ -95,12 +102,3 @@ def test_the_ranges_are_warned_of_once(released: discoformer.Model, rng: np.rand
         released.estimate_batch([rng.normal(size=(5, 2)) for _ in range(3)])
     assert len(caught) == 1
     assert caught[0].filename == __file__
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("sizes", [(500, 520), (1900, 2100), (2300, 2040)])
-def test_landmarks_are_taken_of_each_as_if_alone(released: discoformer.Model, sizes: tuple[int, int]) -> None:
-    rng = np.random.default_rng(0)
-    contexts = [rng.uniform(size=(n, 3)) ** 2 for n in sizes]  # of many components, which are slow to find
-    assert len(list(module.groups([module.read_sample(x, None, None) for x in contexts]))) == 1
-    assert_alike(released.estimate_batch(contexts), [released.estimate(x) for x in contexts], atol=1e-4)

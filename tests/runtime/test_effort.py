@@ -1,7 +1,6 @@
 """The effort reaches every estimate: of analyses, of adapters of other libraries, of the command line."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,16 +124,16 @@ def test_scipy(mixture: discoformer.Model, x: Floats) -> None:
 
 
 @pytest.mark.parametrize("kind", [AnomalyDetector, DensityClusterer, DensityEstimator, DensityImputer])
-def test_scikit_learn(mixture_folder: Path, x: Floats, kind: type) -> None:
-    unfitted = clone(kind(model=mixture_folder, device="cpu", threads=1, effort="fast"))
+def test_scikit_learn(gaussian_folder: Path, x: Floats, kind: type) -> None:
+    unfitted = clone(kind(model=gaussian_folder, device="cpu", threads=1, effort="fast"))
     assert unfitted.get_params()["effort"] == "fast"
     assert unfitted.fit(x).estimate_.effort == "fast"
     with pytest.raises(InputError, match="effort must be"):
         unfitted.set_params(effort="slow").fit(x)
 
 
-def test_the_reference_of_a_detector_keeps_the_effort(mixture_folder: Path, x: Floats) -> None:
-    detector = AnomalyDetector(model=mixture_folder, device="cpu", threads=1, effort="fast").fit(x)
+def test_the_reference_of_a_detector_keeps_the_effort(gaussian_folder: Path, x: Floats) -> None:
+    detector = AnomalyDetector(model=gaussian_folder, device="cpu", threads=1, effort="fast").fit(x)
     detector.p_values(x[:3])
     assert detector._reference.estimate.effort == "fast"
 
@@ -153,42 +152,41 @@ def run(folder: Path, *arguments: object) -> Result:
 @pytest.mark.parametrize(
     "command", ["estimate", "sample", "modes", "anomalies", "impute", "entropy", "diagnose"]
 )
-def test_commands(mixture_folder: Path, data: Path, tmp_path: Path, command: str) -> None:
-    shutil.copy(mixture_folder / "mixture.onnx", tmp_path)  # a model that can do nothing else
+def test_commands(mixture_alone: Path, data: Path, command: str) -> None:
     more: tuple[object, ...] = ("-n", 5) if command == "sample" else ()
     if command == "impute":
         lines = data.read_text().splitlines()
         lines[3] = ",1.5"
         data.write_text("\n".join(lines) + "\n")
-    result = run(tmp_path, command, data, *more, "--effort", "fast")
+    result = run(mixture_alone, command, data, *more, "--effort", "fast")
     assert result.exit_code == 0, result.output
-    refused = run(tmp_path, command, data, *more)
+    refused = run(mixture_alone, command, data, *more)
     assert refused.exit_code == 1
     assert "effort='best' needs encode.onnx and query.onnx" in refused.stderr
-    assert run(tmp_path, command, data, *more, "--effort", "slow").exit_code == 2
+    assert run(mixture_alone, command, data, *more, "--effort", "slow").exit_code == 2
 
 
 def test_estimate_on_the_command_line(
-    mixture: discoformer.Model, mixture_folder: Path, data: Path, x: Floats
+    mixture: discoformer.Model, gaussian_folder: Path, data: Path, x: Floats
 ) -> None:
-    result = run(mixture_folder, "estimate", data, "--effort", "fast", "--format", "jsonl")
+    result = run(gaussian_folder, "estimate", data, "--effort", "fast", "--format", "jsonl")
     found = [json.loads(line)["log_density"] for line in result.stdout.splitlines()]
     np.testing.assert_allclose(found, mixture.estimate(x, effort="fast").log_density(x), rtol=1e-12)
 
 
-def test_sample_on_the_command_line(mixture_folder: Path, data: Path) -> None:
-    result = run(mixture_folder, "sample", data, "-n", 3, "--effort", "fast")
+def test_sample_on_the_command_line(gaussian_folder: Path, data: Path) -> None:
+    result = run(gaussian_folder, "sample", data, "-n", 3, "--effort", "fast")
     assert len(result.stdout.splitlines()) == 4
     assert "Accepted" not in result.stderr
-    result = run(mixture_folder, "sample", data, "-n", 3, "--method", "exact")
+    result = run(gaussian_folder, "sample", data, "-n", 3, "--method", "exact")
     assert result.exit_code == 1
     assert "needs effort='fast'" in result.stderr
 
 
-def test_the_doctor_tries_both_efforts(mixture_folder: Path, gaussian_folder: Path) -> None:
+def test_the_doctor_tries_both_efforts(gaussian_folder: Path, mixture_alone: Path) -> None:
     for folder, said in (
-        (mixture_folder, ["trial, fast", "trial, best"]),
-        (gaussian_folder, ["trial, best"]),
+        (gaussian_folder, ["trial, fast", "trial, best"]),
+        (mixture_alone, ["trial, fast"]),
     ):
         result = CliRunner().invoke(main, ["doctor", "--device", "cpu", "--model", str(folder)])
         assert [line for line in ("trial, fast", "trial, best") if line in result.stdout] == said

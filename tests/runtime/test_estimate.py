@@ -152,14 +152,6 @@ def test_outside_the_trained_ranges(other_folder: Callable[..., Any], rng: np.ra
     assert np.isfinite(p.log_density(np.zeros((1, 3)))).all()
 
 
-def test_column_names_are_compared(kde: discoformer.Model, rng: np.random.Generator) -> None:
-    x = pd.DataFrame(rng.normal(size=(50, 2)), columns=["a", "b"])
-    p = kde.estimate(x)
-    np.testing.assert_array_equal(p.log_density(x), p.log_density(x.to_numpy()))
-    with pytest.raises(discoformer.InputError, match=r"\('a', 'b'\), got \('b', 'a'\)"):
-        p.log_density(x[["b", "a"]])
-
-
 def test_what_is_wrong_is_named(kde: discoformer.Model, rng: np.random.Generator) -> None:
     x = rng.normal(size=(50, 2))
     p = kde.estimate(x)

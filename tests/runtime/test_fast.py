@@ -1,6 +1,5 @@
 """Estimates of effort "fast", on a stand-in whose mixture is known: answers, files."""
 
-import json
 import pickle
 import shutil
 from collections.abc import Callable
@@ -19,11 +18,9 @@ from scipy.stats import multivariate_t
 
 import discoformer
 from discoformer.base.frame import fit_frame
-from discoformer.base.local_scatter import light
 from discoformer.errors import InputError
 from discoformer.io.inputs import Floats
 from discoformer.onnx.model_folder import save_model
-from discoformer.onnx.weights import MIXTURE_FILE
 
 BROAD = 0.05  # as in conftest
 
@@ -40,7 +37,7 @@ def p(mixture: discoformer.Model, x: Floats) -> discoformer.Estimate:
 
 def truth(x: Floats, w: Floats, y: Floats) -> Floats:
     """Log-density of the stand-in at y, by SciPy, for a sample x with weights w."""
-    frame = fit_frame(x, w, most=light(x.shape[1]))
+    frame = fit_frame(x, w)
     z, at = frame.to_frame(x), frame.to_frame(y)
     parts = [multivariate_t(np.zeros(x.shape[1]), 4 * frame.precision_root, df=3).logpdf(at) + np.log(BROAD)]
     for point, weight in zip(z, w / w.sum(), strict=True):
@@ -115,23 +112,14 @@ def test_other_efforts_are_refused(mixture: discoformer.Model, x: Floats, effort
             call()
 
 
-def test_a_model_without_a_mixture(gaussian: discoformer.Model, x: Floats) -> None:
-    for call in (
-        lambda: gaussian.estimate(x, effort="fast"),
-        lambda: gaussian.estimate_batch([], effort="fast"),
-    ):
-        with pytest.raises(
-            discoformer.ModelNotFoundError, match=r"'fast' needs mixture\.onnx, .* lacks: use effort='best'"
-        ):
-            call()
-
-
-def test_a_model_of_a_mixture_alone(mixture_folder: Path, tmp_path: Path, x: Floats) -> None:
-    shutil.copy(mixture_folder / "mixture.onnx", tmp_path)
-    model = discoformer.load(tmp_path, "cpu")
+def test_a_model_of_a_mixture_alone(mixture_alone: Path, x: Floats) -> None:
+    model = discoformer.load(mixture_alone, "cpu")
     assert model.metadata.name == "stand-in"
     assert model.estimate(x, effort="fast").log_density(x).shape == (80,)
-    with pytest.raises(discoformer.ModelError, match=r"'best' needs encode\.onnx and query\.onnx"):
+    with pytest.raises(
+        discoformer.ModelNotFoundError,
+        match=r"'best' needs encode\.onnx and query\.onnx, which .* lacks: use effort='fast'",
+    ):
         model.estimate(x)
 
 
@@ -142,24 +130,18 @@ def unusable(path: Path) -> None:
     onnx.save(made, path)
 
 
-@pytest.mark.parametrize(
-    ("effort", "other", "files"), [("fast", "best", ["encode", "query"]), ("best", "fast", ["mixture"])]
-)
-def test_only_the_files_of_the_effort_are_opened(
-    mixture_folder: Path, tmp_path: Path, x: Floats, effort: Any, other: Any, files: list[str]
-) -> None:
-    shutil.copytree(mixture_folder, tmp_path, dirs_exist_ok=True)
-    for name in files:
-        unusable(tmp_path / f"{name}.onnx")
+def test_only_the_files_of_the_effort_are_opened(gaussian_folder: Path, tmp_path: Path, x: Floats) -> None:
+    shutil.copytree(gaussian_folder, tmp_path, dirs_exist_ok=True)
+    unusable(tmp_path / "encode.onnx")
     model = discoformer.load(tmp_path, "cpu")
     for copy in (model, pickle.loads(pickle.dumps(model))):
-        assert np.isfinite(copy.estimate(x, effort=effort).log_density(x)).all()
+        assert np.isfinite(copy.estimate(x, effort="fast").log_density(x)).all()
         with pytest.raises(discoformer.ModelError, match="cannot be run by onnxruntime"):
-            copy.estimate(x, effort=other)
+            copy.estimate(x)
 
 
-def test_a_mixture_that_changed_is_refused(mixture_folder: Path, tmp_path: Path, x: Floats) -> None:
-    shutil.copytree(mixture_folder, tmp_path, dirs_exist_ok=True)
+def test_a_mixture_that_changed_is_refused(gaussian_folder: Path, tmp_path: Path, x: Floats) -> None:
+    shutil.copytree(gaussian_folder, tmp_path, dirs_exist_ok=True)
     model = discoformer.load(tmp_path, "cpu")
     model.graphs.files("fast")
     changed = onnx.load(tmp_path / "mixture.onnx")
@@ -170,10 +152,10 @@ def test_a_mixture_that_changed_is_refused(mixture_folder: Path, tmp_path: Path,
 
 
 def test_ranges_are_those_of_the_mixture(
-    other_folder: Callable[..., Path], mixture_folder: Path, x: Floats
+    other_folder: Callable[..., Path], gaussian_folder: Path, x: Floats
 ) -> None:
     folder = other_folder(query={"trained_dim_max": "2"})
-    shutil.copy(mixture_folder / "mixture.onnx", folder)
+    shutil.copy(gaussian_folder / "mixture.onnx", folder)
     model = discoformer.load(folder, "cpu")
     assert model.estimate(x, effort="fast").diagnostics.warnings == ()
     with pytest.warns(discoformer.RangeWarning, match="3 columns, outside the 1 to 2"):
@@ -206,9 +188,7 @@ def test_landmarks(mixture: discoformer.Model, rng: np.random.Generator) -> None
     assert p.refit(x).diagnostics.landmarks == 50
 
 
-def test_a_saved_estimate_answers_as_before(
-    mixture: discoformer.Model, gaussian: discoformer.Model, x: Floats, tmp_path: Path
-) -> None:
+def test_a_saved_estimate_answers_as_before(mixture: discoformer.Model, x: Floats, tmp_path: Path) -> None:
     p, path = mixture.estimate(pd.DataFrame(x, columns=[*"abc"]), effort="fast"), tmp_path / "p"
     for estimate in (p, p.marginal(["c", "a"], method="mixture")):
         for sample in (True, False):
@@ -222,23 +202,17 @@ def test_a_saved_estimate_answers_as_before(
             assert again.diagnostics == estimate.diagnostics
             assert again.columns == estimate.columns
             np.testing.assert_array_equal(again.sample(9), estimate.sample(9))
-    with pytest.raises(discoformer.ModelError, match=r"'fast' needs mixture\.onnx"):
-        discoformer.load_estimate(path, gaussian)
 
 
-def test_format_2_is_still_read(mixture: discoformer.Model, x: Floats, tmp_path: Path) -> None:
-    p = mixture.estimate(x)
-    p.save(tmp_path / "now")
-    with np.load(tmp_path / "now") as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    about = json.loads(str(arrays.pop("about")))
-    about["format"] = 2
-    del about["diagnostics"]["effort"]
-    with (tmp_path / "then").open("wb") as file:
-        np.savez(file, about=np.array(json.dumps(about)), **arrays)
-    again = discoformer.load_estimate(tmp_path / "then", mixture)
-    assert again.diagnostics == p.diagnostics
-    np.testing.assert_array_equal(again.log_density(x), p.log_density(x))
+def test_an_estimate_needs_the_files_of_its_effort(
+    mixture: discoformer.Model, mixture_alone: Path, x: Floats, tmp_path: Path
+) -> None:
+    alone = discoformer.load(mixture_alone, "cpu")
+    for effort in ("fast", "best"):
+        mixture.estimate(x, effort=effort).save(tmp_path / effort)  # type: ignore[arg-type]
+    discoformer.load_estimate(tmp_path / "fast", alone)
+    with pytest.raises(discoformer.ModelNotFoundError, match=r"'best' needs encode\.onnx"):
+        discoformer.load_estimate(tmp_path / "best", alone)
 
 
 def test_a_mixture_that_is_not_complete_is_refused(
@@ -266,19 +240,13 @@ def test_worker_processes_answer_and_estimate_alike(p: discoformer.Estimate, x: 
         np.testing.assert_array_equal(pool.submit(p.refit, x[:50]).result().log_density(x), again)
 
 
-def test_a_saved_model_keeps_its_mixture(mixture_folder: Path, tmp_path: Path, x: Floats) -> None:
-    folder = tmp_path / "given"
-    shutil.copytree(mixture_folder, folder)
-    (folder / MIXTURE_FILE).write_bytes(b"weights")
-    released = Path(__file__).parents[2] / "models" / "base"
-    for name in ("encode.onnx", "query.onnx", "weights.safetensors", "discoformer.onnx"):
-        shutil.copy(released / name, folder)
-    model = discoformer.load(folder, "cpu")
-    adapted = model.graphs.with_weights((folder / "weights.safetensors").read_bytes())
-    save_model(adapted, tmp_path / "out", {})
-    for name in ("mixture.onnx", "discoformer.onnx", MIXTURE_FILE):
-        assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes()
-    again = discoformer.load(tmp_path / "out", "cpu")
+def test_a_saved_model_keeps_its_mixture(tmp_path: Path, x: Floats) -> None:
+    model = discoformer.load("base", "cpu", 1)
+    adapted = model.graphs.with_weights((model.folder / "weights.safetensors").read_bytes())
+    save_model(adapted, tmp_path, {})
+    for path in (*model.folder.glob("mixture.*"), model.folder / "discoformer.onnx"):
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+    again = discoformer.load(tmp_path, "cpu", 1)
     assert again.metadata.version.endswith("+adapted")
     np.testing.assert_array_equal(
         again.estimate(x, effort="fast").score(x), model.estimate(x, effort="fast").score(x)

@@ -13,7 +13,7 @@ from torch import Tensor
 import discoformer
 from discoformer.io.inputs import Floats
 from discoformer.onnx.names import FRAMED, MIXTURE
-from discoformer_export.files.onnx_files import TRANSLATIONS, traced
+from discoformer_export.files.onnx_files import traced
 from discoformer_export.graphs.network import example_inputs
 from discoformer_training.data.context import Context
 from discoformer_training.nn.config import NetworkConfig
@@ -42,12 +42,12 @@ def network() -> Graph:
 
 @pytest.fixture(scope="module")
 def model(
-    network: Graph, mixture_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    network: Graph, gaussian_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> discoformer.Model:
     folder: Path = tmp_path_factory.mktemp("network")
     examples = example_inputs(SMALL, 2, 13, 1, 3, 1, 1)
-    made = onnx_ir.to_proto(traced(network, {name: examples[name] for name in FRAMED}, MIXTURE, TRANSLATIONS))
-    made.metadata_props.extend(onnx.load(mixture_folder / "mixture.onnx").metadata_props)
+    made = onnx_ir.to_proto(traced(network, {name: examples[name] for name in FRAMED}, MIXTURE))
+    made.metadata_props.extend(onnx.load(gaussian_folder / "mixture.onnx").metadata_props)
     onnx.save(made, folder / "mixture.onnx")
     return discoformer.load(folder, "cpu", 1)
 

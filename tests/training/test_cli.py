@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,10 @@ from discoformer_training.run.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.slow
 
-TINY = ("--accelerator", "cpu", "--dims", "1", "3", "--context-sizes", "32", "40", "--tokens", "200")
+CPU = ("--accelerator", "cpu")
+TINY = (*CPU, "--dims", "1", "3", "--context-sizes", "32", "40", "--tokens", "200")
+ROOT = Path(__file__).parents[2]
+SMALL = '{"network": {"blocks": 1, "scalars": 8}}'
 
 
 def invoke(*arguments: object) -> Result:
@@ -26,9 +28,16 @@ def invoke(*arguments: object) -> Result:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def on_mixture(mixture_file: Path) -> tuple[object, ...]:
+    """Options of a new run of heads."""
+    return (*TINY, "--mixture-from", mixture_file)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, on_mixture: tuple[object, ...]) -> Path:
     out = tmp_path_factory.mktemp("run")
-    result = invoke("run", "--out", out, "--steps", 3, *TINY)
+    (out / "config.json").write_text(SMALL)
+    result = invoke("run", "--out", out, "--config", out / "config.json", "--steps", 3, *on_mixture)
     assert result.exit_code == 0, result.output
     return out / "checkpoint.safetensors"
 
@@ -48,17 +57,26 @@ def test_a_finished_run_resumed_takes_no_step_and_keeps_its_configuration(
     assert load_checkpoint(tmp_path / "checkpoint.safetensors")[:2] == load_checkpoint(checkpoint)[:2]
 
 
-def test_settings_come_from_the_file_and_then_from_the_command_line(tmp_path: Path) -> None:
+def test_heads_without_a_mixture_network_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    result = invoke("run", "--out", tmp_path, "--steps", 1, *TINY)
+    assert result.exit_code == 1
+    assert "--mixture-from" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_settings_come_from_the_file_and_then_from_the_command_line(
+    tmp_path: Path, on_mixture: tuple[object, ...]
+) -> None:
     file = tmp_path / "config.json"
     file.write_text('{"seed": 4, "network": {"blocks": 1, "scalars": 8}, "stream": {"modes": [2, 3]}}')
-    result = invoke("run", "--out", tmp_path, "--config", file, "--steps", 1, *TINY)
+    result = invoke("run", "--out", tmp_path, "--config", file, "--steps", 1, *on_mixture)
     assert result.exit_code == 0, result.output
     config = load_checkpoint(tmp_path / "checkpoint.safetensors")[0]
     assert (config.seed, config.steps, config.network.blocks, config.network.scalars) == (4, 1, 1, 8)
     assert (config.stream.modes, config.stream.tokens, config.stream.dims) == ((2, 3), 200, (1, 3))
 
 
-def test_of_several_files_each_changes_what_it_names(tmp_path: Path) -> None:
+def test_of_several_files_each_changes_what_it_names(tmp_path: Path, on_mixture: tuple[object, ...]) -> None:
     files = []
     for name, text in (
         ("one", '{"seed": 4, "network": {"blocks": 1, "scalars": 16}, "stream": {"modes": [2, 3]}}'),
@@ -67,31 +85,36 @@ def test_of_several_files_each_changes_what_it_names(tmp_path: Path) -> None:
         files.append(tmp_path / f"{name}.json")
         files[-1].write_text(text)
     given = [argument for file in files for argument in ("--config", file)]
-    result = invoke("run", "--out", tmp_path, *given, "--steps", 1, "--workers", 1, *TINY)
+    result = invoke("run", "--out", tmp_path, *given, "--steps", 1, *on_mixture)
     assert result.exit_code == 0, result.output
     config = load_checkpoint(tmp_path / "checkpoint.safetensors")[0]
     assert (config.seed, config.clip, config.network.blocks, config.network.scalars) == (4, 0.5, 1, 8)
     assert (config.stream.modes, config.stream.queries) == ((2, 3), 2.0)
 
 
-def test_a_run_from_the_weights_of_another_has_its_network(tmp_path: Path) -> None:
+def test_a_run_from_the_weights_of_another_has_its_networks(checkpoint: Path, tmp_path: Path) -> None:
     file = tmp_path / "config.json"
-    file.write_text('{"network": {"blocks": 1, "scalars": 8}}')
-    old, new = tmp_path / "old", tmp_path / "new"
-    assert invoke("run", "--out", old, "--config", file, "--steps", 1, *TINY).exit_code == 0
-    start = ("--weights-from", old / "checkpoint.safetensors")
-    result = invoke("run", "--out", new, *start, "--steps", 2, *TINY)
-    assert result.exit_code == 0, result.output
-    config = load_checkpoint(new / "checkpoint.safetensors")[0]
-    assert (config.network.blocks, config.network.scalars, config.steps) == (1, 8, 2)
     file.write_text('{"network": {"blocks": 2}}')
-    refused = invoke("run", "--out", new, *start, "--config", file, *TINY)
+    start = ("--weights-from", checkpoint)
+    result = invoke("run", "--out", tmp_path, *start, "--steps", 2, *TINY)
+    assert result.exit_code == 0, result.output
+    config, before = (load_checkpoint(path)[0] for path in (tmp_path / checkpoint.name, checkpoint))
+    assert (config.network, config.proposal) == (before.network, before.proposal)
+    assert config.steps == 2
+    refused = invoke("run", "--out", tmp_path, *start, "--config", file, *TINY)
     assert refused.exit_code == 1
     assert "remove `network` from --config" in refused.output
 
 
 @pytest.mark.parametrize(
-    "text", ["{", '{"stepz": 3}', '{"network": {"depth": 1}}', '{"stream": {"families": {"x": 1}}}']
+    "text",
+    [
+        "{",
+        '{"stepz": 3}',
+        '{"network": {"depth": 1}}',
+        '{"stream": {"families": {"x": 1}}}',
+        '{"stream": {"fitted_base": true}}',
+    ],
 )
 def test_a_file_of_settings_that_cannot_be_used_is_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config.json"
@@ -109,11 +132,11 @@ def test_dimensions_in_which_no_family_has_densities_are_a_usage_error(tmp_path:
     assert "raise the least of dims" in result.output
 
 
-def test_families_are_held_out_by_name(tmp_path: Path) -> None:
+def test_families_are_held_out_by_name(tmp_path: Path, on_mixture: tuple[object, ...]) -> None:
     file = tmp_path / "config.json"
     file.write_text('{"network": {"blocks": 1}, "stream": {"families": {"gmm": 1, "ring": 2, "beta": 3}}}')
     held_out = ("--hold-out", "ring", "--hold-out", "gumbel")
-    result = invoke("run", "--out", tmp_path, "--config", file, "--steps", 1, *TINY, *held_out)
+    result = invoke("run", "--out", tmp_path, "--config", file, "--steps", 1, *on_mixture, *held_out)
     assert result.exit_code == 0, result.output
     config = load_checkpoint(tmp_path / "checkpoint.safetensors")[0]
     assert config.stream.families == {"gmm": 1, "ring": 0, "beta": 3, "gumbel": 0}
@@ -123,9 +146,10 @@ def test_families_are_held_out_by_name(tmp_path: Path) -> None:
 
 
 def test_settings_beside_a_checkpoint_to_continue_are_a_usage_error(checkpoint: Path, tmp_path: Path) -> None:
-    result = invoke("run", "--out", tmp_path, "--resume", checkpoint, "--seed", 1)
-    assert result.exit_code == 2
-    assert "--resume" in result.output
+    for setting in (("--seed", 1), ("--mixture-from", checkpoint)):
+        result = invoke("run", "--out", tmp_path, "--resume", checkpoint, *setting)
+        assert result.exit_code == 2
+        assert "--resume" in result.output
 
 
 def test_an_unreadable_checkpoint_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
@@ -176,14 +200,19 @@ def test_a_basis_is_kept_in_the_checkpoint_which_can_be_trained_further(
     assert (config, progress) == before[:2]
     assert tensors.keys() == before[2].keys()
     assert all(torch.equal(tensor, before[2][name]) for name, tensor in tensors.items())
-    assert invoke("run", "--out", tmp_path, "--resume", copy).exit_code == 0
+    assert invoke("run", "--out", tmp_path, "--resume", copy, *CPU).exit_code == 0
     missing = invoke("basis", tmp_path / "none.safetensors")
     assert missing.exit_code == 1
     assert "cannot be read" in missing.output
 
 
-def test_the_basis_of_a_released_model_goes_into_a_file_of_its_own(tmp_path: Path) -> None:
-    released = Path(__file__).parents[2] / "models" / "base"
+def test_the_basis_of_a_mixture_network_is_refused(mixture_file: Path) -> None:
+    refused = invoke("basis", mixture_file, "--tasks", 2)
+    assert refused.exit_code == 1
+    assert "needed the kind 'heads'" in refused.output
+
+
+def test_the_basis_of_a_released_model_goes_into_a_file_of_its_own(tmp_path: Path, released: Path) -> None:
     refused = invoke("basis", released)
     assert refused.exit_code == 2
     assert "--out FILE.safetensors" in refused.output
@@ -192,45 +221,46 @@ def test_the_basis_of_a_released_model_goes_into_a_file_of_its_own(tmp_path: Pat
     assert result.exit_code == 0, result.output
     before, after = load_checkpoint(released), load_checkpoint(out)
     assert after[:2] == before[:2]
-    assert after[2].pop("adaptation.basis").shape == (650, 2)
+    assert after[2].pop("adaptation.basis").shape[1] == 2
+    assert before[2].pop("adaptation.basis").shape[1] == 3
+    assert after[2].keys() == before[2].keys()
     assert all(torch.equal(tensor, before[2][name]) for name, tensor in after[2].items())
 
 
-def test_a_run_begins_with_the_weights_of_a_released_model_and_cannot_resume_it(tmp_path: Path) -> None:
-    released = Path(__file__).parents[2] / "models" / "gmm"
-    resumed = invoke("run", "--out", tmp_path, "--resume", released)
+def test_a_run_begins_with_the_weights_of_a_released_model_and_cannot_resume_it(
+    tmp_path: Path, released: Path
+) -> None:
+    resumed = invoke("run", "--out", tmp_path, "--resume", released, *CPU)
     assert resumed.exit_code == 1
     assert "averaged weights only" in resumed.output
-    options = ("--dims", 1, 2, "--context-sizes", 8, 16, "--tokens", 64, "--steps", 1, "--accelerator", "cpu")
-    config = tmp_path / "config.json"
-    config.write_text('{"network": {"greatest_size": 32768.0}}')
-    run = invoke("run", "--out", tmp_path, "--weights-from", released, "--config", config, *options)
+    run = invoke("run", "--out", tmp_path, "--weights-from", released, "--steps", 1, *TINY)
     assert run.exit_code == 0, run.output
+    config, before = (load_checkpoint(path)[0] for path in (tmp_path / "checkpoint.safetensors", released))
+    assert (config.network, config.proposal) == (before.network, before.proposal)
 
 
 @pytest.mark.parametrize(
-    ("weights", "recipes"),
+    ("start", "recipes"),
     [
-        *product(["models/base", "models/gmm"], [["base"], ["gpu"], ["base", "gpu"]]),
-        *product(
-            ["checkpoints/mixture_next.safetensors"],
-            [["base", "mixture"], ["base", "mixture", "mixture_gpu"]],
-        ),
+        ("--mixture-from models/base/mixture.safetensors", "base heads"),
+        ("--mixture-from models/base/mixture.safetensors", "base heads gpu"),
+        ("--weights-from models/base/mixture.safetensors", "base mixture"),
+        ("--weights-from models/base/mixture.safetensors", "base mixture mixture_gpu"),
+        ("--weights-from models/base", "base heads"),
     ],
 )
-def test_every_recipe_can_begin_with_every_kept_network(
-    tmp_path: Path, weights: str, recipes: list[str]
-) -> None:
-    root = Path(__file__).parents[2]
-    files = [root / "training" / "recipes" / f"{recipe}.json" for recipe in recipes]
+def test_every_recipe_can_begin_with_the_kept_networks(tmp_path: Path, start: str, recipes: str) -> None:
+    option, source = start.split()
+    files = [ROOT / "training" / "recipes" / f"{recipe}.json" for recipe in recipes.split()]
     given = [argument for file in files for argument in ("--config", file)]
-    options = ("--steps", 0, "--accelerator", "cpu", "--weights-from", root / weights)
-    result = invoke("run", "--out", tmp_path, *options, *given)
+    result = invoke("run", "--out", tmp_path, "--steps", 0, *CPU, option, ROOT / source, *given)
     assert result.exit_code == 0, result.output
-    begun, kept = (
-        load_checkpoint(path)[0].network for path in (tmp_path / "checkpoint.safetensors", root / weights)
-    )
-    assert begun == kept
+    begun, kept = (load_checkpoint(path)[0] for path in (tmp_path / "checkpoint.safetensors", ROOT / source))
+    if option == "--weights-from":
+        assert begun.network == kept.network
+    else:
+        assert begun.network.kind == "heads"
+        assert begun.proposal == kept.network
 
 
 @pytest.mark.parametrize("cell", ["gmm:2", "gmm:x:64", "gmm:2:64:1:2", "2:64"])

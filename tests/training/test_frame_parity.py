@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from discoformer.base.frame import fit_frame, fit_frames
-from discoformer.base.local_scatter import THOROUGH
+from discoformer.base.local_scatter import most_used
 from discoformer_training.data.mixtures import draw_mixtures
 
 SIZES = [
@@ -27,7 +27,7 @@ def _both(points: torch.Tensor):
     return fit_frames(points[None]), fit_frame(points.numpy())
 
 
-@pytest.mark.parametrize(("dim", "n"), [*SIZES, (3, THOROUGH.points + 500)])
+@pytest.mark.parametrize(("dim", "n"), [*SIZES, (1, 2000), (3, most_used(3)[0] + 500)])
 def test_both_frames_agree_on_mixtures_in_random_affine_maps(dim: int, n: int) -> None:
     generator = torch.Generator().manual_seed(dim * n)
     points = draw_mixtures(1, dim, affine_condition=30, generator=generator).sample(n, generator=generator)[0]

@@ -51,6 +51,11 @@ def main() -> None:
     help="Checkpoint or released model whose weights start a new run. The sizes of the network are those of "
     "the checkpoint.",
 )
+@click.option(
+    "--mixture-from",
+    type=PATH,
+    help="Checkpoint of the mixture network that the heads refine [default: that of --weights-from].",
+)
 @click.option("--seed", type=int, help="Seed of the weights and of the stream [default: 0].")
 @click.option("--steps", type=int, help="Number of steps [default: 20000].")
 @click.option("--learning-rate", type=float, help="Peak learning rate [default: 0.0015].")
@@ -70,23 +75,16 @@ def main() -> None:
 @click.option("--accelerator", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option("--devices", default=1, show_default=True, help="Number of devices, with one process each.")
 @click.option("--threads", type=int, help="CPU threads per process.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Processes that draw tasks, one thread each. Use enough to keep a GPU busy.",
-)
 def run(
     out: Path,
     files: tuple[Path, ...],
     resume: Path | None,
     weights_from: Path | None,
+    mixture_from: Path | None,
     time_budget: float | None,
     accelerator: str,
     devices: int,
     threads: int | None,
-    workers: int,
     **settings: Any,
 ) -> None:
     """Train a network on the stream of random densities."""
@@ -100,7 +98,7 @@ def run(
     from discoformer_training.run.loop import train
 
     given = {name: value for name, value in settings.items() if value not in (None, ())}
-    if resume and (given or files or weights_from):
+    if resume and (given or files or weights_from or mixture_from):
         raise click.UsageError("--resume uses the settings of the checkpoint: remove the other settings")
     if threads:
         torch.set_num_threads(threads)
@@ -115,9 +113,9 @@ def run(
             out,
             resume=resume,
             weights_from=weights_from,
+            mixture_from=mixture_from,
             time_budget=None if time_budget is None else 60 * time_budget,
             fabric=Fabric(accelerator=accelerator, devices=devices),
-            workers=workers,
         )
     except (CheckpointError, TrainingDivergedError) as error:
         raise click.ClickException(str(error)) from error
@@ -134,23 +132,34 @@ def run(
 )
 @click.option("--accelerator", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option("--threads", type=int, help="CPU threads.")
-@click.option(
-    "--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that draw tasks."
-)
+@click.option("--mixture-from", type=PATH, help="Mixture network that the heads refine, as for `run`.")
 def profile_command(
-    files: tuple[Path, ...], steps: int, warmup: int, accelerator: str, threads: int | None, workers: int
+    files: tuple[Path, ...],
+    steps: int,
+    warmup: int,
+    accelerator: str,
+    threads: int | None,
+    mixture_from: Path | None,
 ) -> None:
     """Time training steps: tokens a second, and the shares of drawing and learning. Writes nothing."""
     import torch
     from lightning.fabric import Fabric
 
+    from discoformer_training.nn.attention import attend_blocked
+    from discoformer_training.run.checkpoint import CheckpointError, load_mixture_network
     from discoformer_training.run.config import TrainConfig
     from discoformer_training.run.profile import profile
 
     if threads:
         torch.set_num_threads(threads)
     config = _config(TrainConfig(), files, {})
-    click.echo(profile(config, Fabric(accelerator=accelerator, devices=1), steps, warmup, workers))
+    if config.network.kind == "heads" and mixture_from is None:
+        raise click.UsageError("heads refine a mixture network: give a checkpoint of one with --mixture-from")
+    try:
+        proposal = load_mixture_network(mixture_from, attend_blocked) if mixture_from else None
+    except CheckpointError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(profile(config, Fabric(accelerator=accelerator, devices=1), steps, warmup, proposal))
 
 
 def _config(config: "TrainConfig", files: tuple[Path, ...], given: dict[str, Any]) -> "TrainConfig":
@@ -190,10 +199,12 @@ def basis(checkpoint: Path, tasks: int, seed: int, out: Path | None) -> None:
     from rich.progress import track
 
     from discoformer_training.nn.attention import attend_blocked
+    from discoformer_training.nn.proposal import Proposal
     from discoformer_training.run.basis import TENSOR, learn_basis
     from discoformer_training.run.checkpoint import (
         CheckpointError,
         load_checkpoint,
+        load_mixture_network,
         load_network,
         save_checkpoint,
     )
@@ -203,10 +214,11 @@ def basis(checkpoint: Path, tasks: int, seed: int, out: Path | None) -> None:
     try:
         config, progress, tensors = load_checkpoint(checkpoint)
         network = load_network(checkpoint, attend_blocked)
+        propose = Proposal(load_mixture_network(checkpoint, attend_blocked))
     except CheckpointError as error:
         raise click.ClickException(str(error)) from error
     steps = track(range(tasks), "data sets", console=Console(stderr=True))
-    learned = learn_basis(network, steps, seed=seed)
+    learned = learn_basis(network, steps, propose, seed=seed)
     save_checkpoint(out or checkpoint, config, progress, tensors | {TENSOR: learned.float()})
 
 
@@ -248,25 +260,20 @@ def benchmark(
     """Compare MODEL with classical estimators.
 
     MODEL is a checkpoint or the folder of a released model. A checkpoint runs in PyTorch, a released model in
-    ONNX Runtime. Without MODEL, only the baselines run.
+    ONNX Runtime, with both efforts. Without MODEL, only the baselines run.
     """
     from discoformer_training.evaluation import report as reports
     from discoformer_training.evaluation.benchmark import run_benchmark
     from discoformer_training.evaluation.cells import TABLES, BenchmarkError
-    from discoformer_training.evaluation.estimators import network_estimator, runtime_estimator
-    from discoformer_training.nn.attention import attend_blocked
-    from discoformer_training.run.checkpoint import CheckpointError, load_any_network, load_checkpoint
+    from discoformer_training.evaluation.estimators import checkpoint_estimator, runtime_estimator
+    from discoformer_training.run.checkpoint import CheckpointError
 
     try:
         estimators = {}
-        if model is not None:
-            estimators["discoformer"] = (
-                runtime_estimator(model)
-                if model.is_dir()
-                else network_estimator(
-                    load_any_network(model, attend_blocked), load_checkpoint(model)[0].stream.landmarks
-                )
-            )
+        if model is not None and model.is_dir():
+            estimators = {"discoformer": runtime_estimator(model), "fast": runtime_estimator(model, "fast")}
+        elif model is not None:
+            estimators = {"discoformer": checkpoint_estimator(model)}
         chosen = [_parse_cell(cell) for cell in cells] or TABLES[table]()
         report = run_benchmark(
             estimators, chosen, draws=draws, seed=seed, cache=cache, keep=partial(_write_report, out)

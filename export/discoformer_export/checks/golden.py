@@ -1,16 +1,14 @@
 """Golden files: inputs of a released model and the answers it must give, in any runtime and language.
 
     python -m discoformer_export.checks.golden models/base
-    python -m discoformer_export.checks.golden models/base checkpoints/mixture_next.safetensors
 
-The first command writes core.json into the folder `golden` of a model, from its weights.safetensors and
-config.json. The second one writes raw.json, from a checkpoint of the mixture network. The answers are those
-of the networks in PyTorch, with the frame and the base of `discoformer`, all in float64. ONNX is not used.
-There are two kinds of cases (B data sets, N context points, M queries, D dimensions):
+writes raw.json and framed.json into the folder `golden` of a model. The answers are those of its networks in
+PyTorch, in float64. There are two kinds of cases (B data sets, N context points, M queries, D dimensions):
 
     raw   the inputs of discoformer.onnx, float64, data units: context (B, N, D), log_weights (B, N) and
           queries (B, M, D). Equal weights have log-weights 0; a row of weight 0 has the log-weight NONE.
-    core  every input of core.onnx by its name, float32, frame coordinates.
+    framed  the inputs of encode.onnx and query.onnx by name, float32, frame coordinates. The base in them is
+          that of the runtime.
 
 Both give log_density (B, M) and score (B, M, D), in the units of their inputs. Each file is JSON,
 
@@ -31,14 +29,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from discoformer.fit import Sample, fit_bases, graph_inputs, landmarks_of, read_sample
+import discoformer
+from discoformer.fit import Sample, graph_inputs, landmarks_of, read_sample
 from discoformer.io.files import write_bytes
-from discoformer.onnx.names import Effort
+from discoformer.onnx.graphs import Graphs
+from discoformer.onnx.names import CONTEXT
 from discoformer.onnx.weights import FILE
+from discoformer.proposal import propose
 from discoformer_training.data.context import Context
 from discoformer_training.nn.mixture_network import Mixture, MixtureNetwork
 from discoformer_training.nn.network import DiScoFormer
-from discoformer_training.run.checkpoint import load_any_network, load_checkpoint
+from discoformer_training.run.checkpoint import load_mixture_network, load_network
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -46,14 +47,14 @@ Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 NONE = -1e30  # log-weight of a row of weight 0
 DIGITS = 8  # of outputs
 INPUT_DIGITS = 6  # of inputs that are not exact in fewer
-CORE = (
+FRAMED_CASES = (
     "two_points",
     "five_in_plane",
     "padded_batch",
     "weights",
     "far",
     "many_queries",
-    "ten_columns",
+    "few_for_ten",
     "independent",
 )
 SIZES = {  # N, M, D of unweighted mixtures
@@ -80,25 +81,28 @@ class Case(NamedTuple):
 Cases: TypeAlias = dict[str, dict[str, Case]]  # by kind and name
 
 
-def golden(checkpoint: Path) -> Cases:
-    """Compute the cases of a network, in a checkpoint or a model folder."""
-    kind, answer = answering(checkpoint)
-    return {kind: {name: Case(given, answer(given)) for name, given in all_inputs()[kind].items()}}
+def golden(folder: Path) -> Cases:
+    """Compute the cases of a released model."""
+    answers = answering(folder)
+    return {
+        kind: {name: Case(given, answers[kind](given)) for name, given in named.items()}
+        for kind, named in all_inputs(folder).items()
+    }
 
 
-def answering(checkpoint: Path) -> tuple[str, Callable[[Arrays], Arrays]]:
-    """Return the kind of the cases of a network, and the function from inputs to the right outputs."""
-    network = load_any_network(checkpoint).double()
-    if isinstance(network, MixtureNetwork):
-        landmarks = load_checkpoint(checkpoint)[0].stream.landmarks
-        return "raw", partial(answer_raw, network, landmarks)
-    return "core", partial(answer_core, network)
+def answering(folder: Path) -> dict[str, Callable[[Arrays], Arrays]]:
+    """Return the functions from inputs to the right outputs, by the kind of the cases."""
+    landmarks = discoformer.load(folder, device="cpu").graphs.files("fast").metadata.landmarks
+    return {
+        "raw": partial(answer_raw, load_mixture_network(folder).double(), landmarks),
+        "framed": partial(answer_framed, load_network(folder).double()),
+    }
 
 
-def all_inputs() -> dict[str, dict[str, Arrays]]:
-    """Draw the inputs of every case, by kind and name."""
-    raw = raw_inputs()
-    return {"raw": raw, "core": {name: _core_inputs(raw[name]) for name in CORE}}
+def all_inputs(folder: Path) -> dict[str, dict[str, Arrays]]:
+    """Return the inputs of every case, by kind and name."""
+    raw, graphs = raw_inputs(), discoformer.load(folder, device="cpu", threads=1).graphs
+    return {"raw": raw, "framed": {name: _framed_inputs(graphs, raw[name]) for name in FRAMED_CASES}}
 
 
 def write(cases: Cases, folder: Path) -> None:
@@ -205,25 +209,25 @@ def _short(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.array(rounded, values.dtype).reshape(values.shape)
 
 
-def _samples(raw: Mapping[str, Floats], effort: Effort = "best") -> list[Sample]:
+def _samples(raw: Mapping[str, Floats]) -> list[Sample]:
     """Read each data set of a raw case."""
     weights = np.exp(raw["log_weights"])
-    return [read_sample(points, w, effort=effort) for points, w in zip(raw["context"], weights, strict=True)]
+    return [read_sample(points, w) for points, w in zip(raw["context"], weights, strict=True)]
 
 
-def _core_inputs(raw: Mapping[str, Floats]) -> Arrays:
-    """Transform a raw case to its frame, as the runtime does."""
+def _framed_inputs(graphs: Graphs, raw: Mapping[str, Floats]) -> Arrays:
+    """Transform a raw case to its frame, and find its base, as the runtime does."""
     samples = _samples(raw)
-    read = [landmarks_of(sample, len(sample.z)) for sample in samples]
+    given = graph_inputs(samples, [landmarks_of(sample, len(sample.z)) for sample in samples])
+    given |= propose(graphs, samples, graphs.mixture(given))
     framed = [sample.frame.to_frame(y) for sample, y in zip(samples, raw["queries"], strict=True)]
-    given = graph_inputs(samples, fit_bases(samples), read)
-    inputs = {"context": given.pop("context"), "queries": np.stack(framed).astype(np.float32), **given}
-    return {name: _short(array) for name, array in inputs.items()}
+    given = {name: given[name] for name in CONTEXT} | {"queries": np.stack(framed).astype(np.float32)}
+    return {name: _short(array) for name, array in given.items()}
 
 
 @torch.no_grad()
 def answer_raw(network: MixtureNetwork, landmarks: int, raw: Mapping[str, Floats]) -> Arrays:
-    """Answer each data set by itself, with the light frame of the runtime.
+    """Answer each data set by itself, with the frame of the runtime.
 
     Args:
         network: the network, which computes in the float type of its weights.
@@ -236,7 +240,7 @@ def answer_raw(network: MixtureNetwork, landmarks: int, raw: Mapping[str, Floats
         return torch.as_tensor(array)[None].to(weight)
 
     answers = []
-    for sample, queries in zip(_samples(raw, "fast"), raw["queries"], strict=True):
+    for sample, queries in zip(_samples(raw), raw["queries"], strict=True):
         frame = sample.frame
         points, counts = landmarks_of(sample, landmarks)
         context = Context(
@@ -256,21 +260,19 @@ def answer_raw(network: MixtureNetwork, landmarks: int, raw: Mapping[str, Floats
 
 
 @torch.no_grad()
-def answer_core(network: DiScoFormer, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+def answer_framed(network: DiScoFormer, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
     """Answer in the frame, in the float type of the network."""
     given = {name: torch.from_numpy(array).to(network.heads.gamma) for name, array in inputs.items()}
     log_density, score = network(Context.from_inputs(given), given["queries"])
     return {"log_density": log_density.numpy(), "score": score.numpy()}
 
 
-def main(folder: Path, checkpoint: Path | None = None) -> None:
-    """Write the golden files of a model folder: those of a checkpoint if one is given, or of its weights."""
-    write(golden(checkpoint or folder), folder / "golden")
+def main(folder: Path) -> None:
+    """Write the golden files of a model folder."""
+    write(golden(folder), folder / "golden")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3) or not Path(sys.argv[1], FILE).is_file():
-        sys.exit(
-            f"usage: python -m discoformer_export.checks.golden MODEL_FOLDER (with its {FILE}) [CHECKPOINT]"
-        )
-    main(*map(Path, sys.argv[1:]))
+    if len(sys.argv) != 2 or not Path(sys.argv[1], FILE).is_file():
+        sys.exit(f"usage: python -m discoformer_export.checks.golden MODEL_FOLDER (with its {FILE})")
+    main(Path(sys.argv[1]))

@@ -111,7 +111,7 @@ def measure_mixture(model: onnx.ModelProto, network: MixtureNetwork) -> list[Par
 
 
 def measure_raw(model: onnx.ModelProto, network: MixtureNetwork, landmarks: int) -> list[Parity]:
-    """Compare discoformer.onnx with the light frame of the runtime, followed by the network."""
+    """Compare discoformer.onnx with the frame of the runtime, followed by the network."""
     session = _session(model)
     double = deepcopy(network).double()
     report = []

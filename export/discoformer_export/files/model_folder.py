@@ -1,9 +1,9 @@
 """The folder of a released model, made from checkpoints: weights, configuration, ONNX files, parity report.
 
-A folder may hold two networks, of the kinds "heads" and "mixture". Each has its own files and its own entries
-in config.json, and the export of one leaves those of the other as they are. Nothing is written unless every
-graph passes. Each file is written atomically, and config.json, which records the hashes of the others, is
-written last.
+A folder holds a network of the kind "mixture", and may hold one of the kind "heads", which refines it. Each
+has its own files and its own entries in config.json, and the export of one leaves those of the other as they
+are. The mixture network is exported first. Nothing is written unless every graph passes. Each file is written
+atomically, and config.json, which records the hashes of the others, is written last.
 """
 
 import hashlib
@@ -22,14 +22,19 @@ from discoformer.onnx.model_folder import CONFIG
 from discoformer.onnx.weights import BASIS, FILE, MIXTURE_FILE
 from discoformer_export.checks.parity import Parity, measure, measure_mixture, measure_raw, to_json
 from discoformer_export.errors import ExportError
-from discoformer_export.files.onnx_files import OPSET, mixture_to_onnx, to_onnx
+from discoformer_export.files.onnx_files import mixture_to_onnx, to_onnx
 from discoformer_export.files.raw_file import raw_file
 from discoformer_export.graphs import operators
 from discoformer_export.graphs.network import GRAPHS
 from discoformer_training.nn.mixture_network import MixtureNetwork
 from discoformer_training.nn.network import DiScoFormer
 from discoformer_training.run.basis import TENSOR
-from discoformer_training.run.checkpoint import Progress, load_any_network, load_checkpoint
+from discoformer_training.run.checkpoint import (
+    Progress,
+    load_checkpoint,
+    load_mixture_network,
+    load_network,
+)
 from discoformer_training.run.config import TrainConfig
 
 REPORT, MIXTURE_REPORT = "parity.json", "mixture_parity.json"
@@ -61,7 +66,7 @@ def release(
     """Export the averaged weights of a checkpoint into the folder `out`.
 
     Args:
-        checkpoint: file written by discoformer-train, or folder of a released model.
+        checkpoint: file written by discoformer-train, folder of a released model, or its mixture.safetensors.
         out: folder of the model, made if absent. Files of the same names are replaced.
         name: name of the model, by which the runtime finds it. Default: that of the released model, or of
             the model in `out`, or the name of `out`.
@@ -76,25 +81,30 @@ def release(
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
-        ExportError: an axis is not dynamic, a graph differs from the network, or `only` names a file that an
-            export does not make. Nothing is written.
+        ExportError: an axis is not dynamic, a graph differs from the network, `only` names a file that an
+            export does not make, or `out` does not hold the mixture network that the heads refine. Nothing is
+            written.
     """
     config, progress, tensors = load_checkpoint(checkpoint)
-    known = FILES[config.network.kind]
+    kind = config.network.kind
+    known = FILES[kind]
     if unknown := set(only) - set(known):
         raise ExportError(
-            f"only={sorted(unknown)} are no files of a network of the kind {config.network.kind!r}: choose "
-            f"from {', '.join(known)}"
+            f"only={sorted(unknown)} are no files of a network of the kind {kind!r}: choose from "
+            f"{', '.join(known)}"
         )
     wanted = [file for file in known if not only or file in only]
     given = {"name": name, "version": version, "licence": licence, "training_commit": commit}
-    about = {"name": out.resolve().name} | _released(out) | _released(checkpoint)
+    about = {"name": out.resolve().name} | _released(out, kind, ("name", "version"))
+    source = checkpoint.parent if checkpoint.name == MIXTURE_FILE else checkpoint
+    about |= _released(source, kind, tuple(given))
     about |= {key: value for key, value in given.items() if value is not None}
-    network = load_any_network(checkpoint)
-    if isinstance(network, MixtureNetwork):
+    if kind == "mixture":
+        network = load_mixture_network(checkpoint)
         made = _made_of_mixture(network, about, config, progress, wanted, on_progress)
     else:
-        made = _made_of_heads(network, checkpoint, about, config, progress, on_progress)
+        about["mixture_sha256"] = _mixture_sha256(checkpoint, out)
+        made = _made_of_heads(checkpoint, about, config, progress, on_progress)
         if TENSOR in tensors:
             made.files[BASIS] = save({"basis": tensors[TENSOR].float().contiguous()})
     if failed := [parity for parity in made.report if not parity.passed]:
@@ -107,16 +117,34 @@ def release(
     return made.report
 
 
+def _mixture_sha256(checkpoint: Path, out: Path) -> str:
+    """The hash of the mixture network that heads refine.
+
+    Raises:
+        ExportError: `out` does not hold that network.
+    """
+    sha256 = _sha256(_mixture_weights(load_mixture_network(checkpoint)))
+    if _recorded(out).get("mixture", {}).get("weights_sha256") != sha256:
+        raise ExportError(
+            f"{out} does not hold the mixture network that the heads in {checkpoint} refine: export that "
+            "first, to the same folder"
+        )
+    return sha256
+
+
 def _made_of_heads(
-    network: DiScoFormer,
     checkpoint: Path,
     about: Mapping[str, str],
     config: TrainConfig,
     progress: Progress,
     on_progress: Callable[[str], None],
 ) -> Made:
+    network = load_network(checkpoint)
     weights, network_json = _weights(checkpoint, network)
-    metadata = _metadata(about, config, progress, _sha256(weights)) | {"config": network_json}
+    metadata = _metadata(about, config, progress, _sha256(weights)) | {
+        "config": network_json,
+        "mixture_sha256": about["mixture_sha256"],
+    }
     models = {}
     for name, graph in GRAPHS.items():
         on_progress(f"tracing {name}")
@@ -137,11 +165,8 @@ def _made_of_mixture(
     on_progress: Callable[[str], None],
 ) -> Made:
     """Export the graphs of those that are wanted, for each takes minutes."""
-    network_json, landmarks = network.config.to_json(), config.stream.landmarks
-    weights = save(network.state_dict(), {"config": network_json})
-    metadata = _metadata(about, config, progress, _sha256(weights), operators.OPSET) | {
-        "config": network_json
-    }
+    weights, landmarks = _mixture_weights(network), config.stream.landmarks
+    metadata = _metadata(about, config, progress, _sha256(weights)) | {"config": network.config.to_json()}
     files, report = {MIXTURE_FILE: weights}, []
     if "mixture.onnx" in wanted:
         on_progress("tracing mixture")
@@ -164,6 +189,10 @@ def _made_of_mixture(
     return Made(files, {"model": _without_config(metadata), "mixture": about_mixture}, report)
 
 
+def _mixture_weights(network: MixtureNetwork) -> bytes:
+    return save(network.state_dict(), {"config": network.config.to_json()})
+
+
 def _weights(checkpoint: Path, network: DiScoFormer) -> tuple[bytes, str]:
     """The file of the weights and the network's sizes, as JSON. A released model keeps both as they are."""
     if not checkpoint.is_dir():
@@ -173,10 +202,11 @@ def _weights(checkpoint: Path, network: DiScoFormer) -> tuple[bytes, str]:
         return (checkpoint / FILE).read_bytes(), file.metadata()["config"]
 
 
-def _released(folder: Path) -> dict[str, str]:
-    """The entries of a released model that are given by hand; none if this is not its folder."""
-    model = _recorded(folder).get("model", {})
-    return {key: model[key] for key in ("name", "version", "licence", "training_commit") if key in model}
+def _released(folder: Path, kind: str, keys: Sequence[str]) -> dict[str, str]:
+    """Those of these entries that the folder of a released model has for its network of this kind."""
+    recorded = _recorded(folder)
+    model = recorded.get("model", {}) | (recorded.get("mixture", {}) if kind == "mixture" else {})
+    return {key: model[key] for key in keys if key in model}
 
 
 def _recorded(folder: Path) -> dict[str, Any]:
@@ -191,14 +221,13 @@ def _metadata(
     config: TrainConfig,
     progress: Progress,
     weights_sha256: str,
-    opset: int = OPSET,
 ) -> dict[str, str]:
     stream = config.stream
     return {
         "name": about["name"],
         "version": about.get("version", "1"),
         "licence": about.get("licence", "MIT"),
-        "opset": str(opset),
+        "opset": str(operators.OPSET),
         "exporter": f"torch {torch.__version__}, onnx {onnx.__version__}",
         "weights_sha256": weights_sha256,
         "training_commit": about.get("training_commit", "unknown"),
@@ -230,12 +259,12 @@ def _write(
     Args:
         files: content by name.
         out: the folder.
-        entries: entries of config.json. Others that it has remain, and so does that of the model if these
-            files are of its mixture.
+        entries: entries of config.json. Others that it has remain. So does "model" if these files are of the
+            mixture, and the folder has heads.
         replaced: names of files whose hashes are not kept.
     """
     recorded = _recorded(out)
-    if "mixture" in entries and "model" in recorded:
+    if "mixture" in entries and "training" in recorded:
         entries = {key: value for key, value in entries.items() if key != "model"}
     hashes = {name: hashed for name, hashed in recorded.pop("files", {}).items() if name not in replaced}
     hashes |= {name: _sha256(content) for name, content in files.items()}

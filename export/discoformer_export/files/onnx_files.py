@@ -8,14 +8,12 @@ replace the weights in the file.
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir
 import torch
 from onnx_ir.passes import Sequential, common
-from onnxscript import opset18
 from onnxscript.optimizer import fold_constants, optimize_ir
 from torch import Tensor, nn
 from torch.export import Dim
@@ -23,27 +21,14 @@ from torch.export import Dim
 from discoformer.onnx.names import FRAMED, MIXTURE, WHOLE
 from discoformer_export.errors import ExportError
 from discoformer_export.graphs import operators
-from discoformer_export.graphs.attention import scanned
+from discoformer_export.graphs.attention import attend_by_head
 from discoformer_export.graphs.inverse_operators import invert as by_runtime
 from discoformer_export.graphs.mixture_network import MixtureGraph
 from discoformer_export.graphs.network import AXES, Graph, example_inputs
 from discoformer_training.nn.mixture_network import Invert, MixtureNetwork
 from discoformer_training.nn.network import DiScoFormer
 
-OPSET = 18
 TRANSPOSED = ".T"
-
-
-def _softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
-    """Use the ONNX operator, exact at every x. The exporter would write three nodes with a threshold."""
-    assert beta == 1
-    return opset18.Softplus(x)
-
-
-TRANSLATIONS = {
-    torch.ops.discoformer.attend.default: scanned,
-    torch.ops.aten.softplus.default: _softplus,
-}
 TRACED = {"batch": 2, "n": 37, "m": 11, "dim": 5, "components": 3, "per_coordinate": 4}
 
 
@@ -53,15 +38,12 @@ def to_onnx(graph: Graph, network: DiScoFormer, metadata: Mapping[str, str]) -> 
     Raises:
         ExportError: an axis cannot be dynamic.
     """
-    module = graph.module(network.config, graph.attend)
+    module = graph.module(network.config, attend_by_head)
     module.load_state_dict(network.state_dict())
     module.eval()
     examples = example_inputs(network.config, **TRACED)
-    model = traced(module, {name: examples[name] for name in graph.inputs}, graph.outputs, TRANSLATIONS)
-    simplified = _simplified(model, network)
-    if not graph.with_shapes:
-        del simplified.graph.value_info[:]
-    return finished(simplified, metadata)
+    given = {name: examples[name] for name in graph.inputs}
+    return finished(_simplified(traced(module, given, graph.outputs), network), metadata)
 
 
 def mixture_to_onnx(
@@ -82,16 +64,13 @@ def mixture_to_onnx(
     module.eval()
     examples = example_inputs(network.config, **TRACED)
     given = {name: examples[name] for name in (*FRAMED, *WHOLE)}
-    model = traced(module, given, MIXTURE, operators.TRANSLATIONS, operators.OPSET)
-    return finished(_simplified(model, network), metadata)
+    return finished(_simplified(traced(module, given, MIXTURE), network), metadata)
 
 
 def traced(
     module: nn.Module,
     examples: Mapping[str, Tensor],
     outputs: Sequence[str],
-    translations: Mapping[Any, Any],
-    opset: int = OPSET,
 ) -> onnx_ir.Model:
     """Trace a module that takes its inputs by name. Every axis that AXES names is dynamic.
 
@@ -113,8 +92,8 @@ def traced(
             dynamic_shapes=axes,
             input_names=tuple(examples),
             output_names=outputs,
-            opset_version=opset,
-            custom_translation_table=dict(translations),
+            opset_version=operators.OPSET,
+            custom_translation_table=dict(operators.TRANSLATIONS),
             dynamo=True,
             optimize=False,  # optimisation would fold and rename parameters; see _simplified
             verbose=False,

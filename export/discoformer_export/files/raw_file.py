@@ -11,7 +11,6 @@ from onnx.compose import add_prefix, merge_models
 
 from discoformer.onnx.names import FRAMED, MIXTURE, WHOLE
 from discoformer_export.files.onnx_files import finished, folded, mixture_to_onnx, traced
-from discoformer_export.graphs import operators
 from discoformer_export.graphs.mixture_network import by_products
 from discoformer_export.graphs.raw import (
     FRAMED_MIXTURE,
@@ -56,7 +55,7 @@ def raw_file(network: MixtureNetwork, landmarks: int, metadata: Mapping[str, str
 
 def _traced_end(module: IntoFrame | FromFrame) -> onnx.ModelProto:
     given = {name: value for name, value in example_ends().items() if name in module.inputs}
-    model = traced(module, given, module.outputs, operators.TRANSLATIONS, operators.OPSET)
+    model = traced(module, given, module.outputs)
     return finished(folded(model), {}, RAW_AXES)
 
 

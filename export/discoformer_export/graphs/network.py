@@ -1,9 +1,8 @@
 """The exported graphs: methods of the network, as modules that take tensors by name.
 
-`core` is the whole network. `encode` and `query` split the same computation at the encoded context. Each
-graph is a subclass of the network, so its initialisers have the names of the parameters. All axes are dynamic
-except the widths of the network: B data sets, N context points, M queries, D dimensions, K components,
-J components of each coordinate of the product.
+`encode` and `query` split the network at the encoded context. Each graph is a subclass of the network, so its
+initialisers have the names of the parameters. All axes are dynamic except the widths of the network: B data
+sets, N context points, M queries, D dimensions, K components, J components of each coordinate of the product.
 """
 
 from collections.abc import Mapping
@@ -14,23 +13,9 @@ from torch import Tensor
 
 from discoformer.base.base import BASE, Base
 from discoformer.onnx.names import ANSWERS, CONTEXT, STATES
-from discoformer_export.graphs.attention import attend_scanned
 from discoformer_training.data.context import Context
-from discoformer_training.nn.attention import Attend, attend_plain
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.network import DiScoFormer, Encoded
-
-
-class Core(DiScoFormer):
-    """The whole network: context and queries in the frame to log-density and score."""
-
-    def forward(self, given: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """Encode, then query. Shapes are proved dynamic faster than in `DiScoFormer.forward`."""
-        context = Context.from_inputs(given)
-        encoded = self.encode(context)
-        return self.query(
-            given["queries"], encoded, context.log_weights, context.precision_root, context.fitted_base
-        )
 
 
 class Encode(DiScoFormer):
@@ -58,8 +43,6 @@ class Graph:
     module: type[DiScoFormer]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attend: Attend = attend_plain
-    with_shapes: bool = True  # keep the shapes of all values: opens faster, but tract cannot read axis names
 
 
 AXES: dict[str, tuple[str | None, ...]] = {  # None: a width of the network
@@ -80,7 +63,7 @@ AXES: dict[str, tuple[str | None, ...]] = {  # None: a width of the network
     "product_means": ("B", "D", "J"),
     "product_factors": ("B", "D", "J"),
     "product_freedom": ("B", "D", "J"),
-    "product_log_odds": ("B",),
+    "product_share": ("B",),
     "scalars": ("B", None, "N", None),
     "vectors": ("B", None, "N", "D", None),
     "sample": ("B", None),
@@ -100,11 +83,8 @@ AXES: dict[str, tuple[str | None, ...]] = {  # None: a width of the network
     "score": ("B", "M", "D"),
 }
 GRAPHS = {
-    "core": Graph(Core, ("context", "queries", *CONTEXT[1:]), ANSWERS, with_shapes=False),
-    "encode": Graph(Encode, CONTEXT, STATES, attend_scanned),
-    "query": Graph(
-        Query, ("queries", *STATES, "log_weights", "precision_root", *BASE), ANSWERS, attend_scanned
-    ),
+    "encode": Graph(Encode, CONTEXT, STATES),
+    "query": Graph(Query, ("queries", *STATES, "log_weights", "precision_root", *BASE), ANSWERS),
 }
 
 
@@ -144,7 +124,7 @@ def example_inputs(
         "product_means": normal(*coordinates),
         "product_factors": 1 + 0.3 * torch.rand(coordinates, generator=generator),
         "product_freedom": 5 + 100 * torch.rand(coordinates, generator=generator),
-        "product_log_odds": normal(batch),
+        "product_share": torch.rand(batch, generator=generator),
         "scalars": normal(batch, config.blocks, n, config.scalars),
         "vectors": normal(batch, config.blocks, n, dim, config.channels),
         "sample": normal(batch, config.sample + 2),

@@ -88,7 +88,7 @@ def scalar(s: Any, dtype: int = 1, layout: str = "", device: str = "", pin_memor
     return op.Cast(s, to=dtype)
 
 
-TRANSLATIONS = {
+TRANSLATIONS: dict[Any, Any] = {
     **inverse_operators.TRANSLATIONS,
     torch.ops.aten.softplus.default: softplus,
     torch.ops.aten.gelu.default: gelu,

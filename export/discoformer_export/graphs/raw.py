@@ -1,6 +1,6 @@
 """The two ends of discoformer.onnx, as modules that can be traced: raw data to the network, and back.
 
-    data -> light frame -> mixture network -> the mixture at the queries -> data units
+    data -> frame -> mixture network -> the mixture at the queries -> data units
 
 The frame, and the mixture at the queries, are float64: in float32 a metric or a scale matrix would lose 1e-7
 times its condition number. There are no loops. Shapes: B data sets, N points, n of them landmarks, M queries,
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from discoformer.onnx.names import ANSWERS, FRAMED, MIXTURE, WHOLE
+from discoformer_export.graphs.frame import fit_frames
 from discoformer_export.graphs.indexing import few_of, known_later, number_present, take
-from discoformer_export.graphs.light_frame import fit_light_frame
 from discoformer_export.graphs.mixture_network import by_products
 from discoformer_export.graphs.network import AXES
 from discoformer_training.nn.mixture_network import Mixture
@@ -58,7 +58,7 @@ class IntoFrame(nn.Module):
         data, w = given["context"], torch.softmax(given["log_weights"], -1)
         size = w.sum(-1).square() / w.square().sum(-1)
         data = torch.where((w > 0)[..., None], data, take(data, w.argmax(-1)[:, None]))
-        frame = fit_light_frame(data, w, size)
+        frame = fit_frames(data, w, size)
         present = number_present(w)
         many = (size > self.landmarks) | (present > 4 * self.landmarks)  # as `take_landmarks` has it
         count = known_later(torch.where(many, self.landmarks, present).max())

@@ -48,11 +48,12 @@ from discoformer.analysis.held_out import mean_and_error
 from discoformer.analysis.torch_network import network_of, read
 from discoformer.base.base import Base
 from discoformer.base.frame import Frame
-from discoformer.base.mixture import broadened, draw, evaluate
+from discoformer.base.mixture import Components, broadened, draw, evaluate
 from discoformer.errors import InputError, require
-from discoformer.fit import fit_bases, graph_inputs, ignore, landmarks_of, read_sample
+from discoformer.fit import graph_inputs, ignore, landmarks_of, read_sample
 from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats
+from discoformer.proposal import propose
 
 PARTS = 5
 ASKED = 512  # most points of a part at which the network is evaluated
@@ -117,8 +118,8 @@ def _parts(fitted: FittedDensity, rng: np.random.Generator) -> Iterator[Part]:
         )
     for held in np.array_split(rng.permutation(n), PARTS):
         others = np.setdiff1d(np.arange(n), held)
-        given, base, own = _encode(fitted, points[others], weights[others])
-        asked, proposal = own.to_frame(points[held[:ASKED]]), broadened(base.components)
+        given, components, own = _encode(fitted, points[others], weights[others])
+        asked, proposal = own.to_frame(points[held[:ASKED]]), broadened(components)
         drawn = draw(proposal, DRAWS, rng)
         directions, drawn_directions = (_directions(len(at), dim, rng) for at in (asked, drawn))
         w = weights[held[:ASKED]]
@@ -140,19 +141,20 @@ def _directions(m: int, dim: int, rng: np.random.Generator) -> Floats:
 
 def _encode(
     fitted: FittedDensity, points: Floats, weights: Floats
-) -> tuple[dict[str, Any], Base[Any], Frame]:
+) -> tuple[dict[str, Any], Components[Any], Frame]:
     """Encode some points of the sample, given in the frame of the whole sample.
 
     They get a frame of their own, because the frame of the sample depends on the points held out.
 
     Returns:
-        Inputs and outputs of the encode graph, the base, and the frame of these points.
+        Inputs and outputs of the encode graph, the components, and the frame of these points.
     """
     sample = read_sample(points, weights, max(1.0, float(weights.sum()) * fitted.size))
-    base = fit_bases([sample])
-    landmarks = landmarks_of(sample, fitted.most_landmarks)
-    given = graph_inputs([sample], base, [landmarks])
-    return given | fitted.graphs.read("best", given), base, sample.frame
+    given = graph_inputs([sample], [landmarks_of(sample, fitted.most_landmarks)])
+    given |= propose(fitted.graphs, [sample], fitted.graphs.mixture(given))
+    components = Base.from_inputs(given).components
+    components = Components(*(field.astype(float) for field in components))
+    return given | fitted.graphs.encode(given), components, sample.frame
 
 
 def _course(parts: list[Part], basis: Floats, steps: int, prior: float) -> Course:

@@ -1,7 +1,7 @@
 """Ascent of many points at once to the modes of a log-density: a mean shift whose every step is checked.
 
-The step is measured in the metric of the components ``k`` of the base, a mixture of Student-t distributions
-near the density, or of the mixture that is the density for ``effort="fast"`` (see ``base.mixture``)::
+The step is measured in the metric of the components ``k`` of the mixture (see ``base.mixture``), which is the
+density for ``effort="fast"``, and near it for ``effort="best"``::
 
     z <- z + a H(z)^-1 S(z)      H(z) = sum_k r_k(z) (f_k + D) / (f_k + |F_k (z - m_k)|^2) F_k^T F_k
 
@@ -24,8 +24,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from discoformer.base.arrays import slices
-from discoformer.base.mixture import evaluate
 from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats
 
@@ -37,7 +35,6 @@ LONGEST = 2.0  # most that a step of the mean shift is multiplied by
 CELL = 0.01  # side of a cell in which paths are merged, over sqrt(D)
 RESTING = 1e-3  # a path ends at a step shorter than this, over sqrt(D)
 TINY = np.finfo(np.float64).tiny
-_CHUNK = 2**20  # most numbers of the metrics in memory at a time
 
 
 class Footing(NamedTuple):
@@ -49,12 +46,17 @@ class Footing(NamedTuple):
 
 
 Climb = Callable[[Floats], Footing]
-Steps = Callable[[Floats], tuple[Floats, Floats, Floats]]  # log-density, score, step H^-1 S
 
 
 def climb_of(fitted: FittedDensity) -> Climb:
     """Return the function from points (n, D) to their footing in a fitted density."""
-    steps = _steps_of_mixture(fitted) if fitted.effort == "fast" else _steps_of_network(fitted)
+    exact = fitted.effort == "fast"
+
+    def steps(z: Floats) -> tuple[Floats, Floats, Floats]:
+        log_density, score, metric = fitted.mixture.answer_with_metric(z)
+        if not exact:
+            log_density, score = fitted.answer_in_frame(z)
+        return log_density, score, np.linalg.solve(metric, score[..., None])[..., 0].astype(float)
 
     def climb(z: Floats) -> Footing:
         log_density, score, step = steps(z)
@@ -64,35 +66,6 @@ def climb_of(fitted: FittedDensity) -> Climb:
         return Footing(log_density, step, slope)
 
     return climb
-
-
-def _steps_of_network(fitted: FittedDensity) -> Steps:
-    components = fitted.components
-    metrics = components.precision_factors[0].mT @ components.precision_factors[0]  # (K, D, D)
-    rows = max(1, _CHUNK // max(metrics[0].size, components.means.size))
-
-    def metric(z: Floats) -> Floats:
-        found = evaluate(components, z[None])
-        freedom = components.freedom[0, :, None]
-        pull: Floats = found.share[0] * (freedom + z.shape[1]) / (freedom + found.square[0])  # (K, n)
-        return np.tensordot(pull.T, metrics, axes=1)
-
-    def steps(z: Floats) -> tuple[Floats, Floats, Floats]:
-        log_density, score = fitted.answer_in_frame(z)
-        step = np.empty_like(z)
-        for part in slices(len(z), rows):
-            step[part] = np.linalg.solve(metric(z[part]), score[part, :, None])[..., 0]
-        return log_density, score, step
-
-    return steps
-
-
-def _steps_of_mixture(fitted: FittedDensity) -> Steps:
-    def steps(z: Floats) -> tuple[Floats, Floats, Floats]:
-        log_density, score, metric = fitted.mixture.answer_with_metric(z)
-        return log_density, score, np.linalg.solve(metric, score[..., None])[..., 0].astype(float)
-
-    return steps
 
 
 def ascend(climb: Climb, starts: Floats, on_progress: OnArrival | None = None) -> Floats:

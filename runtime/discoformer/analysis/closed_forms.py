@@ -12,7 +12,7 @@ from discoformer.analysis.boxes import SHIFTS, BoxProbability, box_probability_o
 from discoformer.base.mixture import draw
 from discoformer.errors import InputError
 from discoformer.fitted import FittedDensity
-from discoformer.io.inputs import Floats, read_matrix, whole_number
+from discoformer.io.inputs import Floats, whole_number
 from discoformer.io.outputs import like
 
 
@@ -49,8 +49,7 @@ class ClosedForms(FittedDensity):
                 f"cdf needs an estimate of one column, got {self.diagnostics.dim}: take the marginal of one, "
                 "or use box_probability"
             )
-        queries = read_matrix("Y", Y)
-        self.check_columns(queries)
+        queries = self.read_queries(Y)
         return like(Y, "cdf", cdf_at(mixture_of(self).of([0]), queries.values))
 
     def box_probability(

@@ -37,8 +37,8 @@ from discoformer.base.conditional_mixtures import (
 from discoformer.deprecation import renamed_arguments
 from discoformer.errors import InputError
 from discoformer.fitted import FittedDensity
-from discoformer.io.features import Feature, feature_indices, names_of
-from discoformer.io.inputs import Floats, Matrix, read_matrix, whole_number
+from discoformer.io.features import Feature, feature_indices
+from discoformer.io.inputs import Floats, Matrix, names_of, read_matrix, whole_number
 from discoformer.io.outputs import like
 
 SAMPLES = 4096  # points that the integral is estimated from
@@ -190,7 +190,7 @@ class Conditional:
         Raises:
             InputError: Y is not a matrix of finite numbers with the free features as columns.
         """
-        queries = read_matrix("Y", Y)
+        queries = self._read(Y)
         log_density = self._answer(queries)[0] - self.normalization.log_integral
         with np.errstate(over="ignore", under="ignore"):
             return like(Y, "density", np.exp(log_density).astype(queries.width))
@@ -207,7 +207,8 @@ class Conditional:
         Raises:
             InputError: Y is not a matrix of finite numbers with the free features as columns.
         """
-        return like(Y, "score", self._answer(read_matrix("Y", Y))[1])
+        queries = self._read(Y)
+        return like(Y, "score", self._answer(queries)[1], queries.picked)
 
     def log_density_and_score(self, Y: Any) -> tuple[Any, Any]:
         """Return log-density and score at the queries, for the cost of one.
@@ -221,10 +222,10 @@ class Conditional:
         Raises:
             InputError: Y is not a matrix of finite numbers with the free features as columns.
         """
-        queries = read_matrix("Y", Y)
+        queries = self._read(Y)
         log_density, score = self._answer(queries)
         log_density = (log_density - self.normalization.log_integral).astype(queries.width)
-        return like(Y, "log_density", log_density), like(Y, "score", score)
+        return like(Y, "log_density", log_density), like(Y, "score", score, queries.picked)
 
     def mean(self, samples: int = SAMPLES, seed: int = 0) -> Floats:
         """Return the mean (F,) of the free features, in data units.
@@ -254,17 +255,16 @@ class Conditional:
         rng = np.random.default_rng(whole_number("seed", seed, 0))
         return self._conditioner.draw_independent(self._values[None], count, rng)
 
-    def _answer(self, queries: Matrix) -> tuple[Floats, Floats]:
+    def _read(self, Y: Any) -> Matrix:
+        queries = read_matrix("Y", Y, wanted=self.columns)
         if queries.values.shape[1] != len(self.free):
             raise InputError(
                 f"Y must have {len(self.free)} columns, the free features {self.columns or self.free}, "
                 f"got shape {queries.values.shape}"
             )
-        if None not in (self.columns, queries.columns) and self.columns != queries.columns:
-            raise InputError(
-                f"Y must have the free features {self.columns}, got {queries.columns}: select and order them "
-                "first"
-            )
+        return queries
+
+    def _answer(self, queries: Matrix) -> tuple[Floats, Floats]:
         joined = self._conditioner.join(queries.values, self._values)
         log_density, score = self._fitted.answer(joined)
         return log_density, score[:, self.free].astype(queries.width)

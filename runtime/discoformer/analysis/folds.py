@@ -1,6 +1,6 @@
 """Folds: rows dealt at random, so that each row can be answered by an estimate that has not seen it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,20 +16,21 @@ from discoformer.onnx.names import Effort, check_effort
 FOLDS = 5
 
 
-def read_rows(name: str, data: Any, folds: int) -> Matrix:
+def read_rows(name: str, data: Any, folds: int, wanted: Sequence[str] | None = None) -> Matrix:
     """Read a sample that will be dealt into folds.
 
     Args:
         name: Name of the argument, for error messages.
         data: Array-like (rows, D).
         folds: Number of folds.
+        wanted: As in ``read_matrix``.
 
     Raises:
         InputError: ``data`` is not a matrix of finite real numbers, there are fewer than 2 folds, or there
             are fewer than 2 rows for each fold.
     """
     whole_number("folds", folds, 2)
-    matrix = read_matrix(name, data)
+    matrix = read_matrix(name, data, wanted=wanted)
     if len(matrix.values) < 2 * folds:
         raise InputError(
             f"{name} must have {2 * folds} rows or more, 2 for each of {folds} folds, "

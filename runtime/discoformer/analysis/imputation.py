@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from discoformer.analysis.conditionals import Conditioner
 from discoformer.fitted import FittedDensity
-from discoformer.io.inputs import AnyFloats, Floats, read_matrix, whole_number
-from discoformer.io.outputs import like
+from discoformer.io.inputs import AnyFloats, Floats, whole_number
+from discoformer.io.outputs import replaced
 
 SAMPLES = 64  # default number of points that each row is imputed from
 _POINTS = 2**14  # most points in memory at a time
@@ -24,11 +24,10 @@ _POINTS = 2**14  # most points in memory at a time
 
 def impute(fitted: FittedDensity, Y: Any, draws: int | None, samples: int, seed: int) -> Any:
     """Fill in missing entries; see ``Estimate.impute``."""
-    rows = read_matrix("Y", Y, missing=True)
-    fitted.check_columns(rows)
+    rows = fitted.read_queries(Y, missing=True)
     count = None if draws is None else whole_number("draws", draws, 1)
     filled = impute_rows(fitted, rows.values, count, samples, seed).astype(rows.width)
-    return like(Y, "impute", filled[0]) if draws is None else filled
+    return replaced(Y, filled[0], rows.picked) if draws is None else filled
 
 
 def impute_rows(

@@ -21,7 +21,8 @@ import numpy as np
 from discoformer.errors import InputError
 from discoformer.fit import Sample, read_sample
 from discoformer.fitted import FittedDensity, Reading, warn_of_range
-from discoformer.io.features import Feature, feature_indices, names_of
+from discoformer.io.features import Feature, feature_indices
+from discoformer.io.inputs import names_of
 from discoformer.io.tables import Table
 from discoformer.onnx.graphs import Encoded
 from discoformer.onnx.names import MIXTURE

@@ -12,7 +12,7 @@ from discoformer.analysis.adaptation_losses import Read
 from discoformer.errors import ModelError, ModelNotFoundError, require
 from discoformer.io.inputs import Floats
 from discoformer.onnx.graphs import Encoded, Graphs
-from discoformer.onnx.names import STATES, Effort
+from discoformer.onnx.names import STATES
 from discoformer.onnx.sessions import Float32s
 from discoformer.onnx.weights import FILE, read_weights_file
 
@@ -85,10 +85,8 @@ class EagerGraphs(Graphs):
         self._torch = require("torch")
         self._torch.set_num_threads(threads)
 
-    def read(self, effort: Effort, given: Mapping[str, Float32s]) -> dict[str, Float32s]:
-        """Read contexts, with the network for ``effort="best"``; see ``Graphs.read``."""
-        if effort == "fast":
-            return super().read(effort, given)
+    def encode(self, given: Mapping[str, Float32s]) -> dict[str, Float32s]:
+        """Encode contexts; see ``Graphs.encode``."""
         with self._torch.no_grad():
             states = self._network.encode(self._context(given))
         return {name: state.numpy() for name, state in zip(STATES, states, strict=True)}

@@ -1,1 +1,1 @@
-"""The base density that the network refines: the frame, mixtures and their fits, for NumPy and PyTorch."""
+"""The base that the heads refine: frame, mixtures, and product of coordinates, for NumPy and PyTorch."""

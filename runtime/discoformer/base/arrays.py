@@ -120,6 +120,18 @@ def identity_like(like: ArrayT) -> ArrayT:
     return library(like).eye(like.shape[-1], dtype=like.dtype, device=like.device)
 
 
+def with_dtype_of(array: ArrayT, other: ArrayT) -> ArrayT:
+    """Return an array with the dtype of another of the same library."""
+    converted: ArrayT = array.astype(other.dtype) if isinstance(array, np.ndarray) else array.to(other.dtype)
+    return converted
+
+
+def as_doubles(array: ArrayT) -> ArrayT:
+    """Return an array in float64."""
+    converted: ArrayT = array.astype(np.float64) if isinstance(array, np.ndarray) else array.double()
+    return converted
+
+
 def trace(matrix: ArrayT) -> ArrayT:
     """Return the sum of the diagonal of matrices (..., D, D)."""
     return library(matrix).linalg.diagonal(matrix).sum(-1)
@@ -165,15 +177,3 @@ def log_gamma(x: ArrayT) -> ArrayT:
     inverse = 1 / (y * y)
     series = (1 / 12 - inverse * (1 / 360 - inverse * (1 / 1260 - inverse * (1 / 1680 - inverse / 1188)))) / y
     return (y - 0.5) * xp.log(y) - y + 0.5 * math.log(2 * math.pi) + series - xp.log(product)
-
-
-def digamma(x: ArrayT) -> ArrayT:
-    """Return the derivative of log_gamma for x > 0, to 1e-12."""
-    xp = library(x)
-    y, pair = x + 8, x * (x + 7)
-    shift = (2 * x + 7) * (1 / pair + 1 / (pair + 6) + 1 / (pair + 10) + 1 / (pair + 12))
-    inverse = 1 / (y * y)
-    series = inverse * (
-        1 / 12 - inverse * (1 / 120 - inverse * (1 / 252 - inverse * (1 / 240 - inverse / 132)))
-    )
-    return xp.log(y) - 0.5 / y - series - shift

@@ -37,11 +37,9 @@ from discoformer.base.arrays import (
     or_one,
     take_rows,
 )
-from discoformer.base.landmarks import ROUNDING
 from discoformer.base.local_scatter import (
-    THOROUGH,
+    SHARE_ROUNDING,
     Draft,
-    Thoroughness,
     log_volume,
     sample_of,
     shrinkage_of,
@@ -136,7 +134,6 @@ def fit_frame(
     weights: Floats | None = None,
     effective_size: float | None = None,
     columns: Sequence[str] | None = None,
-    most: Thoroughness = THOROUGH,
 ) -> Frame:
     """Find the frame of a context.
 
@@ -146,7 +143,6 @@ def fit_frame(
         effective_size: Number of independent points that the context is worth; by default Kish's
             ``(sum w)^2 / sum w^2``.
         columns: Names of the columns, for error messages.
-        most: How many points the rounds use.
 
     Raises:
         DegenerateDataError: There is one point only, a constant column, or linearly dependent columns.
@@ -155,12 +151,9 @@ def fit_frame(
     if len(points) < 2:
         raise DegenerateDataError(f"X must have 2 rows of positive weight or more, got {len(points)}")
     size = float(1 / np.sum(w**2)) if effective_size is None else effective_size
-    standard = standardised(points[None], w[None])
-    _check_constant(points, standard.center[0], columns)
-    correlation = correlation_of(standard.points, w[None])
-    if len(points) > points.shape[1]:
-        _check_collinearity(correlation[0], columns)
-    frames = _frames_of(standard, w[None], np.array([size], np.float64), correlation, most)
+    short = len(points) <= points.shape[1] and size < 4 * points.shape[1]
+    standard, correlation = _checked(points, w, columns, may_be_singular=short)
+    frames = _frames_of(standard, w[None], np.array([size], np.float64), correlation)
     return Frame(
         center=frames.center[0],
         linear=frames.linear[0],
@@ -177,7 +170,6 @@ def fit_frames(
     context: ArrayT,
     weights: ArrayT | None = None,
     effective_size: ArrayT | None = None,
-    most: Thoroughness = THOROUGH,
 ) -> Frames[ArrayT]:
     """Find the frames of a batch of contexts, without checks.
 
@@ -185,13 +177,12 @@ def fit_frames(
         context: Points (B, N, D), float64, data units, without constant or collinear columns.
         weights: (B, N), positive, of sum 1; equal by default.
         effective_size: (B,); by default Kish's ``1 / sum w^2``.
-        most: How many points the rounds use.
     """
     xp = library(context)
     w: ArrayT = xp.full_like(context[..., 0], 1 / context.shape[1]) if weights is None else weights
     size: ArrayT = 1 / (w * w).sum(-1) if effective_size is None else effective_size
     standard = standardised(context, w)
-    return _frames_of(standard, w, size, correlation_of(standard.points, w), most)
+    return _frames_of(standard, w, size, correlation_of(standard.points, w))
 
 
 def present_rows(context: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
@@ -223,6 +214,27 @@ def standardised(points: ArrayT, w: ArrayT) -> Standardised[ArrayT]:
         return Standardised(center, spread, offset / spread[:, None])
 
 
+def has_density(points: Floats) -> bool:
+    """Return whether points (n, D) have a density: no column is constant or depends on others."""
+    try:
+        _checked(points, np.full(len(points), 1 / len(points)), None)
+    except DegenerateDataError:
+        return False
+    return True
+
+
+def _checked(
+    points: Floats, w: Floats, columns: Sequence[str] | None, *, may_be_singular: bool = False
+) -> tuple[Standardised[Floats], Floats]:
+    """Return points (N, D) standardised, and their correlation, each with an axis in front."""
+    standard = standardised(points[None], w[None])
+    _check_constant(points, standard.center[0], columns)
+    correlation = correlation_of(standard.points, w[None])
+    if not may_be_singular:
+        _check_collinearity(correlation[0], columns)
+    return standard, correlation
+
+
 def _check_constant(points: Floats, center: Floats, columns: Sequence[str] | None) -> None:
     reach, greatest = np.abs(points - center).max(axis=0), np.abs(points).max(axis=0)
     constant = reach <= 8 * np.finfo(np.float64).eps * greatest
@@ -251,12 +263,12 @@ def _check_collinearity(correlation: Floats, columns: Sequence[str] | None) -> N
 
 
 def _frames_of(
-    standard: Standardised[ArrayT], w: ArrayT, size: ArrayT, correlation: ArrayT, most: Thoroughness
+    standard: Standardised[ArrayT], w: ArrayT, size: ArrayT, correlation: ArrayT
 ) -> Frames[ArrayT]:
     center, spread, u = standard
     xp, dim = library(u), u.shape[-1]
     shrinkage = shrinkage_of(size, dim)
-    draft, whitened = _best_draft(u, w, size, shrunk(correlation, shrinkage), most)
+    draft, whitened = _best_draft(u, w, size, shrunk(correlation, shrinkage))
     scale = _unit_scale(u @ draft.linear, w)
     root, log_det = _precision_root((scale * scale)[:, None, None] * draft.covariance)
     return Frames(
@@ -271,13 +283,15 @@ def _frames_of(
     )
 
 
-def _best_draft(
-    u: ArrayT, w: ArrayT, size: ArrayT, correlation: ArrayT, most: Thoroughness
-) -> tuple[Draft[ArrayT], Indices]:
+def _best_draft(u: ArrayT, w: ArrayT, size: ArrayT, correlation: ArrayT) -> tuple[Draft[ArrayT], Indices]:
     """Find the frames before scaling, and whether each (B,) started from the whitened data."""
     dim = u.shape[-1]
+    if dim == 1:  # scatters have trace D, so they are 1
+        return Draft(identity_like(correlation) + 0 * correlation, correlation), ~(
+            shrinkage_of(size, dim) > 0
+        )
     whitener, identity = inverse_factor(correlation), identity_like(correlation) + 0 * correlation
-    sample = sample_of(u, w, size, u @ whitener, most)
+    sample = sample_of(u, w, size, u @ whitener)
     start = Draft(identity, correlation)
     short = sample.shrinkage > 0
     if short.all():
@@ -295,7 +309,7 @@ def _unit_scale(z: ArrayT, w: ArrayT) -> ArrayT:
     """Return the factor (B,) that makes the weighted median of ``|z|^2 / D`` 1."""
     xp, squares = library(z), (z * z).mean(-1)
     order = xp.argsort(squares, -1)
-    rank = (xp.cumsum(take_rows(w, order), -1) < 0.5 - ROUNDING).sum(-1)
+    rank = (xp.cumsum(take_rows(w, order), -1) < 0.5 - SHARE_ROUNDING).sum(-1)
     median = take_rows(squares, take_rows(order, rank[:, None]))[:, 0]
     return inverse_radius(median, weighted_sum(w, squares))
 

@@ -10,16 +10,12 @@ Gradient ascent takes a fixed number of rotations of decreasing size. The first 
 point is the one farthest from the span of those before it. So a rotation of the frame rotates the axes. And
 rounding errors do not grow, even if several axes are equally good, as for Gaussian points.
 
-``independent_axes`` is NumPy. The export takes the same steps with PyTorch tensors.
-Shapes: B data sets, N points, D dimensions. Float64.
+The functions take NumPy arrays and PyTorch tensors. Shapes: B data sets, N points, D dimensions. Float64.
 """
 
 import math
 
-import numpy as np
-
 from discoformer.base.arrays import ArrayT, cholesky, first_of_greatest, identity_like, inverse_root, library
-from discoformer.io.inputs import Floats
 
 STEPS = 60  # number of rotations
 FIRST_TURN, LAST_TURN = 1.0, 0.03  # greatest turn of an axis in the first and the last step, radians
@@ -28,7 +24,7 @@ K_PEAK = 24 / (16 * math.sqrt(3) - 27)
 GAUSSIAN = math.sqrt(0.5)  # E[e(u)] of a standard normal u
 
 
-def independent_axes(x: Floats, weights: Floats, size: Floats) -> Floats:
+def independent_axes(x: ArrayT, weights: ArrayT, size: ArrayT) -> ArrayT:
     """Find the independent axes of white points.
 
     Args:
@@ -50,13 +46,13 @@ def largest_turn(step: int) -> float:
     return float(FIRST_TURN * (LAST_TURN / FIRST_TURN) ** (step / (STEPS - 1)))
 
 
-def through_farthest(x: Floats, weights: Floats) -> Floats:
+def through_farthest(x: ArrayT, weights: ArrayT) -> ArrayT:
     """Return orthogonal axes (B, D, D), each through the point farthest from the span of those before."""
     rest, axes = x * (weights > 0)[..., None], []
     for _ in range(x.shape[-1]):
         axis, rest = through_one_more(rest)
         axes.append(axis)
-    return np.concatenate(axes, 1).mT
+    return library(x).concatenate(axes, 1).mT
 
 
 def through_one_more(rest: ArrayT) -> tuple[ArrayT, ArrayT]:

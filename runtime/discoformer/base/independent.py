@@ -1,41 +1,26 @@
-r"""The product: a mixture of independent coordinates.
+r"""The product: a density of independent coordinates.
 
-Each coordinate along the independent axes of the context (see ``ica``) has a mixture of its own. It is fitted
-in the same way as the components (see ``mixture_fit``)::
+Each coordinate along the independent axes of the context (see ``ica``) has a mixture of its own::
 
     p(z) = |det A| prod_d c_d(u_d),    u = z A
 
-In a long context, the coordinate is fitted to the means of its points in BINS bins, which are finer toward
-the ends. There is no product if the effective size is below 4 D, since the covariance is then uncertain.
+The mixture network makes ``c_d`` from the values of the coordinate alone, as a sample in one dimension. There
+is no product if the effective size is below 8 D, since the covariance is then uncertain, nor for D = 1.
 
-The fit is NumPy. The functions that training and export share take PyTorch tensors too.
+The functions take NumPy arrays and PyTorch tensors.
 Shapes: B data sets, N points, D dimensions, J components of each coordinate. Float64.
 """
 
-import math
 from typing import Generic, NamedTuple
 
-import numpy as np
-
-from discoformer.base.arrays import (
-    ArrayT,
-    FieldT,
-    choose,
-    identity_like,
-    index_range,
-    library,
-    or_one,
-    take_rows,
-)
+from discoformer.base.arrays import TIE, ArrayT, FieldT, library
+from discoformer.base.frame import Frames
 from discoformer.base.ica import independent_axes
 from discoformer.base.landmarks import take_landmarks
-from discoformer.base.mixture_fit import SUBSET as MOST_COUNTED
-from discoformer.base.mixture_fit import Found, fit_components, most_components
+from discoformer.base.mixture import log_peak
 from discoformer.deprecation import warn_renamed
-from discoformer.io.inputs import Floats
 
-MOST = 14  # greatest number of initial components of a coordinate
-BINS = 256  # number of bins of the points of a coordinate
+LANDMARKS = 128  # greatest number of points of a coordinate that become components
 SUBSET = 2048  # greatest number of points that the axes are found from
 
 
@@ -55,13 +40,6 @@ class IndependentMixture(NamedTuple, Generic[FieldT]):
         return self.precision_factors
 
 
-class FoundProduct(NamedTuple, Generic[FieldT]):
-    """A product, and its ELBO."""
-
-    product: IndependentMixture[FieldT]
-    elbo: FieldT  # (B,) nats, without a penalty for the choice of axes
-
-
 class EvaluatedProduct(NamedTuple, Generic[FieldT]):
     """A product at n points, in frame coordinates."""
 
@@ -69,53 +47,79 @@ class EvaluatedProduct(NamedTuple, Generic[FieldT]):
     score: FieldT  # (B, n, D) its gradient
 
 
-def fit_product(
-    points: Floats, weights: Floats, size: Floats, precision_root: Floats, log_det_precision: Floats
-) -> FoundProduct[Floats]:
-    """Fit the product of contexts in their frames.
+def enough(dim: int) -> float:
+    """Return the least effective size for a product: that of each half is then enough for the covariance."""
+    return 8 * dim * (1 - TIE)
+
+
+def axes_of(points: ArrayT, weights: ArrayT, size: ArrayT, precision_root: ArrayT) -> ArrayT:
+    """Return the axes (B, D, D) of contexts in their frames, in columns. They whiten the points.
 
     Args:
-        points: (B, N, D), float64.
+        points: (B, N, D).
         weights: (B, N), not negative, of sum 1.
         size: (B,) effective sizes.
-        precision_root: (B, D, D) symmetric root of the inverse covariance, which whitens the points.
-        log_det_precision: (B,) log-determinant of the inverse covariance.
+        precision_root: (B, D, D) symmetric root of the inverse covariance.
     """
-    batch, _, dim = points.shape
-    if not (size >= enough(dim)).any():
-        return no_product(precision_root)
     few, counts = take_landmarks(points, weights, size, SUBSET)
     few_size = counts.sum(-1)
-    turned = independent_axes(few @ precision_root, counts / few_size[:, None], few_size)
-    upright = identity_like(turned) + 0 * turned
-    axes = precision_root @ choose(size >= enough(dim), turned, upright)
-    u, shares = _few_of((points @ axes).mT, weights, size)  # (B, D, n)
-    sizes = (counted(size)[:, None] + 0 * axes[:, 0]).reshape(-1)
-    rows = (batch * dim, u.shape[2])
-    found = fit_components(u.reshape(*rows, 1), shares.reshape(rows), sizes, in_quantiles)
-    return product_of(found, axes, size, log_det_precision)
+    return precision_root @ independent_axes(few @ precision_root, counts / few_size[:, None], few_size)
 
 
-def counted(size: ArrayT) -> ArrayT:
-    """Return the effective sizes (B,) that the coordinates are fitted with."""
-    return library(size).clip(size, None, MOST_COUNTED)
+def coordinates_along(
+    axes: ArrayT, points: ArrayT, weights: ArrayT, size: ArrayT
+) -> tuple[ArrayT, ArrayT, ArrayT]:
+    """Return the coordinates of points (B, N, D) along axes (B, D, D), as B D samples of one dimension.
+
+    Args:
+        axes: from `axes_of`.
+        points: (B, N, D).
+        weights: (B, N), not negative, of sum 1.
+        size: (B,) effective sizes.
+
+    Returns:
+        Values (B D, n, 1), with n at most SUBSET unless N is small, weights (B D, n) of sum 1, and effective
+        sizes (B D,).
+    """
+    values = (points @ axes).mT.reshape(-1, points.shape[1], 1)
+    repeated = weights[:, None] + 0 * values.reshape(len(axes), -1, points.shape[1])
+    sizes = (size[:, None] + 0 * axes[:, 0]).reshape(-1)
+    few, counts = take_landmarks(values, repeated.reshape(values.shape[:2]), sizes, SUBSET)
+    return few, counts / counts.sum(-1)[:, None], sizes
 
 
 def product_of(
-    found: Found[ArrayT], axes: ArrayT, size: ArrayT, log_det_precision: ArrayT
-) -> FoundProduct[ArrayT]:
-    """Collect the product along axes (B, D, D) from the mixtures of its coordinates, B D data sets."""
-    batch, _, dim = axes.shape
-    log_scale, centers, factors, freedom = (field.reshape(batch, dim, -1) for field in found.components)
-    log_det = 0.5 * log_det_precision
-    elbo = size / counted(size) * found.elbo.reshape(batch, dim).sum(-1) + size * log_det
-    product = IndependentMixture(axes, log_scale + log_det[:, None, None] / dim, centers, factors, freedom)
-    return FoundProduct(product, elbo)
+    axes: ArrayT,
+    frames: Frames[ArrayT],
+    log_weights: ArrayT,
+    means: ArrayT,
+    scales: ArrayT,
+    freedom: ArrayT,
+) -> IndependentMixture[ArrayT]:
+    """Collect the product from the mixtures of its coordinates, each in a frame of its own.
+
+    Args:
+        axes: (B, D, D).
+        frames: of the coordinates, B D data sets of one dimension.
+        log_weights: (B D, J), of the components of each coordinate in its frame.
+        means: (B D, J, 1).
+        scales: (B D, J, 1, 1).
+        freedom: (B D, J).
+    """
+    xp, (batch, dim, _) = library(axes), axes.shape
+    stretch = frames.linear[:, 0]  # (B D, 1)
+    factors = stretch / xp.sqrt(scales[..., 0, 0])
+    log_scale = log_weights + log_peak(factors[..., None, None], freedom)
+    log_det = xp.linalg.slogdet(axes)[1]
+    values = (log_scale, means[..., 0] / stretch + frames.center, factors, freedom)
+    log_scale, means, factors, freedom = (value.reshape(batch, dim, -1) for value in values)
+    return IndependentMixture(axes, log_scale + log_det[:, None, None] / dim, means, factors, freedom)
 
 
-def enough(dim: int) -> int:
-    """Return the least effective size for a product; below it, the covariance is uncertain."""
-    return 4 * dim
+def no_product(axes: ArrayT) -> IndependentMixture[ArrayT]:
+    """Return a placeholder for the product of data sets that have none, given any axes (B, D, D)."""
+    one = library(axes).ones_like(axes[..., :1])  # (B, D, 1)
+    return IndependentMixture(axes, 0 * one, 0 * one, one, one)
 
 
 def evaluate_product(product: IndependentMixture[ArrayT], points: ArrayT) -> EvaluatedProduct[ArrayT]:
@@ -131,102 +135,3 @@ def evaluate_product(product: IndependentMixture[ArrayT], points: ArrayT) -> Eva
     slope = -(share / total * (freedom + 1) / (freedom + square) * offset * factors).sum(-1)
     log_density = (greatest + xp.log(total))[..., 0].sum(-1)
     return EvaluatedProduct(log_density, slope @ product.axes.mT)
-
-
-def _few_of(u: Floats, weights: Floats, size: Floats) -> tuple[Floats, Floats]:
-    """Return coordinates and weights (B, D, n) from u (B, D, N) and (B, N). Many points are binned."""
-    weights = weights[:, None] + 0 * u
-    many = size > BINS
-    if not many.any():
-        return u, weights
-    bins = binned(u, weights)
-    if many.all():
-        return bins
-    width = max(u.shape[2], BINS)
-    padded = zip((_padded(x, width) for x in bins), (_padded(x, width) for x in (u, weights)), strict=True)
-    found, found_weights = (choose(many, few, all_) for few, all_ in padded)
-    return found, found_weights
-
-
-def _padded(x: Floats, width: int) -> Floats:
-    """Append zeros to x (B, D, n), up to a width."""
-    shape = (*x.shape[:2], width - x.shape[2])
-    return np.concatenate([x, np.zeros(shape, dtype=x.dtype)], -1)
-
-
-def no_product(precision_root: Floats) -> FoundProduct[Floats]:
-    """Return a placeholder for a product, with an ELBO of minus infinity."""
-    one = np.ones_like(precision_root[..., :1])  # (B, D, 1)
-    return FoundProduct(
-        IndependentMixture(precision_root, 0 * one, 0 * one, one, one), 0 * one[:, 0, 0] - math.inf
-    )
-
-
-def in_quantiles(points: Floats, counts: Floats) -> Floats:
-    """Return initial responsibilities (B, K, N) of points (B, N, 1): parts between quantiles.
-
-    The mass of a point at an edge is divided between both parts.
-    """
-    size = counts.sum(-1)
-    allowed = parts_allowed(size)
-    order = np.argsort(points[..., 0], stable=True)
-    held = in_parts(take_rows(counts / size[:, None], order), allowed, int(allowed.max()))
-    back = np.argsort(order, stable=True)
-    return take_rows(held.mT, back).mT
-
-
-def parts_allowed(size: ArrayT) -> ArrayT:
-    """Return the initial number of parts (B,) of a coordinate, as floats."""
-    xp = library(size)
-    return xp.clip(xp.floor(most_components(size, 1)), None, MOST)
-
-
-def in_parts(share: ArrayT, allowed: ArrayT, most: int) -> ArrayT:
-    """Return responsibilities (B, K, N) of sorted points with shares (B, N), in allowed (B,) parts."""
-    xp = library(share)
-    allowed = allowed[:, None]
-    part = index_range(most + 1, share) + 0 * allowed
-    edges = edge(xp.minimum(part, allowed) / allowed)  # (B, K + 1)
-    after = xp.cumsum(share, 1)
-    below = xp.clip(edges[..., None], (after - share)[:, None], after[:, None])  # (B, K + 1, N)
-    return (below[:, 1:] - below[:, :-1]) / or_one(share)[:, None]
-
-
-def edge(rank: ArrayT) -> ArrayT:
-    """Return the mass below an edge of rank 0 to 1. Edges are closer together toward the ends."""
-    return 0.5 + 0.5 * library(rank).sin(math.pi * rank - 0.5 * math.pi)
-
-
-def edges_like(u: ArrayT) -> ArrayT:
-    """Return the masses (BINS + 1,) below the edges of the bins."""
-    return edge(index_range(BINS + 1, u) / BINS)
-
-
-def binned(u: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Return the means and the shares (B, D, BINS) of bins, of coordinates u and weights (B, D, N).
-
-    The mass of a point at an edge is divided between both bins.
-    """
-    edges = edges_like(u)
-    moments = []
-    for coordinate in range(u.shape[1]):
-        order = np.argsort(u[:, coordinate], stable=True)
-        values, w = (take_rows(x[:, coordinate], order) for x in (u, weights))
-        mass, moment = np.cumsum(w, 1), np.cumsum(w * values, 1)
-        last = np.stack([np.searchsorted(row, edges) for row in mass])
-        last = np.clip(last, 0, values.shape[1] - 1)
-        moments.append(moment_below(edges, *(take_rows(x, last) for x in (mass, moment, values))))
-    return between(edges, np.stack(moments, 1))
-
-
-def moment_below(edges: ArrayT, mass: ArrayT, moment: ArrayT, values: ArrayT) -> ArrayT:
-    """Return the moment below each edge (k,), given mass, moment and value (..., k) of the point at it."""
-    return moment - (mass - edges) * values
-
-
-def between(edges: ArrayT, moments: ArrayT) -> tuple[ArrayT, ArrayT]:
-    """Return means and shares (..., k - 1) of bins between edges (k,), given the moments (..., k) below."""
-    xp = library(moments)
-    within = xp.diff(moments)
-    shares = xp.diff(edges) + 0 * within
-    return within / shares, shares

@@ -6,7 +6,7 @@ map of the data changes which points are taken. The functions take NumPy arrays 
 Shapes: B data sets, N points, D dimensions.
 """
 
-from discoformer.base.arrays import ArrayT, choose, index_range, library, take_rows, with_rows
+from discoformer.base.arrays import ArrayT, Indices, choose, index_range, library, take_rows, with_rows
 
 ROUNDING = 1e-12  # tolerance of cumulative weights and of sizes
 
@@ -24,6 +24,14 @@ def evenly_spaced(radius: ArrayT, weights: ArrayT, count: int) -> ArrayT:
 def ranks(place: ArrayT, count: ArrayT | int) -> ArrayT:
     """Return the weighted ranks, between 0 and 1, of landmarks at places 0 to count - 1."""
     return (place + 0.5) / count - ROUNDING
+
+
+def too_many(weights: ArrayT, size: ArrayT, most: int) -> Indices:
+    """Return which data sets (B,) have so many points, of weights (B, N), that few stand for them.
+
+    Repeated points count once as long as memory allows: the effective sizes (B,) decide.
+    """
+    return (size > most) | ((weights > 0).sum(-1) > 4 * most)
 
 
 def take_landmarks(points: ArrayT, weights: ArrayT, size: ArrayT, most: int) -> tuple[ArrayT, ArrayT]:
@@ -44,7 +52,7 @@ def take_landmarks(points: ArrayT, weights: ArrayT, size: ArrayT, most: int) -> 
     """
     xp = library(points)
     all_points = points, weights * size[:, None]
-    many = (size > most) | ((weights > 0).sum(-1) > 4 * most)  # (B,)
+    many = too_many(weights, size, most)
     if not many.any():
         return all_points
     picked = evenly_spaced((points * points).sum(-1), weights, most)

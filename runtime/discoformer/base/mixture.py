@@ -5,8 +5,8 @@ triangular) and ``f_k`` degrees of freedom::
 
     log c(z) = log sum_k exp(l_k - (f_k + D) / 2 log(1 + |F_k (z - m_k)|^2 / f_k))
 
-``mixture_fit`` fits it to a sample. ``evaluate`` takes NumPy arrays or PyTorch tensors, the other functions
-NumPy arrays. Shapes: B data sets, K components, n points, D dimensions.
+``evaluate`` and ``log_peak`` take NumPy arrays or PyTorch tensors, the other functions NumPy arrays.
+Shapes: B data sets, K components, n points, D dimensions.
 """
 
 import math
@@ -18,12 +18,15 @@ from discoformer.base.arrays import (
     ArrayT,
     FieldT,
     Indices,
+    as_doubles,
     cholesky,
     inverse_root,
     library,
     log_diagonal,
     log_gamma,
+    positive,
     slices,
+    with_dtype_of,
 )
 from discoformer.deprecation import warn_renamed
 from discoformer.io.inputs import Floats
@@ -56,27 +59,47 @@ class Evaluated(NamedTuple, Generic[FieldT]):
 
     log_density: FieldT  # (B, n) log c, nats
     score: FieldT  # (B, n, D) its gradient
-    share: FieldT  # (B, K, n) membership of the components
-    square: FieldT  # (B, K, n) |F_k (z - m_k)|^2
+    share: FieldT  # (B, n, K) membership of the components
+    square: FieldT  # (B, n, K) |F_k (z - m_k)|^2
 
 
 def evaluate(components: Components[ArrayT], points: ArrayT) -> Evaluated[ArrayT]:
-    """Evaluate the predictive mixture at points (B, n, D)."""
-    xp = library(points)
-    freedom = components.freedom[..., None]
-    power = 0.5 * (freedom + points.shape[-1])
-    offset = (
-        points[:, None] - components.means[:, :, None]
-    ) @ components.precision_factors.mT  # (B, K, n, D)
-    square = (offset * offset).sum(-1)
-    joint = components.log_scale[..., None] - power * xp.log1p(square / freedom)
-    greatest = xp.amax(joint, 1)[:, None]
+    """Evaluate the mixture at points (B, n, D).
+
+    With ``P_k = F_k^T F_k``, all ``|F_k (z - m_k)|^2`` are one matrix product, of ``[z z^T, z, 1]`` with
+    ``[P, -2 P m, m^T P m]``. It is float64, since they are small differences of large numbers for a narrow
+    component far from the origin.
+    """
+    xp, dim = library(points), points.shape[-1]
+    log_scale, means, factors, freedom = components
+    precision = factors.mT @ factors
+    pull = (precision @ means[..., None])[..., 0]  # P m, (B, K, D)
+    square = _squares(points, means, factors)
+    freedom = freedom[:, None]
+    power = 0.5 * (freedom + dim)
+    joint = log_scale[:, None] - power * xp.log1p(square / freedom)
+    greatest = xp.amax(joint, -1)[..., None]
     share = xp.exp(joint - greatest)
-    total = share.sum(1)[:, None]
+    total = share.sum(-1)[..., None]
     share = share / total
-    pull = (2 * power * share / (freedom + square))[..., None] * offset
-    score = -(pull @ components.precision_factors).sum(1)
-    return Evaluated((greatest + xp.log(total))[:, 0], score, share, square)
+    weight = 2 * power * share / (freedom + square)
+    flat = precision.reshape(*precision.shape[:2], dim * dim)
+    metric = (weight @ flat).reshape(*points.shape, dim)
+    score = weight @ pull - (metric @ points[..., None])[..., 0]
+    return Evaluated((greatest + xp.log(total))[..., 0], score, share, square)
+
+
+def _squares(points: ArrayT, means: ArrayT, factors: ArrayT) -> ArrayT:
+    """Return |F_k (z - m_k)|^2 (B, n, K), with the dtype of the points (B, n, D)."""
+    batch, count, dim = means.shape
+    z, m, F = (as_doubles(array) for array in (points, means, factors))
+    precision = F.mT @ F
+    pull = (precision @ m[..., None])[..., 0]
+    flat = precision.reshape(batch, count, dim * dim)
+    offset = (pull * m).sum(-1)[..., None]
+    outer = (z[..., :, None] * z[..., None, :]).reshape(*z.shape[:2], dim * dim)
+    squares = outer @ flat.mT - 2 * (z @ pull.mT) + offset.mT
+    return with_dtype_of(positive(squares), points)
 
 
 def components_of(log_weights: Floats, means: Floats, scales: Floats, freedom: Floats) -> Components[Floats]:
@@ -133,11 +156,11 @@ def shaped(factors: Floats, which: Indices, noise: Floats) -> Floats:
     return found
 
 
-def log_peak(factors: Floats, freedom: Floats) -> Floats:
+def log_peak(factors: ArrayT, freedom: ArrayT) -> ArrayT:
     """Return the log-density (..., K) of Student-t distributions at their centres."""
     dim = factors.shape[-1]
-    peak: Floats = log_gamma((freedom + dim) / 2) - log_gamma(freedom / 2) + log_diagonal(factors)
-    return peak - 0.5 * dim * np.log(math.pi * freedom)
+    peak: ArrayT = log_gamma((freedom + dim) / 2) - log_gamma(freedom / 2) + log_diagonal(factors)
+    return peak - 0.5 * dim * library(freedom).log(math.pi * freedom)
 
 
 def mixture_log_density(components: Components[Floats], points: Floats) -> Floats:

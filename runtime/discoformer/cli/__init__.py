@@ -21,8 +21,11 @@ from discoformer.cli.tools import bench, doctor, play
 def main() -> None:
     """Estimate the density of the distribution behind a sample, and its score.
 
-    The score is the gradient of the log-density. The sample, DATA, is a CSV, NPY or Parquet file with one row
-    for each point. `discoformer COMMAND --help` describes each command.
+    The score is the gradient of the log-density. The sample, DATA, is a file with one row for each point:
+    .csv, .tsv or .txt (also packed as .gz), .npy or .parquet. Columns of text are left out.
+
+    The delimiter (comma, semicolon, tab, blanks), the decimal mark and the header of text files are guessed.
+    `discoformer COMMAND --help` describes each command.
     """
 
 

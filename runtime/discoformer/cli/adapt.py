@@ -8,16 +8,19 @@ import click
 
 from discoformer.cli.messages import errors_as_messages, print_diagnostics, progress_bar
 from discoformer.cli.options import (
+    DROP_OR_ERROR,
     EXIT_CODES,
     INPUT,
     columns_option,
     model_options,
+    reading_options,
     seed_option,
     weights_option,
 )
 from discoformer.cli.reading import read_data, read_estimate
 from discoformer.errors import require
 from discoformer.estimates import Estimate
+from discoformer.io.text import ReadOptions
 
 
 @click.command(epilog=EXIT_CODES)
@@ -33,6 +36,7 @@ from discoformer.estimates import Estimate
 )
 @seed_option("Random seed of the split into parts.")
 @columns_option
+@reading_options(*DROP_OR_ERROR)
 @weights_option
 @model_options
 def adapt(
@@ -42,6 +46,7 @@ def adapt(
     steps: int,
     seed: int,
     columns: str | None,
+    reading: ReadOptions,
     weights: str | None,
     model: str,
     device: Any,
@@ -49,7 +54,7 @@ def adapt(
 ) -> None:
     """Adapt a model to the rows of DATA.
 
-    DATA is a CSV, NPY or Parquet file with one row for each point, or - for CSV on stdin.
+    DATA is a file with one row for each point, or - for CSV on stdin.
 
     This is for data unlike anything in training. The command takes steps on losses that need no labels, and
     checks them on held-out rows. The first step is kept unless held-out rows contradict it; further steps
@@ -64,7 +69,7 @@ def adapt(
         torch = require("torch")
         if threads is not None:
             torch.set_num_threads(threads)
-        table, row_weights = read_data(data, columns, weights)
+        table, row_weights = read_data(data, columns, weights, reading)
         found = read_estimate(table, row_weights, model, device, threads)
         print_diagnostics(found.diagnostics)
         adapted = _adapt(found, steps, seed)

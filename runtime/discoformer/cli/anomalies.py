@@ -10,11 +10,13 @@ import numpy as np
 from discoformer.anomalies import ROUNDS, Anomalies, Reference, find_anomalies
 from discoformer.cli.messages import errors_as_messages, print_diagnostics, print_doubts, progress_bar
 from discoformer.cli.options import (
+    DROP_OR_ERROR,
     EXIT_CODES,
     INPUT,
     columns_option,
     estimate_options,
     folds_option,
+    reading_options,
     seed_option,
 )
 from discoformer.cli.output import (
@@ -29,6 +31,7 @@ from discoformer.cli.output import (
 from discoformer.cli.reading import names_of, read_data
 from discoformer.errors import RangeWarning
 from discoformer.io.tables import Table, read_table
+from discoformer.io.text import ReadOptions
 from discoformer.model import Model, load
 from discoformer.onnx.names import Effort
 from discoformer.plots.anomalies import save_anomalies
@@ -58,6 +61,7 @@ from discoformer.plots.anomalies import save_anomalies
 @output_options
 @click.option("--plot", type=Output(*PICTURES), help="Draw the anomalies into this file: .png, .svg or .pdf.")
 @columns_option
+@reading_options(*DROP_OR_ERROR)
 @estimate_options
 def anomalies(
     data: Path,
@@ -71,6 +75,7 @@ def anomalies(
     form: str | None,
     plot: Path | None,
     columns: str | None,
+    reading: ReadOptions,
     effort: Any,
     model: str,
     device: Any,
@@ -86,7 +91,7 @@ def anomalies(
     Without --query, DATA may contain anomalies. Each row is tested against a density estimated from other
     rows. The false discovery rate is then only as accurate as that estimate.
 
-    DATA and --query are CSV, NPY or Parquet files, or - for CSV on stdin. Both are held in memory.
+    DATA and --query are files with one row for each point, or - for CSV on stdin. Both are held in memory.
 
     The output has one row for each row tested, in the same order: its columns, then p_value, anomaly (1 or
     0), log_density (nats), and push_COLUMN for each column. push_COLUMN is the contribution of the column to
@@ -98,11 +103,11 @@ def anomalies(
     with errors_as_messages(), warnings.catch_warnings():
         warnings.simplefilter("ignore", RangeWarning)  # print_diagnostics and print_doubts print these
         require_extras(out, plot)
-        table, _ = read_data(data, columns, None)
+        table, _ = read_data(data, columns, None, reading)
         header = output_columns(table)
         loaded = load(model, device, threads)
         if query:
-            rows = read_table(query, table.columns)
+            rows = read_table(query, table.columns, reading)
             reference = Reference(table, method=method, model=loaded, folds=folds, seed=seed, effort=effort)
             print_diagnostics(reference.estimate.diagnostics)
             found = reference.find(rows, fdr)

@@ -1,6 +1,7 @@
 """Answers to queries, block by block: the memory needed does not grow with the number of queries."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def answers(found: Estimate, queries: Rows) -> Iterator[AnyFloats]:
 
     Args:
         found: The estimate.
-        queries: Points, data units.
+        queries: Points, data units; with ``effort="fast"`` cells may be missing, NaN.
 
     Yields:
         Blocks of rows (n, 2 D + 2): queries, log-density (nats), density, score.
@@ -48,8 +49,9 @@ def answers(found: Estimate, queries: Rows) -> Iterator[AnyFloats]:
 
 def _answer(found: Estimate, name: str, block: AnyFloats, done: int) -> Iterator[AnyFloats]:
     """Yield the answers to a block. If a row cannot be answered, find it by halving the block."""
+    missing: Any = "error" if found.effort == "best" else "marginal"
     try:
-        answer = _join(block, *found.log_density_and_score(block))
+        answer = _join(block, *found.log_density_and_score(block, missing))
     except InputError as error:
         if len(block) == 1:
             raise InputError(f"{name}, row {done + 1} (queried on its own): {error}") from error

@@ -8,10 +8,12 @@ import click
 
 from discoformer.cli.messages import errors_as_messages
 from discoformer.cli.options import (
+    DROP_OR_ERROR,
     EXIT_CODES,
     INPUT,
     columns_option,
     estimate_options,
+    reading_options,
     seed_option,
     weights_option,
 )
@@ -19,6 +21,7 @@ from discoformer.cli.output import Output, check_usage
 from discoformer.cli.reading import read_data, read_estimate
 from discoformer.errors import require
 from discoformer.io.tables import read_table
+from discoformer.io.text import ReadOptions
 from discoformer.plots.diagnosis import REPORTS, save_report
 
 
@@ -33,6 +36,7 @@ from discoformer.plots.diagnosis import REPORTS, save_report
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @seed_option("Random seed of the folds and draws.")
 @columns_option
+@reading_options(*DROP_OR_ERROR)
 @weights_option
 @estimate_options
 def diagnose(
@@ -43,6 +47,7 @@ def diagnose(
     as_json: bool,
     seed: int,
     columns: str | None,
+    reading: ReadOptions,
     weights: str | None,
     effort: Any,
     model: str,
@@ -51,7 +56,7 @@ def diagnose(
 ) -> None:
     """Report whether to trust the estimate, and why.
 
-    DATA and --query are CSV, NPY or Parquet files, or - for CSV on stdin.
+    DATA and --query are files with one row for each point, or - for CSV on stdin.
 
     Each finding has a level (fine, doubtful or bad) and says what to do. The findings are about the data
     (size, condition, repeated rows, columns of few values); the integral of the density, which should be 1;
@@ -64,8 +69,8 @@ def diagnose(
     with errors_as_messages():
         if out:
             require("matplotlib")
-        table, row_weights = read_data(data, columns, weights)
-        queries = read_table(query, table.columns) if query else None
+        table, row_weights = read_data(data, columns, weights, reading)
+        queries = read_table(query, table.columns, reading) if query else None
         found = read_estimate(table, row_weights, model, device, threads, effort)
         diagnosis = found.diagnose(queries, seed)
         click.echo(json.dumps(diagnosis.as_dict(), indent=2) if as_json else str(diagnosis))

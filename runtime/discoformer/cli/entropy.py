@@ -10,17 +10,20 @@ import click
 
 from discoformer.cli.messages import errors_as_messages, print_doubts
 from discoformer.cli.options import (
+    DROP_OR_ERROR,
     EXIT_CODES,
     INPUT,
     columns_option,
     estimate_options,
     folds_option,
+    reading_options,
     seed_option,
 )
 from discoformer.cli.reading import read_data
 from discoformer.errors import RangeWarning
 from discoformer.information import Information
 from discoformer.information import entropy as entropy_of
+from discoformer.io.text import ReadOptions
 from discoformer.model import load
 
 
@@ -30,6 +33,7 @@ from discoformer.model import load
 @seed_option("Random seed of the folds.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @columns_option
+@reading_options(*DROP_OR_ERROR)
 @estimate_options
 def entropy(
     data: Path,
@@ -38,6 +42,7 @@ def entropy(
     seed: int,
     as_json: bool,
     columns: str | None,
+    reading: ReadOptions,
     effort: Any,
     model: str,
     device: Any,
@@ -45,15 +50,15 @@ def entropy(
 ) -> None:
     """Estimate the differential entropy, in nats.
 
-    DATA is a CSV, NPY or Parquet file, or - for CSV on stdin. The density is in the units of the columns, so
-    its entropy may be negative.
+    DATA is a file with one row for each point, or - for CSV on stdin. The density is in the units of the
+    columns, so its entropy may be negative.
 
     The entropy is estimated twice: from estimates that have not read the row in question (held out), and from
     estimates that have (in sample). The result is the mean of both. Half their difference indicates how large
     the bias may be.
     """
     with errors_as_messages():
-        table, _ = read_data(data, columns, None)
+        table, _ = read_data(data, columns, None, reading)
         loaded = load(model, device, threads)
         print_doubts(table, loaded, effort)
         with warnings.catch_warnings():

@@ -10,7 +10,14 @@ import numpy as np
 
 from discoformer.cli.answers import answer_columns, answers
 from discoformer.cli.messages import errors_as_messages, print_diagnostics, progress_bar
-from discoformer.cli.options import EXIT_CODES, INPUT, columns_option, estimate_options, weights_option
+from discoformer.cli.options import (
+    EXIT_CODES,
+    INPUT,
+    columns_option,
+    estimate_options,
+    reading_options,
+    weights_option,
+)
 from discoformer.cli.output import (
     PICTURES,
     Output,
@@ -19,11 +26,12 @@ from discoformer.cli.output import (
     output_options,
     require_extras,
 )
-from discoformer.cli.reading import names_of, read_data, read_estimate
+from discoformer.cli.reading import names_of, read_data_and_queries, read_estimate
 from discoformer.errors import InputError
 from discoformer.estimates import Estimate
 from discoformer.io.readers import Rows, rows_of
 from discoformer.io.tables import Table, open_rows
+from discoformer.io.text import ReadOptions
 from discoformer.plots.density import grid, save_figure
 
 _GRID = {1: 512, 2: 128}  # points of --grid along each axis, by number of columns
@@ -38,12 +46,13 @@ _GRID = {1: 512, 2: 128}  # points of --grid along each axis, by number of colum
 @output_options
 @click.option("--plot", type=Output(*PICTURES), help="Draw the estimate into this file: .png, .svg or .pdf.")
 @columns_option
+@reading_options("drop", "error", "marginal")
 @weights_option
 @click.option(
     "--landmarks",
     type=click.IntRange(min=1),
     help="Largest number of rows of DATA that the network reads. By default the number that it was trained "
-    "to read. Time grows with its square. With --effort best, the frame and the base always use all rows.",
+    "to read. Time grows with its square. The mixture always uses all rows.",
 )
 @estimate_options
 def estimate(
@@ -55,6 +64,7 @@ def estimate(
     form: str | None,
     plot: Path | None,
     columns: str | None,
+    reading: ReadOptions,
     weights: str | None,
     landmarks: int | None,
     effort: Any,
@@ -65,8 +75,9 @@ def estimate(
     """Estimate density and score, at the rows of DATA or elsewhere.
 
     DATA is the sample. The queries are the points at which its density and score are evaluated. DATA and
-    --query are CSV, NPY or Parquet files with one row for each point, or - for CSV on stdin. DATA is held in
-    memory. Queries are read, answered and written in blocks, so there may be any number of them.
+    --query are files with one row for each point, or - for CSV on stdin. DATA is held in memory. Queries are
+    read, answered and written in blocks, so there may be any number of them. The columns of --query are those
+    of DATA, by name.
 
     The output has one row for each query, in the same order: its columns, then log_density (nats), density,
     and score_COLUMN for each column. Numbers written as text read back to the same values. A density too
@@ -78,23 +89,27 @@ def estimate(
     if query and on_grid:
         raise click.UsageError("--query and --grid cannot be used together: choose one")
     check_usage(out, form, data, query)
+    if reading.missing == "keep" and effort != "fast":
+        raise click.UsageError("--missing marginal needs --effort fast, whose marginals have a closed form")
     with errors_as_messages():
         require_extras(out, plot)
-        table, row_weights = read_data(data, columns, weights)
+        table, row_weights, asked = read_data_and_queries(data, columns, weights, reading)
         names = names_of(table)
         found = read_estimate(table, row_weights, model, device, threads, effort, landmarks)
         print_diagnostics(found.diagnostics)
-        with _open_queries(table, query, on_grid) as queries:
+        with _open_queries(table, query, on_grid, asked, reading) as queries:
             _write_answers(found, queries, names, out, form)
         if plot:
             save_figure(plot, found, table.values.astype(np.float64), names, row_weights)
 
 
-def _open_queries(table: Table, query: Path | None, on_grid: bool) -> AbstractContextManager[Rows]:
+def _open_queries(
+    table: Table, query: Path | None, on_grid: bool, asked: Table, reading: ReadOptions
+) -> AbstractContextManager[Rows]:
     if query:
-        return open_rows(query, table.columns)
+        return open_rows(query, table.columns, reading)
     if not on_grid:
-        return nullcontext(rows_of("DATA", table.values))
+        return nullcontext(rows_of("DATA", asked.values))
     dim = table.values.shape[1]
     if dim not in _GRID:
         raise InputError(

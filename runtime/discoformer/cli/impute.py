@@ -8,13 +8,21 @@ import numpy as np
 
 from discoformer.analysis.imputation import SAMPLES, impute_rows, missing_rows
 from discoformer.cli.messages import errors_as_messages, print_diagnostics, progress_bar
-from discoformer.cli.options import EXIT_CODES, INPUT, columns_option, estimate_options, seed_option
+from discoformer.cli.options import (
+    EXIT_CODES,
+    INPUT,
+    columns_option,
+    estimate_options,
+    reading_options,
+    seed_option,
+)
 from discoformer.cli.output import Output, require_extras
 from discoformer.cli.reading import names_in, read_estimate
 from discoformer.errors import InputError
 from discoformer.io.inputs import AnyFloats
 from discoformer.io.missing import Gaps, read_gaps
 from discoformer.io.tables import SUFFIXES, Table
+from discoformer.io.text import TEXT, ReadOptions, is_text
 
 
 @click.command(epilog=EXIT_CODES)
@@ -22,7 +30,7 @@ from discoformer.io.tables import SUFFIXES, Table
 @click.option(
     "--out",
     type=Output(*SUFFIXES),
-    help="Output file, in the format of DATA. By default stdout, for CSV only.",
+    help="Output file, in the format of DATA. By default stdout, for text only.",
 )
 @click.option(
     "--draw", is_flag=True, help="Fill in random draws, which keep the spread of the data, instead of means."
@@ -36,6 +44,7 @@ from discoformer.io.tables import SUFFIXES, Table
 )
 @seed_option("Random seed of these points.")
 @columns_option
+@reading_options()
 @estimate_options
 def impute(
     data: Path,
@@ -45,6 +54,7 @@ def impute(
     samples: int,
     seed: int,
     columns: str | None,
+    reading: ReadOptions,
     effort: Any,
     model: str,
     device: Any,
@@ -55,16 +65,18 @@ def impute(
     The density is estimated from the rows without missing cells. A missing cell gets its mean under this
     density, given the other cells of its row.
 
-    DATA is a CSV, NPY or Parquet file, or - for CSV on stdin. NaN and null are missing; in CSV also empty
-    cells, NA, N/A, none and ?. All other cells stay as they are, and so do all columns that --columns leaves
-    out.
+    DATA is a file with one row for each point, or - for CSV on stdin. NaN and null are missing; in text also
+    empty cells, NA, N/A, none and ?. All other cells stay as they are, and so do columns of text and those
+    that --columns leaves out.
     """
-    suffix = ".csv" if str(data) == "-" else data.suffix
-    if suffix in SUFFIXES and suffix != (out.suffix if out else ".csv"):
-        raise click.UsageError(f"the output has the format of DATA: --out must end in {suffix}")
+    suffixes = TEXT if is_text(data) else (data.suffix,)
+    if suffixes[0] in SUFFIXES and (".csv" if out is None else out.suffix) not in suffixes:
+        raise click.UsageError(
+            f"the output has the format of DATA: --out must end in {' or '.join(suffixes)}"
+        )
     with errors_as_messages():
         require_extras(out, None)
-        gaps = read_gaps(data, names_in(columns))
+        gaps = read_gaps(data, names_in(columns), reading)
         gaps.write(_filled(gaps, model, device, threads, effort, draw, samples, seed), out)
 
 

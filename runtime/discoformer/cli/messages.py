@@ -6,13 +6,14 @@ Exit codes: 0 (success), 1 (error), 2 (wrong usage), 130 (Ctrl-C), 143 (SIGTERM)
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
-from discoformer.errors import DiscoformerError
+from discoformer.errors import DataWarning, DiscoformerError
 from discoformer.fit import Diagnostics, read_sample
 from discoformer.io.tables import Table
 from discoformer.model import Model
@@ -49,10 +50,9 @@ def progress_bar(
 def print_diagnostics(diagnostics: Diagnostics) -> None:
     """Print how many landmarks the network reads, if not all rows, and the reasons to doubt the estimate."""
     if diagnostics.landmarks < diagnostics.n:
-        others = "" if diagnostics.effort == "fast" else " The frame and the base use all rows."
         click.echo(
-            f"The network reads {diagnostics.landmarks} landmarks out of the {diagnostics.n} rows of DATA."
-            + others,
+            f"The network reads {diagnostics.landmarks} landmarks out of the {diagnostics.n} rows of DATA. "
+            "The mixture uses all rows.",
             err=True,
         )
     _print_warnings(diagnostics.warnings)
@@ -72,11 +72,17 @@ def _print_warnings(doubts: tuple[str, ...]) -> None:
 
 @contextmanager
 def errors_as_messages() -> Iterator[None]:
-    """Turn errors and signals into a message and an exit code. Unexpected errors keep their traceback."""
+    """Turn errors and signals into a message and an exit code, and warnings into a message.
+
+    Unexpected errors keep their traceback.
+    """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", DataWarning)
+            warnings.showwarning = _print_warning
+            yield
     except BrokenPipeError:
         raise  # the reader of stdout has closed it; click exits quietly
     except _Terminated as error:
@@ -85,6 +91,17 @@ def errors_as_messages() -> Iterator[None]:
         raise _Interrupted(_with_notes("interrupted", error)) from error
     except (DiscoformerError, OSError) as error:
         raise click.ClickException(_with_notes(str(error), error)) from error
+
+
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    _print_warnings((str(message),))
 
 
 def _terminate(number: int, frame: Any) -> None:

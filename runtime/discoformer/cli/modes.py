@@ -8,7 +8,15 @@ import numpy as np
 
 from discoformer.analysis.modes import PROMINENCE, Modes, modes_of
 from discoformer.cli.messages import errors_as_messages, print_diagnostics, progress_bar
-from discoformer.cli.options import EXIT_CODES, INPUT, columns_option, estimate_options, weights_option
+from discoformer.cli.options import (
+    DROP_OR_ERROR,
+    EXIT_CODES,
+    INPUT,
+    columns_option,
+    estimate_options,
+    reading_options,
+    weights_option,
+)
 from discoformer.cli.output import (
     Output,
     check_usage,
@@ -21,6 +29,7 @@ from discoformer.cli.reading import names_of, read_data, read_estimate
 from discoformer.estimates import Estimate
 from discoformer.io.inputs import AnyFloats
 from discoformer.io.tables import Table
+from discoformer.io.text import ReadOptions
 from discoformer.io.writers import WRITERS
 
 LABELLED = ("label", "log_density")  # columns of the output after those of DATA
@@ -45,6 +54,7 @@ MODES = ("log_density", "prominence", "rows")  # columns of --modes after the po
     "mode. Modes with less are merged into that mode; 0 keeps all.",
 )
 @columns_option
+@reading_options(*DROP_OR_ERROR)
 @weights_option
 @estimate_options
 def modes(
@@ -55,6 +65,7 @@ def modes(
     modes_out: Path | None,
     prominence: float,
     columns: str | None,
+    reading: ReadOptions,
     weights: str | None,
     effort: Any,
     model: str,
@@ -63,7 +74,7 @@ def modes(
 ) -> None:
     """Find the modes of the density, and label the rows by mode.
 
-    DATA is a CSV, NPY or Parquet file with one row for each point, or - for CSV on stdin. Each row gets the
+    DATA is a file with one row for each point, or - for CSV on stdin. Each row gets the
     label of the mode that it reaches by climbing the density: its cluster.
 
     The output has the rows of DATA in the same order, then label and log_density (nats). The highest mode has
@@ -74,7 +85,7 @@ def modes(
     with errors_as_messages():
         require_extras(out, None)
         require_extras(modes_out, None)
-        table, row_weights = read_data(data, columns, weights)
+        table, row_weights = read_data(data, columns, weights, reading)
         names = names_of(table)
         distinct_columns(*names, *LABELLED)
         if modes_out:

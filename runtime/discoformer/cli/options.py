@@ -1,12 +1,14 @@
 """Options that several commands share."""
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
 from discoformer.analysis.folds import FOLDS
+from discoformer.io.text import ReadOptions
 from discoformer.model import DEFAULT_NAME
 
 EXIT_CODES = "Exit codes: 0 success, 1 error, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM."
@@ -27,7 +29,8 @@ threads_option = click.option(
     "--threads", type=click.IntRange(min=1), help="Number of CPU threads. By default one for each core."
 )
 columns_option = click.option(
-    "--columns", help="Columns of DATA to use, separated by commas as in CSV: a,b. By default all."
+    "--columns",
+    help="Columns of DATA to use, separated by commas as in CSV: a,b. By default all that hold numbers.",
 )
 weights_option = click.option("--weights", metavar="COLUMN", help="Column of DATA with the row weights.")
 effort_option = click.option(
@@ -35,8 +38,8 @@ effort_option = click.option(
     type=click.Choice(["fast", "best"]),
     default="best",
     show_default=True,
-    help="How DATA is read. fast turns it into a mixture by one pass of the network. best fits a base to it, "
-    "which the network refines at each query.",
+    help="How DATA is read. fast turns it into a mixture by one pass of the network. best refines the "
+    "mixture at each query.",
 )
 folds_option = click.option(
     "--folds",
@@ -46,6 +49,60 @@ folds_option = click.option(
     help="Number of parts that the rows are split into. Each part is held out in turn.",
 )
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+DROP_OR_ERROR = ("drop", "error")
+
+
+def reading_options(*rules: str) -> Decorator:
+    """Return the options that say how files are read; the command gets them as one argument, ``reading``.
+
+    Args:
+        rules: Choices of ``--missing``, the default first; none if the command has no such option.
+    """
+    options = [
+        click.option("--encoding", default="utf-8", show_default=True, help="Encoding of text files."),
+        click.option(
+            "--header/--no-header",
+            default=None,
+            help="Whether the first row of text files holds names. By default guessed.",
+        ),
+        click.option(
+            "--decimal", type=click.Choice([".", ","]), help="Decimal mark of text files. By default guessed."
+        ),
+    ]
+    if rules:
+        marginal = (
+            " marginal, for --effort fast: leave them out of the sample; queries get the density of the "
+            "values that are present."
+        )
+        options.append(
+            click.option(
+                "--missing",
+                type=click.Choice(rules),
+                default=rules[0],
+                show_default=True,
+                help="What to do with rows with missing values. drop: leave them out and count them. error: "
+                "stop." + (marginal if "marginal" in rules else ""),
+            )
+        )
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def read(
+            *args: Any,
+            encoding: str,
+            header: bool | None,
+            decimal: str | None,
+            missing: Any = "error",
+            **others: Any,
+        ) -> Any:
+            rule: Any = "keep" if missing == "marginal" else missing
+            return command(*args, reading=ReadOptions(encoding, header, decimal, rule), **others)
+
+        for option in reversed(options):
+            option(read)
+        return read
+
+    return add
 
 
 def seed_option(text: str) -> Decorator:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from discoformer.errors import InputError, require
-from discoformer.io.readers import STDIN
+from discoformer.io.text import STDIN
 from discoformer.io.writers import STDOUT_FORMATS, WRITERS, Writer, open_file, open_stdout
 
 PICTURES = (".png", ".svg", ".pdf")

@@ -11,27 +11,49 @@ from discoformer.cli.messages import progress_bar
 from discoformer.errors import InputError, RangeWarning
 from discoformer.estimates import Estimate
 from discoformer.io.tables import Table, read_table
+from discoformer.io.text import ReadOptions, name_of
 from discoformer.model import load
 from discoformer.onnx.names import Effort
 
 
-def read_data(data: Path, columns: str | None, weights: str | None) -> tuple[Table, Any]:
+def read_data(
+    data: Path, columns: str | None, weights: str | None, reading: ReadOptions
+) -> tuple[Table, Any]:
     """Read the sample, and its weights if ``weights`` names their column.
 
     Raises:
         InputError: The file cannot be read as a table, or ``columns`` names only the column of weights.
     """
+    return _split(_read(data, columns, weights, reading), weights)
+
+
+def read_data_and_queries(
+    data: Path, columns: str | None, weights: str | None, reading: ReadOptions
+) -> tuple[Table, Any, Table]:
+    """Read the sample and its weights, and all rows as queries, among them those with missing cells.
+
+    Raises:
+        InputError: As in ``read_data``.
+    """
+    whole = _read(data, columns, weights, reading)
+    kept = whole.complete(f"the sample {name_of(data)}")
+    return *_split(kept, weights), _split(whole, weights)[0]
+
+
+def _read(data: Path, columns: str | None, weights: str | None, reading: ReadOptions) -> Table:
     wanted = names_in(columns)
-    if weights is None:
-        return read_table(data, wanted), None
-    if wanted is not None:
+    if weights is not None and wanted is not None:
         wanted = [name for name in wanted if name != weights]
         if not wanted:
             raise InputError(
                 f"--columns names only {weights!r}, the column of --weights: name at least one other column"
             )
         wanted.append(weights)
-    return read_table(data, wanted).split_off(weights)
+    return read_table(data, wanted, reading)
+
+
+def _split(table: Table, weights: str | None) -> tuple[Table, Any]:
+    return (table, None) if weights is None else table.split_off(weights)
 
 
 def names_in(columns: str | None) -> list[str] | None:

@@ -9,16 +9,19 @@ from discoformer.analysis.sampling import METHODS, STEPS, Sampling, default_meth
 from discoformer.analysis.sampling import sample as sample_of
 from discoformer.cli.messages import errors_as_messages, print_diagnostics, progress_bar
 from discoformer.cli.options import (
+    DROP_OR_ERROR,
     EXIT_CODES,
     INPUT,
     columns_option,
     estimate_options,
+    reading_options,
     seed_option,
     weights_option,
 )
 from discoformer.cli.output import check_usage, open_output, output_options, require_extras
 from discoformer.cli.reading import names_of, read_data, read_estimate
 from discoformer.estimates import Estimate
+from discoformer.io.text import ReadOptions
 
 
 @click.command(epilog=EXIT_CODES)
@@ -39,6 +42,7 @@ from discoformer.estimates import Estimate
 )
 @output_options
 @columns_option
+@reading_options(*DROP_OR_ERROR)
 @weights_option
 @estimate_options
 def sample(
@@ -51,6 +55,7 @@ def sample(
     out: Path | None,
     form: str | None,
     columns: str | None,
+    reading: ReadOptions,
     weights: str | None,
     effort: Any,
     model: str,
@@ -59,7 +64,7 @@ def sample(
 ) -> None:
     """Draw new points from the distribution behind DATA.
 
-    DATA is a CSV, NPY or Parquet file with one row for each point, or - for CSV on stdin. The output has the
+    DATA is a file with one row for each point, or - for CSV on stdin. The output has the
     same columns, without the column of --weights.
 
     Methods: "langevin" runs Markov chains whose target is the estimated density, and prints the share of
@@ -70,7 +75,7 @@ def sample(
     check_usage(out, form)
     with errors_as_messages():
         require_extras(out, None)
-        table, row_weights = read_data(data, columns, weights)
+        table, row_weights = read_data(data, columns, weights, reading)
         names = names_of(table)
         found = read_estimate(table, row_weights, model, device, threads, effort)
         print_diagnostics(found.diagnostics)

@@ -45,8 +45,3 @@ def _index(name: str, feature: Any, dim: int, columns: tuple[str, ...] | None) -
         return int(feature)
     names = f", or names among {', '.join(columns)}" if columns else ""
     raise InputError(f"{name} must be positions from 0 to {dim - 1}{names}, got {feature!r}")
-
-
-def names_of(indices: Iterable[int], columns: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """Return the names of the columns at the given positions, or None if the columns have no names."""
-    return None if columns is None else tuple(columns[j] for j in indices)

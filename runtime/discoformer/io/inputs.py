@@ -1,10 +1,11 @@
 """Input validation: convert array-likes to float64 arrays and check their values.
 
 Accepted are nested sequences, NumPy arrays, and objects with ``__array__`` (pandas, polars and Arrow tables,
-CPU tensors) or ``__dlpack__``. None of these libraries is imported here.
+CPU tensors) or ``__dlpack__``. None of these libraries is imported here. Of a data frame, the columns of
+numbers are read; columns of text, categories or dates are left out, and a warning names them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, TypeAlias
@@ -12,7 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from discoformer.errors import InputError
+from discoformer.errors import DataWarning, InputError, warn_caller
+from discoformer.io.frames import column_names, columns_of, left_out, read_column
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 AnyFloats: TypeAlias = npt.NDArray[np.floating[Any]]
@@ -25,24 +27,46 @@ class Matrix:
     values: Floats  # (rows, D)
     width: np.dtype[Any]  # float32 if the input was float32 or narrower, else float64
     columns: tuple[str, ...] | None  # column names, or None if the input has none
+    picked: tuple[int, ...] | None = None  # positions (D,) of the columns in the input; None for all in order
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Return the values, so that a matrix can be read again."""
+        return np.array(self.values, dtype=dtype, copy=copy)
 
 
-def read_matrix(name: str, data: Any, missing: bool = False) -> Matrix:
+def read_matrix(
+    name: str,
+    data: Any,
+    missing: bool = False,
+    wanted: Sequence[str] | None = None,
+    keep_empty: bool = False,
+) -> Matrix:
     """Convert an array-like of shape (rows, D) to a checked matrix.
 
     Args:
         name: Name of the argument, for error messages.
         data: The array-like.
         missing: Whether entries may be NaN, which means missing.
+        wanted: Names of the columns to pick, if ``data`` has names. Other columns may hold anything. By
+            default all columns of numbers are picked.
+        keep_empty: Whether this includes columns of a data frame in which every entry is missing.
 
     Raises:
-        InputError: ``data`` is not a matrix of finite real numbers.
+        InputError: ``data`` is not a matrix of finite real numbers, or a wanted column is absent or twice.
+
+    Warns:
+        DataWarning: Columns are left out because they hold no numbers.
     """
     if hasattr(data, "collect") and not hasattr(data, "__array__"):
         raise InputError(
             f"{name} must hold its values, got a lazy {type(data).__name__}: call collect() first"
         )
     columns = column_names(data)
+    named = columns is not None and wanted is not None
+    picked = _positions(name, columns or (), wanted or ()) if named else None
+    frame = columns_of(data)
+    if frame is not None:
+        return _read_frame(name, frame, columns, picked, missing, keep_empty)
     array = _as_array(name, data)
     if array.ndim == 1:
         raise InputError(
@@ -52,9 +76,54 @@ def read_matrix(name: str, data: Any, missing: bool = False) -> Matrix:
     if array.ndim != 2 or array.shape[1] == 0:
         raise InputError(f"{name} must have shape (rows, columns) with 1 column or more, got {array.shape}")
     values = _as_float64(name, array, columns).view()
+    if picked is not None:
+        values, columns = values[:, picked], names_of(picked, columns)
     values.flags.writeable = False  # the memory may belong to the caller
     _check_finite(name, values, columns, missing)
-    return Matrix(values, _float_width(array), columns)
+    return Matrix(values, _float_width(array.dtype), columns, picked)
+
+
+def _read_frame(
+    name: str,
+    frame: Sequence[Any],
+    columns: tuple[str, ...] | None,
+    picked: tuple[int, ...] | None,
+    missing: bool,
+    keep_empty: bool,
+) -> Matrix:
+    """Read the picked columns of a data frame, or all that hold numbers."""
+    read = {j: read_column(frame[j]) for j in (range(len(frame)) if picked is None else picked)}
+    if picked is None:
+        kept = ("", "empty") if keep_empty else ("",)
+        kinds = {j: column.kind for j, column in read.items() if column.kind not in kept}
+        picked = tuple(j for j in read if j not in kinds)
+        if not picked:
+            raise InputError(f"{name} must have a column of numbers, got none among {len(frame)} columns")
+        if kinds:
+            warn_caller(left_out(name, len(frame), columns, kinds), DataWarning)
+    for j in picked:
+        if bad := read[j].bad:
+            raise _no_number(name, bad[1], f"row {bad[0]}, {describe_column(j, columns)}")
+    values = np.column_stack([read[j].values for j in picked])
+    values.flags.writeable = False
+    names = names_of(picked, columns)
+    _check_finite(name, values, names, missing)
+    width = _float_width(np.result_type(*(read[j].dtype for j in picked)))
+    return Matrix(values, width, names, picked)
+
+
+def _positions(name: str, columns: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
+    """Return the positions of the wanted columns."""
+    absent = [column for column in wanted if column not in columns]
+    if absent:
+        raise InputError(
+            f"{name} must have the columns {', '.join(map(repr, wanted))}, but lacks "
+            f"{', '.join(map(repr, absent))}: it has {', '.join(map(repr, columns))}"
+        )
+    twice = [column for column in wanted if columns.count(column) > 1]
+    if twice:
+        raise InputError(f"{name} has more than one column {twice[0]!r}: rename them, or drop all but one")
+    return tuple(columns.index(column) for column in wanted)
 
 
 def read_weights(weights: Any, rows: int) -> Floats:
@@ -94,18 +163,14 @@ def whole_number(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def column_names(data: Any) -> tuple[str, ...] | None:
-    """Return the column names of a data frame or an Arrow table if all are strings, else None."""
-    for attribute in ("column_names", "columns"):
-        names = getattr(data, attribute, None)
-        if names is not None and len(names) and all(isinstance(name, str) for name in names):
-            return tuple(names)
-    return None
-
-
 def describe_column(index: int, columns: Sequence[str] | None) -> str:
     """Return how messages refer to a column: by its index, and by its name if it has one."""
     return f"column {index}" if columns is None else f"column {index} ({columns[index]!r})"
+
+
+def names_of(indices: Iterable[int], columns: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the names of the columns at the given positions, or None if the columns have no names."""
+    return None if columns is None else tuple(columns[j] for j in indices)
 
 
 def _as_array(name: str, data: Any) -> npt.NDArray[Any]:
@@ -150,14 +215,18 @@ def _number(name: str, value: Any, at: tuple[int, ...], columns: Sequence[str] |
         return float(value)
     except (TypeError, ValueError) as error:
         where = f"row {at[0]}" + (f", {describe_column(at[1], columns)}" if len(at) == 2 else "")
-        raise InputError(
-            f"{name} must hold real numbers only, got {value!r} in {where}: leave the column out, or encode "
-            "it as numbers"
-        ) from error
+        raise _no_number(name, value, where) from error
 
 
-def _float_width(array: npt.NDArray[Any]) -> np.dtype[Any]:
-    narrow = array.dtype.kind == "f" and array.dtype.itemsize <= 4
+def _no_number(name: str, value: Any, where: str) -> InputError:
+    return InputError(
+        f"{name} must hold real numbers only, got {value!r} in {where}: leave the column out, or encode it "
+        "as numbers"
+    )
+
+
+def _float_width(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    narrow = dtype.kind == "f" and dtype.itemsize <= 4
     return np.dtype(np.float32 if narrow else np.float64)
 
 

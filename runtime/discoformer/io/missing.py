@@ -1,13 +1,15 @@
 """Tables with missing cells: read them, and write them back with these cells filled in.
 
-In CSV a cell is missing if it is empty or another word of ``MISSING``, in upper or lower case. In NPY
-and Parquet it is missing if it is NaN or null. All other cells are written as they were read: CSV keeps their
-text, Parquet keeps the other columns, NPY keeps its dtype. The output has the format of the input.
+In a text file a cell is missing if it is a word of ``MISSING``, in upper or lower case. In NPY and Parquet it
+is missing if it is NaN or null. All other cells are written as they were read: text files keep their text,
+delimiter, decimal mark and encoding, Parquet keeps the other columns, NPY keeps its dtype. The output has the
+format of the input.
 """
 
 import csv
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,22 +17,18 @@ import numpy as np
 
 from discoformer.errors import InputError, require
 from discoformer.io.files import atomic, write_bytes
-from discoformer.io.inputs import AnyFloats, Floats
+from discoformer.io.inputs import AnyFloats, Floats, names_of
 from discoformer.io.readers import (
-    check_numeric,
-    choose,
-    csv_lines,
-    header_in,
-    is_number,
+    BLOCK,
     load_npy,
-    name_of,
-    no_rows,
-    open_text,
+    numbers_in,
     parquet_errors,
+    pick,
+    pick_fields,
     reader_for,
 )
-
-MISSING = ("", "na", "n/a", "nan", "null", "none", "?")
+from discoformer.io.tables import READ_OPTIONS
+from discoformer.io.text import ReadOptions, TextTable, no_rows, open_table
 
 
 class Gaps(NamedTuple):
@@ -41,82 +39,62 @@ class Gaps(NamedTuple):
     write: Callable[[AnyFloats, Path | None], None]  # takes filled values (rows, D) and a file (None: stdout)
 
 
-def read_gaps(path: Path, wanted: Sequence[str] | None = None) -> Gaps:
+def read_gaps(path: Path, wanted: Sequence[str] | None = None, options: ReadOptions = READ_OPTIONS) -> Gaps:
     """Read a table with missing cells.
 
     Args:
-        path: The file, .csv, .npy or .parquet. ``-`` is CSV on stdin.
-        wanted: Names of the columns to read, all by default. Other columns may hold anything, and are kept.
+        path: The file. ``-`` is text on stdin.
+        wanted: Names of the columns to read, by default all that hold numbers. Other columns may hold
+            anything, and are kept.
+        options: How a text file is read.
 
     Raises:
         InputError: The suffix is unknown, a column does not exist, or a cell is neither missing nor a finite
             number.
         OSError: The file cannot be read.
         MissingExtraError: The file is Parquet, and pyarrow is not installed.
+
+    Warns:
+        DataWarning: Columns are left out, or the first row may be read in another way than intended.
     """
-    return reader_for(path, {".csv": _read_csv, ".npy": _read_npy, ".parquet": _read_parquet})(path, wanted)
+    read = reader_for(path, _read_text, {".npy": _read_npy, ".parquet": _read_parquet})
+    return read(path, wanted, options)
 
 
-def _read_csv(path: Path, wanted: Sequence[str] | None) -> Gaps:
-    name = name_of(path)
-    rows = _read_rows(path, name)
-    header = header_in(rows[0])
-    body = rows[header is not None :]
-    if not body:
-        raise no_rows(name)
-    ragged = next((i for i, row in enumerate(body) if len(row) != len(rows[0])), None)
-    if ragged is not None:
-        raise InputError(
-            f"{name}, row {ragged + 1}: found {len(body[ragged])} cells, needed {len(rows[0])} as in the "
-            "first line; correct or remove the row"
-        )
-    picked = choose(name, header, wanted, len(rows[0]))
-    columns = None if header is None else tuple(header[j] for j in picked)
-    values = np.array([[_cell(name, i, j, row[j], header) for j in picked] for i, row in enumerate(body)])
+def _read_text(path: Path, wanted: Sequence[str] | None, options: ReadOptions) -> Gaps:
+    with open_table(path, options, BLOCK, wanted) as table:
+        rows = list(_with_blanks(table).checked_rows())
+    if not rows:
+        raise no_rows(table.name)
+    picked = pick(table.name, table.columns, wanted, table.kinds)
+    values = np.array(list(numbers_in(table, rows, picked, strict=False)))
 
     def write(filled: AnyFloats, out: Path | None) -> None:
         for i, k in np.argwhere(np.isnan(values)):
-            body[i][picked[k]] = str(float(filled[i, k]))
+            rows[i][1][picked[k]] = str(float(filled[i, k])).replace(".", table.dialect.decimal)
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
+        text.writelines(table.comments)
+        writer = csv.writer(text, delimiter=table.dialect.delimiter, lineterminator="\n")
+        writer.writerows(([table.header] if table.header else []) + [cells for _, cells in rows])
         if out is None:
             print(text.getvalue(), end="")
         else:
-            write_bytes(out, text.getvalue().encode())
+            write_bytes(out, text.getvalue().encode(options.encoding))
 
-    return Gaps(values, columns, write)
+    return Gaps(values, names_of(picked, table.columns), write)
 
 
-def _read_rows(path: Path, name: str) -> list[list[str]]:
-    """Read the cells of a CSV file.
-
-    If there is a single column, a blank line is a missing cell. Otherwise blank lines are skipped.
-    """
-    with open_text(path) as file:
-        rows = [cells for _, cells in csv_lines(name, file)]
-    while rows and not rows[-1]:
+def _with_blanks(table: TextTable) -> TextTable:
+    """Return a table of one column with its blank lines, except the last, as missing cells."""
+    rows = list(table.rows)
+    while rows and not rows[-1][1]:
         rows.pop()
-    width = next((len(row) for row in rows if row), 0)
-    if not width:
-        raise no_rows(name)
-    return [row or [""] for row in rows] if width == 1 else [row for row in rows if row]
+    if len(table.kinds) == 1:
+        rows = [(line, cells or [""]) for line, cells in rows]
+    return replace(table, rows=iter(rows))
 
 
-def _cell(name: str, row: int, column: int, cell: str, header: tuple[str, ...] | None) -> float:
-    """Convert the text of a cell to a number, NaN if it is missing."""
-    if cell.strip().lower() in MISSING:
-        return np.nan
-    number = float(cell) if is_number(cell) else np.nan
-    if not np.isfinite(number):
-        where = repr(header[column]) if header else str(column + 1)
-        raise InputError(
-            f"{name}, row {row + 1}: column {where} holds {cell!r}, which is neither missing nor a finite "
-            "number; empty the cell, or choose other columns (the rest are kept as they are)"
-        )
-    return number
-
-
-def _read_npy(path: Path, wanted: Sequence[str] | None) -> Gaps:
+def _read_npy(path: Path, wanted: Sequence[str] | None, _options: ReadOptions) -> Gaps:
     values = load_npy(path, wanted)
 
     def write(filled: AnyFloats, out: Path | None) -> None:
@@ -127,12 +105,11 @@ def _read_npy(path: Path, wanted: Sequence[str] | None) -> Gaps:
     return Gaps(values if values.dtype.kind == "f" else values.astype(float), None, write)
 
 
-def _read_parquet(path: Path, wanted: Sequence[str] | None) -> Gaps:
+def _read_parquet(path: Path, wanted: Sequence[str] | None, _options: ReadOptions) -> Gaps:
     parquet = require("pyarrow.parquet")
     with parquet_errors(path):
         table = parquet.read_table(path)
-    picked = choose(str(path), tuple(table.column_names), wanted, table.num_columns)
-    check_numeric(path, (table.schema.field(j) for j in picked))
+    picked = pick_fields(path, table.schema, wanted)
     columns = tuple(table.column_names[j] for j in picked)
     values: Floats = np.column_stack([table.column(j).to_numpy().astype(float) for j in picked])
 
@@ -162,5 +139,7 @@ def _replaced(table: Any, j: int, column: AnyFloats) -> Any:
 def _file(path: Path, out: Path | None) -> Path:
     """Return the file to write to, or raise an error if it is stdout."""
     if out is None:
-        raise InputError(f"only CSV can be written to stdout, and {path} is not CSV: name a file by --out")
+        raise InputError(
+            f"only text can be written to stdout, and {path} is no text file: name a file by --out"
+        )
     return out

@@ -1,29 +1,28 @@
-"""Readers of numeric tables in CSV, NPY and Parquet files, block by block in the order of the rows.
+"""Readers of numeric tables in text, NPY and Parquet files, block by block in the order of the rows.
 
-Each ``open_*`` takes a path and the names of the columns to read (None: all columns). Columns that are not
-read may hold anything. The rows are float32 if the columns hold nothing wider, else float64. If a cell is not
-a finite number, the reader yields the rows before it and then raises an ``InputError`` that names the place
-of the cell. Rows and lines are counted from 1.
+Each ``open_*`` takes a path, the names of the columns to read (None: all that hold numbers), and options.
+Columns that are not read may hold anything. The rows are float32 if the columns hold nothing wider, else
+float64. If a cell is neither a finite number nor missing, the reader yields the rows before it and then
+raises an ``InputError`` that names the place of the cell. Rows and lines are counted from 1.
 """
 
-import csv
-import io
 import math
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TextIO, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from discoformer.errors import InputError, require
-from discoformer.io.inputs import AnyFloats, Floats
+from discoformer.errors import DataWarning, InputError, require, warn_caller
+from discoformer.io.frames import left_out
+from discoformer.io.incomplete import complete, warn_of_rows
+from discoformer.io.inputs import AnyFloats, Floats, names_of
+from discoformer.io.text import TEXT, ReadOptions, Row, TextTable, is_text, open_table
 
-STDIN = Path("-")
 BLOCK = 8192  # number of rows that are read, answered and written at a time
 _PAGE = 2**20  # bytes of a Parquet column read at a time
 
@@ -47,94 +46,67 @@ def rows_of(name: str, values: AnyFloats) -> Rows:
     return Rows(name, None, values.shape[1], values.dtype, len(values), _slices(values))
 
 
-def reader_for(path: Path, readers: Mapping[str, Reader]) -> Reader:
-    """Return the reader for the suffix of a path; the path ``-``, stdin, is CSV.
+def reader_for(path: Path, text: Reader, others: Mapping[str, Reader]) -> Reader:
+    """Return the reader for the suffix of a path: that of text files, or another; ``-``, stdin, is text.
 
     Raises:
         InputError: There is no reader for this suffix.
     """
-    reader = readers.get(".csv" if path == STDIN else path.suffix)
+    reader = text if is_text(path) else others.get(path.suffix.lower())
     if reader is None:
         raise InputError(
-            f"{path} must end in one of {', '.join(readers)}: convert the file, or pipe it in as CSV, to -"
+            f"{path} must end in one of {', '.join((*TEXT, *others))}, or text in .gz: convert the file, or "
+            "pipe it in as CSV, to -"
         )
     return reader
 
 
 @contextmanager
-def open_csv(path: Path, wanted: Sequence[str] | None) -> Iterator[Rows]:
-    """Open a CSV file; the path ``-`` is stdin."""
-    name = name_of(path)
-    with open_text(path) as file:
-        lines = ((number, cells) for number, cells in csv_lines(name, file) if cells)
-        first = next(lines, None)
-        if first is None:
-            raise no_rows(name)
-        header = header_in(first[1])
-        width = len(first[1])
-        picked = choose(name, header, wanted, width)
-        body = lines if header is not None else chain([first], lines)
-        blocks = _in_blocks(_parse(name, body, header, picked, width))
-        yield Rows(name, _names(header, picked), len(picked), np.dtype(np.float64), None, blocks)
+def open_text(path: Path, wanted: Sequence[str] | None, options: ReadOptions) -> Iterator[Rows]:
+    """Open a text file; the path ``-`` is stdin."""
+    with open_table(path, options, BLOCK, wanted) as table:
+        picked = pick(table.name, table.columns, wanted, table.kinds)
+        blocks = _in_blocks(numbers_in(table, table.checked_rows(), picked, options.missing == "error"))
+        names = names_of(picked, table.columns)
+        yield _rows(table.name, names, len(picked), np.dtype(np.float64), None, blocks, options)
 
 
-def name_of(path: Path) -> str:
-    """Return how messages refer to a file; the path ``-`` is stdin."""
-    return "stdin" if path == STDIN else str(path)
-
-
-def no_rows(name: str) -> InputError:
-    """Return the error for a file without rows."""
-    return InputError(
-        f"{name} must have one row of numbers or more, got none: check that it is the right file"
-    )
-
-
-def open_text(path: Path) -> AbstractContextManager[TextIO]:
-    """Open a CSV file as text; the path ``-`` is stdin."""
-    if path != STDIN:
-        return path.open(encoding="utf-8-sig", newline="")
-    stdin = cast(io.TextIOWrapper, sys.stdin)
-    stdin.reconfigure(encoding="utf-8-sig", newline="")
-    return nullcontext(stdin)
-
-
-def csv_lines(name: str, file: TextIO) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number and the cells of each line of a CSV file; a blank line has no cells.
+def numbers_in(
+    table: TextTable, rows: Iterable[Row], picked: Sequence[int], strict: bool
+) -> Iterator[list[float]]:
+    """Yield the numbers in the chosen columns of each row, NaN where a cell is missing.
 
     Raises:
-        InputError: The file is not CSV in UTF-8.
+        InputError: A cell is neither missing nor a finite number; or missing, if ``strict``.
     """
-    reader = csv.reader(file)
-    try:
-        for cells in reader:
-            yield reader.line_num, cells
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"{name} must be CSV in UTF-8, but cannot be read after line {reader.line_num} ({error}): "
-            "save it in that format"
-        ) from error
-
-
-def _parse(
-    name: str,
-    lines: Iterable[tuple[int, list[str]]],
-    header: tuple[str, ...] | None,
-    picked: list[int],
-    width: int,
-) -> Iterator[list[float]]:
-    """Yield the chosen numbers of each line."""
-    for line, cells in lines:
-        if len(cells) != width:
-            raise InputError(
-                f"{name}, line {line}: found {len(cells)} cells, needed {width} as in the first line; "
-                "correct or remove the line"
-            )
-        numbers = [_number(cells[j]) for j in picked]
-        if not all(map(math.isfinite, numbers)):
-            j = next(j for j in picked if not math.isfinite(_number(cells[j])))
-            raise _bad_cell(f"{name}, line {line}", repr(header[j]) if header else str(j + 1), cells[j])
+    number, good = table.dialect.number, math.isfinite if strict else _not_infinite
+    for line, cells in rows:
+        try:
+            numbers = [number(cells[j]) for j in picked]
+        except ValueError:
+            numbers = [math.inf]
+        if not all(map(good, numbers)):
+            raise _bad_cell_in(table, line, cells, picked, strict)
         yield numbers
+
+
+def _not_infinite(number: float) -> bool:
+    return not math.isinf(number)
+
+
+def _bad_cell_in(
+    table: TextTable, line: int, cells: Sequence[str], picked: Sequence[int], strict: bool
+) -> InputError:
+    """Return the error for the first cell of a row that ``numbers_in`` does not take."""
+    kinds = {j: table.dialect.kind([cells[j]]) for j in picked}
+    j = next(
+        j
+        for j, kind in kinds.items()
+        if kind == "text" or (math.isinf(table.dialect.number(cells[j])) if kind == "" else strict)
+    )
+    column = repr(table.columns[j]) if table.columns else str(j + 1)
+    mark = " with a decimal comma" if table.dialect.decimal == "," else ""
+    return _bad_cell(f"{table.name}, line {line}", column, cells[j], kinds[j] == "empty", mark)
 
 
 def _in_blocks(rows: Iterator[list[float]]) -> Iterator[Floats]:
@@ -155,12 +127,13 @@ def _in_blocks(rows: Iterator[list[float]]) -> Iterator[Floats]:
 
 
 @contextmanager
-def open_npy(path: Path, wanted: Sequence[str] | None) -> Iterator[Rows]:
+def open_npy(path: Path, wanted: Sequence[str] | None, options: ReadOptions) -> Iterator[Rows]:
     """Open an NPY file, mapped into memory."""
     values = load_npy(path, wanted, "r")
     dtype = _dtype(values.dtype.kind == "f" and values.dtype.itemsize <= 4)
-    blocks = (np.asarray(block, dtype=dtype) for block in _slices(values))
-    yield Rows(str(path), None, values.shape[1], dtype, len(values), _up_to_bad_cell(str(path), None, blocks))
+    slices = (np.asarray(block, dtype=dtype) for block in _slices(values))
+    blocks = _up_to_bad_cell(str(path), None, slices, options)
+    yield _rows(str(path), None, values.shape[1], dtype, len(values), blocks, options)
 
 
 def load_npy(
@@ -193,21 +166,20 @@ def load_npy(
 
 
 @contextmanager
-def open_parquet(path: Path, wanted: Sequence[str] | None) -> Iterator[Rows]:
+def open_parquet(path: Path, wanted: Sequence[str] | None, options: ReadOptions) -> Iterator[Rows]:
     """Open a Parquet file, which is read page by page."""
     parquet = require("pyarrow.parquet")
     with parquet_errors(path):
         file = parquet.ParquetFile(path, buffer_size=_PAGE)
     with file:
         schema = file.schema_arrow
-        picked = choose(str(path), tuple(schema.names), wanted, len(schema.names))
+        picked = pick_fields(path, schema, wanted)
         names = tuple(schema.names[j] for j in picked)
         fields = [schema.field(j) for j in picked]
-        check_numeric(path, fields)
         types = require("pyarrow.types")
         dtype = _dtype(all(types.is_float32(field.type) or types.is_float16(field.type) for field in fields))
-        blocks = _up_to_bad_cell(str(path), names, _parquet_blocks(path, file, names, dtype))
-        yield Rows(str(path), names, len(names), dtype, file.metadata.num_rows, blocks)
+        blocks = _up_to_bad_cell(str(path), names, _parquet_blocks(path, file, names, dtype), options)
+        yield _rows(str(path), names, len(names), dtype, file.metadata.num_rows, blocks, options)
 
 
 @contextmanager
@@ -219,18 +191,21 @@ def parquet_errors(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is not a Parquet file ({error}): write the file again") from error
 
 
-def check_numeric(path: Path, fields: Iterable[Any]) -> None:
-    """Check that fields of an Arrow schema hold numbers.
+def pick_fields(path: Path, schema: Any, wanted: Sequence[str] | None) -> list[int]:
+    """Return the positions of the chosen fields of an Arrow schema; as ``pick``.
 
     Raises:
-        InputError: A field holds something else.
+        InputError: As in ``pick``, or a wanted field does not hold numbers.
     """
     types = require("pyarrow.types")
-    for field in fields:
-        if not (types.is_integer(field.type) or types.is_floating(field.type)):
+    kinds = ["" if types.is_integer(kind) or types.is_floating(kind) else str(kind) for kind in schema.types]
+    picked = pick(str(path), tuple(schema.names), wanted, kinds)
+    for j in picked:
+        if kinds[j]:
             raise InputError(
-                f"{path}: column {field.name!r} must hold numbers, got {field.type}; choose other columns"
+                f"{path}: column {schema.names[j]!r} must hold numbers, got {kinds[j]}; choose other columns"
             )
+    return picked
 
 
 def _parquet_blocks(
@@ -244,25 +219,52 @@ def _parquet_blocks(
         raise InputError(f"{path} cannot be read to its end ({error}): write the file again") from error
 
 
+def _rows(
+    name: str,
+    columns: tuple[str, ...] | None,
+    dim: int,
+    dtype: np.dtype[Any],
+    length: int | None,
+    blocks: Iterator[AnyFloats],
+    options: ReadOptions,
+) -> Rows:
+    """Return the rows of a file, without those that have missing cells if they are to be dropped."""
+    kept = _complete(name, blocks) if options.missing == "drop" else blocks
+    return Rows(name, columns, dim, dtype, length, kept)
+
+
+def _complete(name: str, blocks: Iterator[AnyFloats]) -> Iterator[AnyFloats]:
+    """Yield the rows without missing cells, then warn if there were others."""
+    rows = dropped = 0
+    for block in blocks:
+        kept = complete(block)
+        rows, dropped = rows + len(block), dropped + int((~kept).sum())
+        if kept.any():
+            yield block[kept]
+    if dropped:
+        warn_of_rows(name, dropped, rows)
+
+
 def _up_to_bad_cell(
-    name: str, columns: tuple[str, ...] | None, blocks: Iterator[AnyFloats]
+    name: str, columns: tuple[str, ...] | None, blocks: Iterator[AnyFloats], options: ReadOptions
 ) -> Iterator[AnyFloats]:
     """Yield the rows before the first one with a number that is not finite, then raise its error."""
     done = 0
     for block in blocks:
-        bad = np.argwhere(~np.isfinite(block))
+        bad = np.argwhere(~np.isfinite(block) if options.missing == "error" else np.isinf(block))
         good = block[: bad[0, 0]] if len(bad) else block
         if len(good):
             yield good
         if len(bad):
             i, j = bad[0]
             column = repr(columns[j]) if columns else str(j + 1)
-            raise _bad_cell(f"{name}, row {done + i + 1}", column, str(block[i, j]))
+            missing = bool(np.isnan(block[i, j]))
+            raise _bad_cell(f"{name}, row {done + i + 1}", column, str(block[i, j]), missing)
         done += len(block)
 
 
-def _bad_cell(place: str, column: str, cell: str) -> InputError:
-    what = f"holds {cell!r}, which is not a finite number" if cell.strip() else "has a missing cell"
+def _bad_cell(place: str, column: str, cell: str, missing: bool, mark: str = "") -> InputError:
+    what = "has a missing cell" if missing else f"holds {cell!r}, which is not a finite number{mark}"
     return InputError(f"{place}: column {column} {what}; remove the row or choose other columns")
 
 
@@ -270,29 +272,49 @@ def _slices(values: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
     return (values[start : start + BLOCK] for start in range(0, len(values), BLOCK))
 
 
-def choose(name: str, columns: tuple[str, ...] | None, wanted: Sequence[str] | None, width: int) -> list[int]:
+def pick(
+    name: str, columns: tuple[str, ...] | None, wanted: Sequence[str] | None, kinds: Sequence[str]
+) -> list[int]:
     """Return the positions of the chosen columns.
 
     Args:
-        name: Name of the file, for error messages.
+        name: Name of the file, for messages.
         columns: Column names, or None if the file has none.
-        wanted: Names of the chosen columns, or None for all columns.
-        width: Number of columns.
+        wanted: Names of the chosen columns, or None for all that hold numbers.
+        kinds: What each column holds; "" for numbers.
 
     Raises:
-        InputError: A chosen column does not exist, is chosen twice, or has a name that is not unique.
+        InputError: A chosen column does not exist, is chosen twice, or has a name that is not unique; or no
+            column holds numbers.
+
+    Warns:
+        DataWarning: Columns are left out because they hold no numbers.
     """
-    if columns is None:
-        if wanted is not None:
+    if wanted is not None:
+        return _positions(name, columns, wanted)
+    others = {j: kind for j, kind in enumerate(kinds) if kind}
+    picked = [j for j in range(len(kinds)) if j not in others]
+    if not picked:
+        raise InputError(f"{name} must have a column of numbers, got none among {len(kinds)} columns")
+    names = names_of(picked, columns)
+    if names is not None:
+        if "" in names:
             raise InputError(
-                f"{name} has no column names to choose {', '.join(wanted)} from: add a header row"
+                f"{name} has a column without a name, perhaps an index: name it, remove it, or choose columns"
             )
-        return list(range(width))
-    if wanted is None and "" in columns:
+        _positions(name, columns, names)  # raises if a name is not unique
+    if others:
+        positions = columns or [str(j + 1) for j in range(len(kinds))]
+        warn_caller(left_out(name, len(kinds), positions, others), DataWarning)
+    return picked
+
+
+def _positions(name: str, columns: tuple[str, ...] | None, wanted: Sequence[str]) -> list[int]:
+    if columns is None:
         raise InputError(
-            f"{name} has a column without a name, perhaps an index: name it, remove it, or choose columns"
+            f"{name} has no column names to choose {', '.join(wanted)} from: add a header row, or pass "
+            "--header if there is one"
         )
-    wanted = columns if wanted is None else wanted
     absent = [column for column in wanted if column not in columns]
     if absent:
         raise InputError(
@@ -307,36 +329,5 @@ def choose(name: str, columns: tuple[str, ...] | None, wanted: Sequence[str] | N
     return [columns.index(column) for column in wanted]
 
 
-def header_in(first: Sequence[str]) -> tuple[str, ...] | None:
-    """Return the column names if the first row of a CSV file is a header, else None.
-
-    A row is a header if no cell is a number. It is also a header if it has two or more cells and they are 0,
-    1, 2 and so on: pandas writes these for columns without names (after an empty cell, if it writes the
-    index too).
-    """
-    cells = tuple(cell.strip() for cell in first)
-    numbered = cells[1:] if cells[0] == "" else cells
-    if len(numbered) > 1 and numbered == tuple(map(str, range(len(numbered)))):
-        return cells
-    return None if any(map(is_number, cells)) else cells
-
-
-def _names(columns: tuple[str, ...] | None, picked: list[int]) -> tuple[str, ...] | None:
-    return None if columns is None else tuple(columns[j] for j in picked)
-
-
 def _dtype(narrow: bool) -> np.dtype[Any]:
     return np.dtype(np.float32 if narrow else np.float64)
-
-
-def _number(cell: str) -> float:
-    return float(cell) if is_number(cell) else math.nan
-
-
-def is_number(cell: str) -> bool:
-    """Return whether a cell is a number; unlike ``float()``, without underscores as in 1_000."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell

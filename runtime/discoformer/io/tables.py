@@ -1,12 +1,11 @@
-"""Tables of numbers in CSV, NPY and Parquet files or on stdin, read whole or block by block.
+"""Tables of numbers in text files (see ``io.text``), NPY and Parquet, or on stdin: read whole or in blocks.
 
-CSV is comma-separated UTF-8. Its first row is a header if no cell is a number, or if the cells are 0, 1, 2
-and so on. Parquet needs the extra ``[io]``.
+Parquet needs the extra ``[io]``.
 """
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from discoformer.errors import InputError
-from discoformer.io.readers import Rows, no_rows, open_csv, open_npy, open_parquet, reader_for
+from discoformer.io.incomplete import check_some_complete, complete, warn_of_rows
+from discoformer.io.readers import Rows, open_npy, open_parquet, open_text, reader_for
+from discoformer.io.text import TEXT, ReadOptions, no_rows
 
-_OPENERS = {".csv": open_csv, ".npy": open_npy, ".parquet": open_parquet}
-SUFFIXES = tuple(_OPENERS)
+_OPENERS = {".npy": open_npy, ".parquet": open_parquet}
+SUFFIXES = (*TEXT, *_OPENERS)
+READ_OPTIONS = ReadOptions()
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,19 @@ class Table:
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """Return the values, so that ``np.asarray`` accepts a table."""
         return np.array(self.values, dtype=dtype, copy=copy)
+
+    def complete(self, name: str) -> "Table":
+        """Return the table without the rows that have missing cells, which a warning counts.
+
+        Raises:
+            InputError: All rows have missing cells.
+        """
+        kept = complete(self.values)
+        if kept.all():
+            return self
+        check_some_complete(name, self.values, self.columns)
+        warn_of_rows(name, int((~kept).sum()), len(kept))
+        return Table(self.values[kept], self.columns)
 
     def split_off(self, name: str) -> tuple["Table", npt.NDArray[Any]]:
         """Return the table without the named column, and the values of that column (rows,).
@@ -48,32 +63,41 @@ class Table:
         return rest, self.values[:, j]
 
 
-def read_table(path: Path, wanted: Sequence[str] | None = None) -> Table:
+def read_table(path: Path, wanted: Sequence[str] | None = None, options: ReadOptions = READ_OPTIONS) -> Table:
     """Read a file into memory; the arguments are those of ``open_rows``.
 
     Raises:
-        InputError: As in ``open_rows``, or the file has no rows.
+        InputError: As in ``open_rows``, or the file has no rows, or no complete row if others are dropped.
         OSError: The file cannot be read.
         MissingExtraError: The file is Parquet, and pyarrow is not installed.
     """
-    with open_rows(path, wanted) as rows:
+    drop = options.missing == "drop"
+    with open_rows(path, wanted, replace(options, missing="keep") if drop else options) as rows:
         blocks = list(rows.blocks)
     if not blocks:
         raise no_rows(rows.name)
-    return Table(np.concatenate(blocks), rows.columns)
+    table = Table(np.concatenate(blocks), rows.columns)
+    return table.complete(rows.name) if drop else table
 
 
-def open_rows(path: Path, wanted: Sequence[str] | None = None) -> AbstractContextManager[Rows]:
+def open_rows(
+    path: Path, wanted: Sequence[str] | None = None, options: ReadOptions = READ_OPTIONS
+) -> AbstractContextManager[Rows]:
     """Open a file for reading block by block; the memory used does not grow with the number of rows.
 
     Args:
-        path: The file. Its suffix determines the format. ``-`` is CSV on stdin.
-        wanted: Names of the columns to read, all by default. Columns that are not read may hold anything.
+        path: The file. Its suffix determines the format. ``-`` is text on stdin.
+        wanted: Names of the columns to read, by default all that hold numbers. Columns that are not read may
+            hold anything.
+        options: How the file is read.
 
     Raises:
         InputError: The suffix is unknown, a column does not exist, two columns have the same name, or a cell
             is not a finite number (raised when its block is read).
         OSError: The file cannot be read.
         MissingExtraError: The file is Parquet, and pyarrow is not installed.
+
+    Warns:
+        DataWarning: Columns or rows are left out, or the first row may be read in another way than intended.
     """
-    return reader_for(path, _OPENERS)(path, wanted)
+    return reader_for(path, open_text, _OPENERS)(path, wanted, options)

@@ -1,4 +1,4 @@
-"""The graphs of a model in onnxruntime: one reads a context as a mixture, two encode and query it.
+"""The graphs of a model in onnxruntime: one reads a context as a mixture, two refine the mixture.
 
 The graphs (float32; B data sets, N context points, M queries, D dimensions, K components, J components of
 a coordinate, L layers, E scalars, C vectors)::
@@ -10,13 +10,13 @@ a coordinate, L layers, E scalars, C vectors)::
     encode:  the first five inputs of mixture, component_log_scale (B, K), component_means (B, K, D),
              component_factors (B, K, D, D), component_freedom (B, K), product_axes (B, D, D),
              product_log_scale, product_means, product_factors, product_freedom (B, D, J),
-             product_log_odds (B,)
+             product_share (B,)
              ->  scalars (B, L, N, E), vectors (B, L, N, D, C), sample (B, G)
     query:   queries (B, M, D), the inputs and outputs of encode  ->  log_density (B, M), score (B, M, D)
 
 All arrays are in frame coordinates; see ``base.frame`` and ``base.base``. A file may use only some of these
-inputs, and is given only those. ``effort="fast"`` needs the mixture graph alone, ``effort="best"`` the other
-two, so the files of each are checked and opened when they are first needed.
+inputs, and is given only those. ``effort="fast"`` needs the mixture graph alone, ``effort="best"`` all three.
+The files of each are checked and opened when they are first needed.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from discoformer.base.arrays import slices
-from discoformer.errors import ModelNotFoundError
+from discoformer.errors import ModelError, ModelNotFoundError
 from discoformer.io.inputs import Floats
 from discoformer.onnx.graph_files import GraphFiles
 from discoformer.onnx.metadata import Metadata
@@ -108,33 +108,53 @@ class Graphs:
             ModelNotFoundError: The model has no such files.
         """
         if effort not in self._files:
-            if not has_files(self.folder, effort):
-                names = " and ".join(graph.file for graph in GRAPHS[effort])
-                other = "fast" if effort == "best" else "best"
+            if missing := missing_files(self.folder, effort):
+                advice = "use effort='fast', or " if has_files(self.folder, "fast") else ""
                 raise ModelNotFoundError(
-                    f"effort={effort!r} needs {names}, which {self.folder} lacks: use effort={other!r}, or "
+                    f"effort={effort!r} needs {' and '.join(missing)}, which {self.folder} lacks: {advice}"
                     "export the model again with discoformer-export"
                 )
             weights = self.weights if effort == "best" else None
             found = GraphFiles(self.folder, GRAPHS[effort], self._placement, weights)
+            if effort == "best":
+                self._check_refined(found.metadata)
             self._files.setdefault(effort, found)
         return self._files[effort]
+
+    def _check_refined(self, metadata: Metadata) -> None:
+        """Check that heads refine the mixture network in the same folder."""
+        held = self.files("fast").metadata.weights_sha256
+        if metadata.mixture_sha256 != held:
+            raise ModelError(
+                f"encode.onnx and query.onnx in {self.folder} refine a mixture network of other weights "
+                f"({metadata.mixture_sha256[:12]}) than mixture.onnx has ({held[:12]}): take the whole "
+                "folder from its source again"
+            )
+
+    def open(self, effort: Effort) -> None:
+        """Open the sessions that an effort needs; otherwise they are opened when they are first used."""
+        for needed in ("fast", effort):
+            self.files(needed).sessions()
 
     def with_weights(self, weights: bytes) -> "Graphs":
         """Return the same graphs with the weights of a safetensors file."""
         return Graphs(self.folder, self.device, self.threads, self._placement.options, weights)
 
-    def read(self, effort: Effort, given: Mapping[str, Float32s]) -> dict[str, Float32s]:
-        """Read contexts.
+    def mixture(self, given: Mapping[str, Float32s]) -> dict[str, Float32s]:
+        """Run the mixture graph.
 
         Args:
-            effort: ``"fast"`` runs the mixture graph, ``"best"`` the encode graph.
-            given: Inputs of the graph, by name; see the docstring of this module.
+            given: Its inputs by name; see the docstring of this module.
 
         Returns:
-            The outputs of the graph, by name.
+            Its outputs by name.
         """
-        session = self.files(effort).sessions()[0]
+        session = self.files("fast").sessions()[0]
+        return run(session, on_device(session, given))
+
+    def encode(self, given: Mapping[str, Float32s]) -> dict[str, Float32s]:
+        """Run the encode graph; see ``mixture``."""
+        session = self.files("best").sessions()[0]
         return run(session, on_device(session, given))
 
     def answer(self, queries: Floats, encoded: Encoded) -> tuple[Floats, Floats]:
@@ -166,4 +186,10 @@ class Graphs:
 
 def has_files(folder: Path, effort: Effort) -> bool:
     """Return whether a folder has the graph files that an effort needs."""
-    return all((folder / graph.file).is_file() for graph in GRAPHS[effort])
+    return not missing_files(folder, effort)
+
+
+def missing_files(folder: Path, effort: Effort) -> list[str]:
+    """Return the names of the graph files that an effort needs, but a folder lacks."""
+    graphs = GRAPHS["fast"] if effort == "fast" else (*GRAPHS["fast"], *GRAPHS["best"])
+    return [graph.file for graph in graphs if not (folder / graph.file).is_file()]

@@ -26,6 +26,7 @@ class Metadata:
     trained_modes: tuple[int, int]  # smallest and largest number of mixture components
     landmarks: int  # largest number of rows read in training; of larger samples only a part is read
     config: dict[str, Any]  # configuration of the network
+    mixture_sha256: str = ""  # hash of the weights of the mixture network that this one refines, if any
 
     @classmethod
     def parse(cls, raw: Mapping[str, str], path: Path) -> Self:
@@ -57,6 +58,7 @@ class Metadata:
                 trained_modes=span("modes"),
                 landmarks=int(raw["landmarks"]),
                 config=json.loads(raw["config"]),
+                mixture_sha256=raw.get("mixture_sha256", ""),
             )
         except (KeyError, ValueError) as error:
             raise ModelError(

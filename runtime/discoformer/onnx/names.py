@@ -12,7 +12,7 @@ WHOLE = ("all_points", "all_log_weights")
 """Further inputs of the mixture graph: all points of the sample. Those of the context are its landmarks."""
 
 CONTEXT = (*FRAMED, *BASE)
-"""Inputs of the encode graph: a context in its frame, and its base."""
+"""Inputs of the encode graph: a context in its frame, and its base (see ``base.base``)."""
 
 STATES = ("scalars", "vectors", "sample")
 """Outputs of the encode graph, which the query graph takes in."""
@@ -24,7 +24,7 @@ MIXTURE = ("mixture_log_weights", "mixture_means", "mixture_scales", "mixture_fr
 """Outputs of the mixture graph."""
 
 Effort: TypeAlias = Literal["fast", "best"]
-"""How a sample is read: ``"fast"`` as a mixture, by one graph; ``"best"`` on a fitted base, by two."""
+"""How a sample is read: ``"fast"`` as a mixture, by one graph; ``"best"`` refines it, by two more."""
 
 
 class Graph(NamedTuple):
@@ -42,7 +42,7 @@ GRAPHS: dict[Effort, tuple[Graph, ...]] = {
         Graph("query.onnx", (*CONTEXT, *STATES, "queries"), ANSWERS),
     ),
 }
-"""The graphs that each effort needs."""
+"""The graphs that each effort opens. ``"best"`` also needs those of ``"fast"``."""
 
 RAW = Graph("discoformer.onnx", ("context", "queries", "log_weights"), (*ANSWERS, *MIXTURE))
 """The mixture graph together with the frame: raw data to answers and mixture, in data units."""
@@ -56,6 +56,5 @@ def check_effort(effort: Any) -> None:
     """
     if effort not in ("fast", "best"):
         raise InputError(
-            f"effort must be 'fast' (one pass, a mixture) or 'best' (a fitted base, then the network), got "
-            f"{effort!r}"
+            f"effort must be 'fast' (a mixture, in one pass) or 'best' (the mixture, refined), got {effort!r}"
         )

@@ -4,14 +4,13 @@ import os
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator, ClusterMixin
-from sklearn.utils.validation import validate_data
 
 from discoformer.analysis.modes import PROMINENCE, Modes, modes_of
 from discoformer.estimates import Estimate
 from discoformer.model import DEFAULT_NAME
 from discoformer.onnx.names import Effort
 from discoformer.onnx.sessions import Device
-from discoformer.sklearn.models import WIDTHS, load_once, queries
+from discoformer.sklearn.models import load_once, queries, sample_rows
 
 
 class DensityClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
@@ -67,9 +66,10 @@ class DensityClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: As in ``DensityEstimator.fit``, or ``prominence`` is negative.
 
         Warns:
+            DataWarning: Columns of a data frame are left out because they hold no numbers.
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
-        X = validate_data(self, X, dtype=WIDTHS, ensure_min_samples=2)
+        X = sample_rows(self, X)
         self.estimate_: Estimate = load_once(self).estimate(X, sample_weight, effort=self.effort)
         self.modes_: Modes = modes_of(self.estimate_, X).merged(self.prominence)
         self.cluster_centers_ = self.modes_.points

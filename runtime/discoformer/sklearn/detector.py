@@ -7,7 +7,6 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils.validation import validate_data
 
 from discoformer.anomalies import Anomalies, Reference
 from discoformer.errors import InputError
@@ -16,7 +15,7 @@ from discoformer.io.inputs import AnyFloats, Floats, is_real
 from discoformer.model import DEFAULT_NAME
 from discoformer.onnx.names import Effort
 from discoformer.onnx.sessions import Device
-from discoformer.sklearn.models import WIDTHS, load_once, queries
+from discoformer.sklearn.models import load_once, queries, sample_rows
 
 
 class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
@@ -83,6 +82,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             ModelNotFoundError: The model does not exist.
 
         Warns:
+            DataWarning: Columns of a data frame are left out because they hold no numbers.
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
         if not (is_real(self.contamination) and 0 < self.contamination <= 0.5):
@@ -90,7 +90,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
                 f"contamination must be above 0 and up to 0.5, got {self.contamination!r}: pass the share of "
                 "the fitted rows to label as anomalies"
             )
-        self._rows: AnyFloats = validate_data(self, X, dtype=WIDTHS, ensure_min_samples=2, copy=True)
+        self._rows: AnyFloats = sample_rows(self, X, copy=True)
         self.estimate_: Estimate = load_once(self).estimate(self._rows, effort=self.effort)
         self.offset_ = float(np.quantile(self.estimate_.log_density(self._rows), self.contamination))
         self.__dict__.pop("_reference", None)  # of an earlier fit

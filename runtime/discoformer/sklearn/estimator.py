@@ -10,14 +10,14 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from discoformer.estimates import Estimate
 from discoformer.io.inputs import AnyFloats, Floats
 from discoformer.model import DEFAULT_NAME
 from discoformer.onnx.names import Effort
 from discoformer.onnx.sessions import Device
-from discoformer.sklearn.models import WIDTHS, load_once, queries
+from discoformer.sklearn.models import load_once, queries, sample_rows
 
 
 class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
@@ -76,9 +76,10 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
             ModelNotFoundError: The model does not exist.
 
         Warns:
+            DataWarning: Columns of a data frame are left out because they hold no numbers.
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
-        X = validate_data(self, X, dtype=WIDTHS, ensure_min_samples=2)
+        X = sample_rows(self, X)
         self.estimate_: Estimate = load_once(self).estimate(X, sample_weight, effort=self.effort)
         return self
 

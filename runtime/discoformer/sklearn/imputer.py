@@ -5,7 +5,6 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils.validation import validate_data
 
 from discoformer.analysis.imputation import SAMPLES
 from discoformer.errors import InputError
@@ -14,7 +13,7 @@ from discoformer.io.inputs import AnyFloats
 from discoformer.model import DEFAULT_NAME
 from discoformer.onnx.names import Effort
 from discoformer.onnx.sessions import Device
-from discoformer.sklearn.models import WIDTHS, load_once, queries
+from discoformer.sklearn.models import load_once, queries, sample_rows
 
 
 class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -75,9 +74,10 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
             DegenerateDataError: A column is constant, or columns are collinear.
 
         Warns:
+            DataWarning: Columns of a data frame are left out because they hold no numbers.
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
-        X = validate_data(self, X, dtype=WIDTHS, ensure_min_samples=2, ensure_all_finite="allow-nan")
+        X = sample_rows(self, X, ensure_all_finite="allow-nan")
         complete = X[~np.isnan(X).any(axis=1)]
         if len(complete) < 2:
             raise InputError(

@@ -1,4 +1,8 @@
-"""What the estimators share: models that are loaded once, and validated queries."""
+"""What the estimators share: models that are loaded once, and validated rows.
+
+Columns of a data frame that hold no numbers are left out. The others must have the names seen in ``fit``, in
+the same order, as everywhere in scikit-learn.
+"""
 
 from functools import lru_cache
 from pathlib import Path
@@ -7,6 +11,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from discoformer.errors import DataWarning, warn_caller
+from discoformer.io.frames import column_names, columns_of, left_out, read_column
 from discoformer.model import Model, find_folder, load
 from discoformer.onnx.sessions import Device
 
@@ -26,7 +32,33 @@ def queries(estimator: Any, X: Any, **options: Any) -> Any:
         NotFittedError: ``fit`` was not called.
     """
     check_is_fitted(estimator)
-    return validate_data(estimator, X, dtype=WIDTHS, reset=False, **options)
+    return validate_data(estimator, _numeric(X), dtype=WIDTHS, reset=False, **options)
+
+
+def sample_rows(estimator: Any, X: Any, **options: Any) -> Any:
+    """Validate rows (N, D) to fit an estimator to; arguments are those of ``queries``.
+
+    Raises:
+        ValueError: X is not a matrix of finite numbers with 2 rows or more.
+
+    Warns:
+        DataWarning: Columns are left out because they hold no numbers.
+    """
+    return validate_data(estimator, _numeric(X), dtype=WIDTHS, ensure_min_samples=2, **options)
+
+
+def _numeric(X: Any) -> Any:
+    """Return a data frame without its columns of text, categories or dates, and other data as they are."""
+    columns = columns_of(X) or []
+    kinds = dict(enumerate(read_column(column).kind for column in columns))
+    others = {j: kind for j, kind in kinds.items() if kind not in ("", "empty")}
+    if not others or len(others) == len(kinds):
+        return X
+    warn_caller(left_out("X", len(kinds), column_names(X), others), DataWarning)
+    kept = [j for j in kinds if j not in others]
+    if hasattr(X, "iloc"):
+        return X.iloc[:, kept]
+    return X.select(kept) if hasattr(X, "itercolumns") else X[:, kept]
 
 
 def load_once(estimator: Any) -> Model:

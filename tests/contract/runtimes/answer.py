@@ -91,7 +91,7 @@ def answers(runtime: str, folder: Path, chains: list[str]) -> dict[str, Any]:
     for chain in chains:
         files = chain.split("+")
         versions, runs = zip(*(RUNTIMES[runtime](folder / name) for name in files), strict=True)
-        kind = "raw" if chain == "discoformer.onnx" else "core"
+        kind = "raw" if chain == "discoformer.onnx" else "framed"
         cases = json.loads((folder / "golden" / f"{kind}.json").read_text(encoding="utf-8"))
         found[chain] = {name: answer(runs, inputs(case)) for name, case in cases.items()}
     return {"version": versions[0], "answers": found}

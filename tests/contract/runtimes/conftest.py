@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,15 +11,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 T = TypeVar("T")
-
-
-@pytest.fixture(scope="session")
-def complete_folder() -> Iterator[Path]:
-    """The released model with core.onnx, which the repository does not keep."""
-    from measure import complete_model
-
-    with complete_model() as folder:
-        yield folder
 
 
 @pytest.fixture

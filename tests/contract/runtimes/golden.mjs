@@ -6,7 +6,7 @@ export async function answers(ort, read, chains) {
   const found = {};
   for (const chain of chains) {
     const files = chain.split("+");
-    const kind = chain === "discoformer.onnx" ? "raw" : "core";
+    const kind = chain === "discoformer.onnx" ? "raw" : "framed";
     const cases = JSON.parse(new TextDecoder().decode(await read(`golden/${kind}.json`)));
     const sessions = [];
     for (const file of files) {

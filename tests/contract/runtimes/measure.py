@@ -5,8 +5,8 @@
     python tests/contract/runtimes/measure.py --table   # the table of docs/runtimes.json, printed
 
 The error of a case is max |got - reference| / (1 + max |reference|), the greater of that of log-densities and
-that of scores. The table has the greatest error of all cases. The repository does not keep core.onnx: it is
-made from the weights. If a runtime is not installed, a message says what to install, and the exit code is 3.
+that of scores. The table has the greatest error of all cases. If a runtime is not installed, a message says
+what to install, and the exit code is 3.
 Two folders beside this file are kept between runs: node_modules, and .releases with releases of onnxruntime
 other than the installed one.
 """
@@ -31,11 +31,6 @@ from typing import Any
 
 import click
 import numpy as np
-import onnx
-
-from discoformer_export.files.onnx_files import to_onnx
-from discoformer_export.graphs.network import GRAPHS
-from discoformer_training.run.checkpoint import load_network
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -44,8 +39,7 @@ RECORD = ROOT / "docs" / "runtimes.json"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- runtimes: begin -->\n", "<!-- runtimes: end -->"
 
-CHAINS = ("discoformer.onnx", "encode.onnx+query.onnx", "core.onnx")
-WITHOUT_SCAN = ("discoformer.onnx", "core.onnx")
+CHAINS = ("discoformer.onnx", "encode.onnx+query.onnx")
 FAR_FROM_ORIGIN = "units"  # a case with a column that lies 4,000 spreads from the origin
 OLDEST, NEWEST = "1.20.0", "1.32.0"  # releases of onnxruntime
 CHROMIUM = [
@@ -66,21 +60,10 @@ class MissingError(Exception):
 
 @dataclass(frozen=True)
 class Runtime:
-    """A runtime, and which chains of files it can run."""
+    """A runtime."""
 
     title: str
     answer: Callable[[Path, list[str]], dict[str, Any]]  # model folder and chains to answers; see answer.py
-    chains: tuple[str, ...] = CHAINS
-
-
-@contextmanager
-def complete_model() -> Iterator[Path]:
-    """A copy of the folder of the released model, with core.onnx."""
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made) / MODEL.name
-        shutil.copytree(MODEL, folder)
-        onnx.save(to_onnx(GRAPHS["core"], load_network(MODEL), {}), folder / "core.onnx")
-        yield folder
 
 
 def by_python(runtime: str, folder: Path, chains: list[str], path: Path | None = None) -> dict[str, Any]:
@@ -152,22 +135,22 @@ RUNTIMES = {
     "newest": Runtime("ONNX Runtime, Python", partial(by_release, NEWEST)),
     "node": Runtime("ONNX Runtime, Node", by_node),
     "web": Runtime("ONNX Runtime, browser (WebAssembly, Chromium)", by_web),
-    "openvino": Runtime("OpenVINO", partial(by_python, "openvino"), WITHOUT_SCAN),
-    "tract": Runtime("tract", partial(by_python, "tract"), WITHOUT_SCAN),
-    "reference": Runtime("onnx reference evaluator", partial(by_python, "reference"), WITHOUT_SCAN),
+    "openvino": Runtime("OpenVINO", partial(by_python, "openvino")),
+    "tract": Runtime("tract", partial(by_python, "tract")),
+    "reference": Runtime("onnx reference evaluator", partial(by_python, "reference")),
 }
 
 
-def measure(runtime: Runtime, folder: Path) -> dict[str, Any]:
-    """Measure the error of each case, by the chain of files, in a complete model folder."""
-    found = runtime.answer(folder, list(runtime.chains))
-    errors = {chain: _errors(chain, found["answers"][chain]) for chain in runtime.chains}
+def measure(runtime: Runtime) -> dict[str, Any]:
+    """Measure the error of each case, by the chain of files."""
+    found = runtime.answer(MODEL, list(CHAINS))
+    errors = {chain: _errors(chain, found["answers"][chain]) for chain in CHAINS}
     return {"title": runtime.title, "version": found["version"], "errors": errors}
 
 
 def _errors(chain: str, answers: dict[str, Any]) -> dict[str, float]:
     """The error of each case, to two digits."""
-    kind = "raw" if chain == "discoformer.onnx" else "core"
+    kind = "raw" if chain == "discoformer.onnx" else "framed"
     cases = json.loads((MODEL / "golden" / f"{kind}.json").read_text(encoding="utf-8"))
     errors = {
         name: max(_error(answers[name][key], output["values"]) for key, output in case["outputs"].items())
@@ -183,19 +166,18 @@ def _error(got: list[float], reference: list[float]) -> float:
 
 
 def hashes() -> dict[str, str]:
-    """SHA-256 of each file that is measured and kept in the repository, by its name."""
-    names = sorted({name for chain in CHAINS for name in chain.split("+") if (MODEL / name).is_file()})
+    """SHA-256 of each file that is measured, by its name."""
+    names = sorted(name for chain in CHAINS for name in chain.split("+"))
     return {name: hashlib.sha256((MODEL / name).read_bytes()).hexdigest() for name in names}
 
 
 def table(record: dict[str, Any]) -> str:
     """The record as a table and a note, in Markdown; the installed release may be the newest too."""
     rows = {(row["title"], row["version"]): row for row in record["runtimes"].values()}.values()
-    chains = [chain for chain in CHAINS if any(chain in row["errors"] for row in rows)]
-    lines = ["| runtime | " + " | ".join(f"`{chain.replace('+', '`, `')}`" for chain in chains) + " |"]
-    lines.append("|---" * (len(chains) + 1) + "|")
+    lines = ["| runtime | " + " | ".join(f"`{chain.replace('+', '`, `')}`" for chain in CHAINS) + " |"]
+    lines.append("|---" * (len(CHAINS) + 1) + "|")
     for row in rows:
-        cells = (f"{max(row['errors'][x].values()):.1e}" if x in row["errors"] else "-" for x in chains)
+        cells = (f"{max(row['errors'][chain].values()):.1e}" for chain in CHAINS)
         lines.append(f"| {row['title']} {row['version']} | " + " | ".join(cells) + " |")
     others = dict(record["runtimes"]["openvino"]["errors"]["discoformer.onnx"])
     far, near = others.pop(FAR_FROM_ORIGIN), max(others.values())
@@ -249,8 +231,7 @@ def main(runtimes: tuple[str, ...], only_table: bool) -> None:
         click.echo(table(json.loads(RECORD.read_text(encoding="utf-8"))), nl=False)
         return
     try:
-        with complete_model() as folder:
-            measured = {name: measure(RUNTIMES[name], folder) for name in runtimes or RUNTIMES}
+        measured = {name: measure(RUNTIMES[name]) for name in runtimes or RUNTIMES}
     except MissingError as error:
         click.echo(str(error), err=True)
         sys.exit(3)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +13,8 @@ QUICK = [name for name in RUNTIMES if name != "newest"]  # whose like is install
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_golden_answers(
-    name: str, complete_folder: Path, available: Callable[[Callable[[], Any]], Any]
-) -> None:
-    errors = available(lambda: measure(RUNTIMES[name], complete_folder))["errors"]
+def test_golden_answers(name: str, available: Callable[[Callable[[], Any]], Any]) -> None:
+    errors = available(lambda: measure(RUNTIMES[name]))["errors"]
     raw = errors.pop("discoformer.onnx")
     if name == "openvino":
         assert raw.pop(FAR_FROM_ORIGIN) < 10 * FLOAT32_TOLERANCE

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, softplus
 
 from discoformer_export.files.onnx_files import folded, traced
-from discoformer_export.graphs import operators
 from discoformer_export.graphs.inverse_operators import invert
 
 
@@ -38,7 +37,7 @@ def run_everywhere(
     module: nn.Module, given: Mapping[str, Tensor], names: tuple[str, ...]
 ) -> list[list[np.ndarray]]:
     """The outputs of ONNX Runtime and of the reference evaluator."""
-    model = folded(traced(module, given, names, operators.TRANSLATIONS, operators.OPSET))
+    model = folded(traced(module, given, names))
     arrays = {name: value.numpy() for name, value in given.items()}
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     found = [session.run(list(names), arrays)]

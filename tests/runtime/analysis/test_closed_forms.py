@@ -10,11 +10,12 @@ from scipy.stats import kstest, multivariate_t
 from scipy.stats import t as student
 
 import discoformer
-from discoformer.analysis.ascent import _steps_of_mixture, _steps_of_network
+from discoformer.analysis.ascent import climb_of
 from discoformer.analysis.conditionals import Conditioner
 from discoformer.analysis.normalization import integral_of
 from discoformer.analysis.sampling import sample
 from discoformer.base.conditional_mixtures import split
+from discoformer.base.mixture import evaluate
 from discoformer.errors import InputError
 from discoformer.io.inputs import Floats
 
@@ -262,10 +263,14 @@ def test_imputed_entries_are_conditional_means_and_draws(p: discoformer.Estimate
     assert len(np.unique(many)) == many.size  # each is a draw of its own
 
 
-def test_paths_to_modes_are_those_of_the_general_metric(p: discoformer.Estimate) -> None:
+def test_steps_to_modes_are_those_of_the_components(p: discoformer.Estimate) -> None:
     z = p.z + 0.3
-    for fast, general in zip(_steps_of_mixture(p)(z), _steps_of_network(p)(z), strict=True):
-        np.testing.assert_allclose(fast, general, rtol=1e-4, atol=1e-5)
+    _, _, factors, freedom = p.components
+    found = evaluate(p.components, z[None])
+    pull = found.share[0] * (freedom + 3) / (freedom + found.square[0])  # (n, K)
+    metric = np.tensordot(pull, (factors.mT @ factors)[0], 1)
+    step = np.linalg.solve(metric, found.score[0, ..., None])[..., 0]
+    np.testing.assert_allclose(climb_of(p)(z).step, step, rtol=1e-4, atol=1e-5)
 
 
 def test_modes(mixture: discoformer.Model, rng: np.random.Generator) -> None:

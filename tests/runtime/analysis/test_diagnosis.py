@@ -70,7 +70,7 @@ def test_a_gaussian_on_two_clusters_is_found_out(
     found = gaussian.estimate(x).diagnose()
     assert levels(found)["held-out likelihood, KDE"] != "fine"
     assert found.level != "fine"
-    ours = discoformer.load("gmm", device="cpu", threads=1).estimate(x).diagnose()
+    ours = discoformer.load("base", device="cpu", threads=1).estimate(x).diagnose()
     assert levels(ours)["held-out likelihood, KDE"] == "fine"
 
 

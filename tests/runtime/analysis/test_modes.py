@@ -89,7 +89,7 @@ def test_prominence_is_that_of_a_grid(kde: discoformer.Model, rng: np.random.Gen
 
 def test_no_step_descends(rng: np.random.Generator) -> None:
     x, _ = blobs(rng)
-    p = discoformer.load("gmm", device="cpu", threads=1).estimate(x)
+    p = discoformer.load("base", device="cpu", threads=1).estimate(x)
     climb, starts = climb_of(p), p.frame.to_frame(np.r_[x, 5 * rng.normal(size=(40, 2))])
     ends = ascend(climb, starts)
     gained = climb(ends).log_density - climb(starts).log_density

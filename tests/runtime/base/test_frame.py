@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from discoformer.base import frame as frame_module
 from discoformer.base import local_scatter
-from discoformer.base.frame import Frame, fit_frame, fit_frames
+from discoformer.base.frame import Frame, fit_frame, fit_frames, has_density
+from discoformer.base.local_scatter import Draft
 from discoformer.errors import DegenerateDataError
 from discoformer.io.inputs import Floats
 
@@ -80,8 +82,11 @@ def test_integer_weights_are_repetitions(seed: int, dim: int, n: int) -> None:
     assert_same_up_to(weighted, x, fit_frame(np.repeat(x, repeats, axis=0), effective_size=90.0), x)
 
 
-def test_long_contexts_choose_the_same_points_for_weights_and_repetitions(rng: np.random.Generator) -> None:
-    x, repeats = clusters(rng, 2100, 2), rng.integers(1, 4, 2100)
+@pytest.mark.parametrize("n", [400, 2100])
+def test_subsets_of_points_and_of_centres_are_the_same_for_weights_and_repetitions(
+    rng: np.random.Generator, n: int
+) -> None:
+    x, repeats = clusters(rng, n, 2), rng.integers(1, 4, n)
     weighted = fit_frame(x, repeats / 7, effective_size=2500.0)
     assert_same_up_to(weighted, x, fit_frame(np.repeat(x, repeats, axis=0), effective_size=2500.0), x)
 
@@ -100,9 +105,10 @@ def test_effective_size_is_kish(rng: np.random.Generator) -> None:
 
 
 def test_the_two_ways_to_the_neighbourhood_radius_agree(rng: np.random.Generator) -> None:
+    """Also where a number of points holds the share exactly, or up to the rounding of a share."""
     distances = rng.integers(0, 40, (300, 300)).astype(np.float64)
     w = np.full(300, 1 / 300)
-    for size in (15.0, 77.7, 300.0, 4000.0):
+    for size in (15.0, 77.7, 100.0, 100 * (1 - 1e-7), 100 * (1 - 1e-5), 300.0, 1000.0):
         sample = local_scatter.sample_of(
             np.zeros((1, 300, 2)), w[None], np.array([size]), np.zeros((1, 300, 2))
         )
@@ -125,15 +131,22 @@ def test_large_offsets(rng: np.random.Generator) -> None:
 
 
 def test_neighbourhoods_become_round(rng: np.random.Generator) -> None:
+    """Clusters that whitening flattens. They are so near each other that the guard changes little."""
     dim = 10
     within = rng.normal(size=(dim, dim))
-    means = 8 * rng.normal(size=(5, dim)) @ within
+    means = 4 * rng.normal(size=(5, dim)) @ within
     member = rng.integers(5, size=512)
     x = means[member] + rng.normal(size=(512, dim)) @ within
-    z = fit_frame(x).to_frame(x)
-    centered = z - np.stack([z[member == k].mean(axis=0) for k in range(5)])[member]
-    values = np.linalg.eigvalsh(centered.T @ centered)
-    assert values[-1] / values[0] < 3
+    frame = fit_frame(x)
+
+    def elongation(z: Floats) -> float:
+        centered = z - np.stack([z[member == k].mean(axis=0) for k in range(5)])[member]
+        values = np.linalg.eigvalsh(centered.T @ centered)
+        return float(values[-1] / values[0])
+
+    z = frame.to_frame(x)
+    assert elongation(z @ frame.precision_root) > 40
+    assert elongation(z) < 3  # the noise of 512 draws alone gives 1.6
 
 
 def test_median_radius_and_total_covariance(rng: np.random.Generator) -> None:
@@ -236,3 +249,43 @@ def test_a_batch_with_weights_of_all_sizes_gives_the_frames_one_by_one(rng: np.r
         np.testing.assert_allclose(z @ z.T, gram(alone, data[b]), rtol=1e-8, atol=1e-8)
         assert frames.log_abs_det[b] == pytest.approx(alone.log_abs_det, abs=1e-9)
         assert frames.log_det_precision[b] == pytest.approx(alone.log_det_precision, abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [2, 3, 40, 1500])
+def test_in_one_dimension_rounds_would_change_nothing(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, n: int
+) -> None:
+    """So none are run: local scatter has but a scale to find there, and that is set by the median."""
+    data = np.stack([clusters(rng, n, 1) for _ in range(2)])
+    w = rng.uniform(0.5, 2, (2, n))
+    size = np.array([min(n, 3.0), float(n)])  # the first is short of 4 D
+    given = data, w / w.sum(1)[:, None], size
+    frames = fit_frames(*given)
+    assert frames.whitened.tolist() == [False, n >= 4]
+
+    def in_rounds(u: Floats, w: Floats, size: Floats, correlation: Floats) -> tuple[Draft[Floats], Floats]:
+        short = local_scatter.shrinkage_of(size, 1) > 0
+        draft = Draft(np.ones_like(correlation), correlation)
+        return local_scatter.tighten(local_scatter.sample_of(u, w, size, u), draft, 5), ~short
+
+    monkeypatch.setattr(frame_module, "_best_draft", in_rounds)
+    with_rounds = fit_frames(*given)
+    for name, field in vars(frames).items():
+        np.testing.assert_allclose(getattr(with_rounds, name), field, rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+def test_data_without_a_density_are_told_from_nearly_degenerate_ones(rng: np.random.Generator) -> None:
+    x = clusters(rng, 200, 3)
+    assert has_density(x)
+    assert has_density(np.c_[x[:, 0], x[:, 0] + 1e-5 * x[:, 1]])
+    assert not has_density(np.c_[x, x @ [1.0, 2, 3]])
+    assert not has_density(np.c_[x, np.full(200, 0.1)])
+
+
+def test_shrinkage_makes_up_for_missing_rows_unless_the_effective_size_hides_them(
+    rng: np.random.Generator,
+) -> None:
+    x = clusters(rng, 10, 40)
+    assert np.isfinite(fit_frame(x).linear).all()
+    with pytest.raises(DegenerateDataError, match="linear combinations"):
+        fit_frame(x, effective_size=400)

@@ -112,17 +112,12 @@ def test_points_that_are_worth_more_are_read_once(kde: discoformer.Model, rng: n
     np.testing.assert_allclose(np.exp(p.encoded.arrays["log_weights"]), 0.01, rtol=0.02)
 
 
-def test_more_landmarks_than_in_training_are_a_doubt(
+def test_by_default_they_are_as_many_as_in_training_and_more_are_a_doubt(
     other_folder: Callable[..., Path], rng: np.random.Generator
 ) -> None:
     model = discoformer.load(other_folder(query={"landmarks": "50"}), "cpu")
     x = rng.normal(size=(90, 2))
-    assert model.estimate(x).diagnostics.warnings == ()
+    by_default = model.estimate(x).diagnostics
+    assert by_default.landmarks == model.metadata.landmarks == 50
+    assert by_default.warnings == ()
     assert "reads 60 rows, more than the 50" in model.estimate(x, landmarks=60).diagnostics.warnings[0]
-
-
-@pytest.mark.filterwarnings("ignore::discoformer.RangeWarning")
-def test_by_default_they_are_as_many_as_in_training(rng: np.random.Generator) -> None:
-    model = discoformer.load("gmm", device="cpu", threads=1)
-    p = model.estimate(rng.normal(size=(model.metadata.landmarks + 100, 1)))
-    assert p.diagnostics.landmarks == model.metadata.landmarks == 4096

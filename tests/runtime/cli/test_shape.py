@@ -89,7 +89,7 @@ def test_impute_has_nothing_to_do_or_to_read_from(gaussian_folder: Path, data: P
     assert "1 of the 3 rows of DATA are complete, but 2 or more are needed" in result.stderr
     result = run(gaussian_folder, "impute", data, "--out", tmp_path / "out.npy")
     assert result.exit_code == 2
-    assert "--out must end in .csv" in result.stderr
+    assert "--out must end in .csv or .tsv or .txt" in result.stderr
 
 
 def test_diagnose(gaussian_folder: Path, data: Path, tmp_path: Path) -> None:

@@ -80,7 +80,8 @@ def test_the_input_is_left_alone() -> None:
         ([[1, 2], [3]], "must be convertible to a NumPy array, got list"),
         ([["a", "b"]], "dtype <U1"),
         (np.ones((2, 2), complex), "dtype complex128"),
-        (pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}), r"only, got 'x' in row 0, column 1 \('b'\)"),
+        (pd.DataFrame({"a": [1.0, 2.0, "x"]}), r"only, got 'x' in row 2, column 0 \('a'\)"),
+        (pd.DataFrame({"a": ["x", "y"]}), "must have a column of numbers, got none among 1 columns"),
         (np.ma.masked_less(np.array(ROWS), 2.0), "masked"),
     ],
 )

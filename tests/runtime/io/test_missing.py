@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from discoformer.errors import InputError
-from discoformer.io.missing import MISSING, read_gaps
-from discoformer.io.readers import STDIN
+from discoformer.errors import DataWarning, InputError
+from discoformer.io.missing import read_gaps
+from discoformer.io.text import MISSING, STDIN, ReadOptions
 
 TEXT = 'name,a,b,note\nx,1.50,, "q" \n"k,1",NaN,3e0,\ny,0.1,2,ä\n'
 
@@ -48,7 +48,7 @@ def test_columns_numbered_by_pandas(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_what_is_missing(tmp_path: Path) -> None:
     tokens = [*MISSING, "NA", " NaN "]
     (tmp_path / "in.csv").write_text("a,b\n" + "".join(f"{token},1\n" for token in tokens))
-    values = read_gaps(tmp_path / "in.csv").values
+    values = read_gaps(tmp_path / "in.csv", ["a", "b"]).values
     assert np.isnan(values[:, 0]).all()
     assert (values[:, 1] == 1).all()
 
@@ -90,10 +90,10 @@ def test_parquet_keeps_the_other_columns(tmp_path: Path) -> None:
     [
         ("a.csv", "", "must have one row of numbers or more"),
         ("a.csv", "a,b\n", "must have one row of numbers or more"),
-        ("a.csv", "a,b\n1,2\n1\n", "row 2: found 1 cells, needed 2 as in the first line"),
-        ("a.csv", "a,b\n1,two\n", r"row 1: column 'b' holds 'two', which is neither missing nor a finite"),
+        ("a.csv", "a,b\n1,2\n1\n", "line 3: found 1 cells, needed 2 as in the first line"),
+        ("a.csv", "a,b\n1,2\n1,two\n", r"line 3: column 'b' holds 'two', which is not a finite number"),
         ("a.csv", "a,b\n1,inf\n", "holds 'inf'"),
-        ("a.txt", "1", "must end in one of .csv, .npy, .parquet"),
+        ("a.xls", "1", "must end in one of .csv, .tsv, .txt, .npy, .parquet"),
         ("a.npy", "1", "is not an NPY file"),
         ("a.parquet", "1", "is not a Parquet file"),
     ],
@@ -107,7 +107,7 @@ def test_bad_files(tmp_path: Path, name: str, text: str, message: str) -> None:
 def test_text_columns_of_parquet_must_be_left_out(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": ["x"]}), tmp_path / "in.parquet")
     with pytest.raises(InputError, match="column 'a' must hold numbers, got string"):
-        read_gaps(tmp_path / "in.parquet")
+        read_gaps(tmp_path / "in.parquet", ["a"])
 
 
 def test_only_csv_goes_to_stdout(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_blank_line_of_a_single_column_is_a_missing_cell(
 def test_csv_of_another_encoding(tmp_path: Path) -> None:
     path = tmp_path / "latin.csv"
     path.write_bytes("ä,b\n1,2\n".encode("latin-1"))
-    with pytest.raises(InputError, match="must be CSV in UTF-8"):
+    with pytest.raises(InputError, match=r"must be text in utf-8, .*: pass its encoding by --encoding"):
         read_gaps(path)
 
 
@@ -140,3 +140,33 @@ def test_pandas_reads_whole_numbers_that_were_filled_in(tmp_path: Path) -> None:
     gaps = read_gaps(path)
     gaps.write(np.where(np.isnan(gaps.values), 2.5, gaps.values), tmp_path / "filled.parquet")
     assert pd.read_parquet(tmp_path / "filled.parquet").to_numpy().tolist() == [[1, 1], [2, 2.5], [3, 3]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("# note\na;b;c\n1,50;;x\n2,5;3;y\n", "# note\na;b;c\n1,50;0,25;x\n2,5;3;y\n"),
+        ("a\tb\tc\n1\tNA\tx\n2\t3\ty\n", "a\tb\tc\n1\t0.25\tx\n2\t3\ty\n"),
+        ("# a b\n1.5 nan\n2 3\n", "# a b\n1.5 0.25\n2 3\n"),
+    ],
+)
+def test_the_dialect_is_kept(tmp_path: Path, text: str, expected: str) -> None:
+    (tmp_path / "in.txt").write_text(text)
+    gaps = read_gaps(tmp_path / "in.txt", ["a", "b"])
+    gaps.write(np.where(np.isnan(gaps.values), 0.25, gaps.values), tmp_path / "out.txt")
+    assert (tmp_path / "out.txt").read_text() == expected
+
+
+def test_the_encoding_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes("ä,b\n1,\n2,3\n".encode("latin-1"))
+    gaps = read_gaps(tmp_path / "in.csv", None, ReadOptions(encoding="latin-1"))
+    gaps.write(np.array([[1, 0.5], [2, 3]]), tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_bytes() == "ä,b\n1,0.5\n2,3\n".encode("latin-1")
+
+
+def test_columns_of_text_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.csv").write_text("name,a,b\nx,1,\ny,2,3\n")
+    with pytest.warns(DataWarning, match=r"'name' \(text\)"):
+        gaps = read_gaps(tmp_path / "in.csv")
+    gaps.write(np.array([[1, 0.5], [2, 3]]), None)
+    assert capsys.readouterr().out == "name,a,b\nx,1,0.5\ny,2,3\n"

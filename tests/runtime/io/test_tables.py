@@ -14,14 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from discoformer.errors import InputError, MissingExtraError
+from discoformer.errors import DataWarning, InputError, MissingExtraError
 from discoformer.io import readers
 from discoformer.io.files import atomic
-from discoformer.io.readers import STDIN
-from discoformer.io.tables import SUFFIXES, Table, open_rows, read_table
+from discoformer.io.tables import Table, open_rows, read_table
+from discoformer.io.text import STDIN
 
 VALUES = np.array([[1.5, -2.0, 1e-300], [0.1, 7.0, np.pi]])
 NAMES = ("a", "b c", 'd"')
+SUFFIXES = (".csv", ".npy", ".parquet")
 
 
 def save(path: Path, names: Sequence[str], values: npt.NDArray[np.generic]) -> Path:
@@ -65,12 +66,12 @@ def test_rows_before_a_bad_one_are_given(
 ) -> None:
     monkeypatch.setattr(readers, "BLOCK", 4)
     values = np.arange(30.0).reshape(10, 3)
-    values[6, 1] = np.nan
+    values[6, 1] = np.inf
     path, given = save(tmp_path / f"table{suffix}", NAMES, values), []
     place = "line 8: column 'b c'" if suffix == ".csv" else "row 7: column "
     with (
         open_rows(path) as rows,
-        pytest.raises(InputError, match=f"{place}.* holds 'nan'.*not a finite number"),
+        pytest.raises(InputError, match=f"{place}.* holds 'inf'.*not a finite number"),
     ):
         given.extend(rows.blocks)
     np.testing.assert_array_equal(np.concatenate(given), values[:6])
@@ -128,12 +129,14 @@ def test_other_columns_may_hold_anything(tmp_path: Path) -> None:
     pq.write_table(pa.table({"name": ["foo", "bar"], "a": [1, 2]}), parquet)
     for path in (text, parquet):
         np.testing.assert_array_equal(read_table(path, ["a"]).values, [[1], [2]])
+        with pytest.warns(DataWarning, match=r"Left out 1 of 2 columns of .*: 'name' \((text|string)\)"):
+            assert read_table(path).columns == ("a",)
     with pytest.raises(
         InputError, match=r"t\.csv, line 2: column 'name' holds 'foo', which is not a finite number"
     ):
-        read_table(text)
+        read_table(text, ["a", "name"])
     with pytest.raises(InputError, match=r"t\.parquet: column 'name' must hold numbers, got string"):
-        read_table(parquet)
+        read_table(parquet, ["a", "name"])
 
 
 def test_a_table_is_an_array_with_names() -> None:
@@ -168,8 +171,13 @@ def test_csv_dialects(tmp_path: Path, text: str, columns: tuple[str, ...] | None
     ("text", "message"),
     [
         ("a,b\n1,2\n3,\n", "line 3: column 'b' has a missing cell"),
-        ("1,2\n3,n/a\n", "line 2: column 2 holds 'n/a'"),
-        ("5.1,setosa\n4.9,setosa\n", "line 1: column 2 holds 'setosa'"),
+        ("1,2\n3,n/a\n", "line 2: column 2 has a missing cell"),
+        ("1,2\n3,4\n5,oops\n", "line 3: column 2 holds 'oops', which is not a finite number; remove"),
+        (
+            "a;b\n1;2,5\n3;4.5\n5;6,5",
+            "line 3: column 'b' holds '4.5', which is not a finite number with a dec",
+        ),
+        ("name\nfoo\n", "must have a column of numbers, got none among 1 columns"),
         ("a,b\n1,2\n3\n", "line 3: found 1 cells, needed 2"),
         ("a,b\n", "must have one row of numbers or more"),
         ("", "must have one row of numbers or more"),
@@ -191,8 +199,10 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
         np.save(tmp_path / "t.npy", array)
         with pytest.raises(InputError, match="must hold a matrix of real numbers"):
             read_table(tmp_path / "t.npy")
-    with pytest.raises(InputError, match=r"must end in one of \.csv, \.npy, \.parquet"):
-        read_table(tmp_path / "t.txt")
+    with pytest.raises(
+        InputError, match=r"must end in one of \.csv, \.tsv, \.txt, \.npy, \.parquet, or text in \.gz"
+    ):
+        read_table(tmp_path / "t.xls")
     (tmp_path / "t.npy").write_bytes(b"")
     with pytest.raises(InputError, match="not an NPY file"):
         read_table(tmp_path / "t.npy")
@@ -264,6 +274,6 @@ def test_underscores_make_no_numbers(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("2019_01,2019_02\n1,2\n")
     assert read_table(path).columns == ("2019_01", "2019_02")
-    path.write_text("a\n1_0\n")
+    path.write_text("a\n1\n1_0\n")
     with pytest.raises(InputError, match="holds '1_0'"):
         read_table(path)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings(
 @pytest.fixture(scope="module")
 def released() -> discoformer.Model:
     """A model whose sessions use two threads, since a fork loses threads."""
-    return discoformer.load("gmm", device="cpu", threads=2)
+    return discoformer.load("base", device="cpu", threads=2)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_a_forked_child_ends_by_itself(kept: bool) -> None:
     code = (
         "import os, signal, sys, numpy, discoformer\n"
         "x = numpy.random.default_rng(0).normal(size=(60, 2))\n"
-        "p = discoformer.load('gmm', 'cpu', 2).estimate(x)\n"
+        "p = discoformer.load('base', 'cpu', 2).estimate(x)\n"
         "expected = p.score(x)\n"
         f"if not {kept}: del p\n"
         "child = os.fork()\n"

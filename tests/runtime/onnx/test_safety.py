@@ -18,7 +18,7 @@ from discoformer.errors import ModelError
 from discoformer.onnx import safety
 from discoformer.onnx.safety import check_files
 
-FOLDER = Path(__file__).parents[3] / "models" / "gmm"
+FOLDER = Path(__file__).parents[3] / "models" / "base"
 NAME = Path("nowhere/model.onnx")
 OPSETS = [helper.make_opsetid("", 18)]
 

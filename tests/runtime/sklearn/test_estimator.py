@@ -100,9 +100,9 @@ def test_cross_validation_prefers_the_model_that_sees_two_modes(
     np.testing.assert_allclose(scores.mean(), search.best_score_)
 
 
-def test_clone_is_unfitted_and_keeps_parameters(bimodal: Floats) -> None:
-    copy = clone(unfitted(model="gmm").fit(bimodal))
-    assert copy.get_params() == {"model": "gmm", "device": "cpu", "threads": 1, "effort": "best"}
+def test_clone_is_unfitted_and_keeps_parameters(bimodal: Floats, gaussian_folder: Path) -> None:
+    copy = clone(unfitted(model=gaussian_folder).fit(bimodal))
+    assert copy.get_params() == {"model": gaussian_folder, "device": "cpu", "threads": 1, "effort": "best"}
     assert not hasattr(copy, "estimate_")
 
 

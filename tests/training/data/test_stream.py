@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from discoformer.base.frame import Frames, fit_frames
-from discoformer.base.local_scatter import Thoroughness
 from discoformer.base.mixture import evaluate
 from discoformer_training.data import stream
+from discoformer_training.data.context import Propose
 from discoformer_training.data.families import FAMILIES, Affine, draw_density
 from discoformer_training.data.mixtures import Mixtures, draw_mixtures
 from discoformer_training.data.stream import StreamConfig, Task, draw_task
+from discoformer_training.nn.proposal import Proposal
 from discoformer_training.run.config import TrainConfig
 
 pytestmark = pytest.mark.slow
@@ -35,8 +36,8 @@ def drawn(monkeypatch) -> list[tuple[Mixtures, Frames]]:
         seen.append(draw_mixtures(*args, **kwargs))
         return seen[-1]
 
-    def remember_frame(context: Tensor, most: Thoroughness) -> Frames:
-        seen.append((seen.pop(), fit_frames(context, most=most)))
+    def remember_frame(context: Tensor) -> Frames:
+        seen.append((seen.pop(), fit_frames(context)))
         return seen[-1][1]
 
     monkeypatch.setattr(stream, "draw_mixtures", remember_mixtures)
@@ -44,19 +45,23 @@ def drawn(monkeypatch) -> list[tuple[Mixtures, Frames]]:
     return seen
 
 
-def tasks(config: StreamConfig, count: int) -> Iterator[Task]:
+def tasks(config: StreamConfig, count: int, propose: Propose | None = None) -> Iterator[Task]:
     """Draw the first tasks of a stream."""
-    return (draw_task(config, 0, step) for step in range(count))
+    return (draw_task(config, 0, number, propose=propose) for number in range(count))
 
 
+@pytest.mark.parametrize("with_base", [False, True])
 @FEW
-@given(seed=st.integers(0, 2**31), step=st.integers(0, 10**7), rank=st.integers(0, 7))
-def test_a_task_depends_on_seed_step_and_rank_alone(seed, step, rank, same):
-    first = draw_task(CONFIG, seed, step, rank=rank)
-    torch.manual_seed(step)
+@given(seed=st.integers(0, 2**31), number=st.integers(0, 10**7), rank=st.integers(0, 7))
+def test_a_task_depends_on_seed_number_and_rank_alone(seed, number, rank, same, proposal, with_base):
+    propose, config = proposal if with_base else None, replace(CONFIG, imagined=0.2)
+    first = draw_task(config, seed, number, rank=rank, propose=propose)
+    assert (first.context.base is not None) == with_base
+    torch.manual_seed(number)
     torch.randn(5)
-    draw_task(CONFIG, seed, step + 1)
-    assert same(draw_task(CONFIG, seed, step, rank=rank), first)
+    draw_task(config, seed, number + 1, propose=propose)
+    assert same(draw_task(config, seed, number, rank=rank, propose=propose), first)
+    assert not same(draw_task(config, seed, number, rank=rank + 1, propose=propose), first)
 
 
 def test_seeds_steps_and_ranks_all_give_different_tasks():
@@ -115,8 +120,8 @@ def test_a_share_of_the_tasks_is_large_and_the_others_stay_as_they_are():
     assert abs(len(moved) / 2000 - 0.2) < 0.03
 
 
-def test_every_tensor_is_float32_finite_and_of_its_shape(tensors):
-    for task in tasks(CONFIG, 20):
+def test_every_tensor_is_float32_finite_and_of_its_shape(tensors, proposal):
+    for task in tasks(CONFIG, 20, proposal):
         for tensor in tensors(replace(task, floor=task.log_density)):
             assert tensor.dtype == torch.float32
             assert tensor.isfinite().all()
@@ -130,9 +135,9 @@ def test_every_tensor_is_float32_finite_and_of_its_shape(tensors):
         assert task.log_density.shape == (batch, m)
 
 
-def test_number_of_data_sets_keeps_to_the_budget_of_tokens():
+def test_number_of_data_sets_keeps_to_the_budget_of_tokens(proposal):
     config = StreamConfig(dims=(1, 80), context_sizes=(32, 300), tokens=900)
-    for task in tasks(config, 12):
+    for task in tasks(config, 12, proposal):
         batch, n, dim = task.context.points.shape
         cost = batch * (n + task.queries.shape[1]) * (1 + dim / stream.FULL_BATCH_DIM)
         assert batch == 1 or cost <= 1.5 * config.tokens
@@ -171,13 +176,21 @@ def test_seen_queries_are_the_context_points_and_no_others_are():
         assert (apart > 0).all()
 
 
-def test_of_a_long_context_the_network_reads_landmarks_and_knows_the_size():
+def test_of_a_long_context_landmarks_are_tokens_and_all_points_are_kept(proposal):
     config = StreamConfig(dims=(2, 2), context_sizes=(300, 300), landmarks=100, tokens=1)
-    some, whole = draw_task(config, 0, 0), draw_task(replace(config, landmarks=300), 0, 0)
-    assert some.context.points.shape == (1, 100, 2)
-    assert some.context.effective_size == whole.context.effective_size == 300
-    assert (some.context.points[0, :, None] == whole.context.points[0]).all(-1).any(1).all()
-    assert torch.equal(some.context.base.components.means, whole.context.base.components.means)
+    some, whole = (
+        draw_task(c, 0, 0, propose=proposal).context for c in (config, replace(config, landmarks=300))
+    )
+    assert some.points.shape == (1, 100, 2)
+    assert some.effective_size == whole.effective_size == 300
+    assert (some.points[0, :, None] == whole.points[0]).all(-1).any(1).all()
+    assert torch.equal(some.whole[0], whole.points)
+    assert some.whole[1].shape == (1, 300)
+    assert whole.all_points is None
+    # One component of each landmark and the broad one; the product and its share are made from all points.
+    assert (some.base.components.means.shape[1], whole.base.components.means.shape[1]) == (101, 301)
+    torch.testing.assert_close(some.base.product, whole.base.product)
+    assert torch.equal(some.base.product_share, whole.base.product_share)
     many = replace(config, tokens=1000)
     assert len(draw_task(many, 0, 0).queries) > len(draw_task(replace(many, landmarks=300), 0, 0).queries)
 
@@ -205,9 +218,11 @@ def test_answers_are_exact_in_the_frame(drawn, step):
 
 
 @pytest.mark.parametrize("name", ["gmm", "plateau", "beta"])
-def test_imagined_queries_come_from_the_components_and_have_a_floor(name: str):
+def test_imagined_queries_come_from_the_components_and_have_a_floor(name: str, trained_proposal: Proposal):
     config = replace(CONFIG, dims=(2, 2), imagined=0.5, families={name: 1.0}, tokens=4096)
-    task, without = (draw_task(c, 0, 0) for c in (config, replace(config, imagined=0.0)))
+    task, without = (
+        draw_task(c, 0, 0, propose=trained_proposal) for c in (config, replace(config, imagined=0.0))
+    )
     m = without.queries.shape[1]
     assert task.queries.shape[1] == m + m // 2
     torch.testing.assert_close(task.queries[:, :m], without.queries)
@@ -222,6 +237,12 @@ def test_imagined_queries_come_from_the_components_and_have_a_floor(name: str):
     # E_c [f / c] = 1 for draws of c, where c covers f; less where it does not.
     covered = (task.log_density[:, m:] - components.log_density).exp().mean()
     assert 0.8 < covered < 1.1
+
+
+def test_the_mixture_network_gets_no_imagined_queries_and_fewer_in_high_dimension(same):
+    assert same(draw_task(replace(CONFIG, imagined=0.5), 0, 0), draw_task(CONFIG, 0, 0))
+    config = replace(CONFIG, dims=(80, 80), query_range=(1000, 1000))
+    assert draw_task(config, 0, 0).queries.shape[1] == stream.MOST_PRODUCTS // 80**2
 
 
 def test_the_context_is_in_its_own_frame(drawn):
@@ -255,41 +276,17 @@ def test_defaults_follow_the_protocol():
     assert all(field.default is not None for field in fields(config))
 
 
-# Tasks without a fitted base, which are drawn on the device that trains
+def test_a_task_never_leaves_pytorch(monkeypatch, proposal):
+    """So it is drawn on the device that trains."""
 
-
-PLAIN = replace(CONFIG, fitted_base=False, tokens=512)
-
-
-@FEW
-@given(seed=st.integers(0, 2**31), step=st.integers(0, 10**7), rank=st.integers(0, 7))
-def test_a_task_without_a_base_depends_on_seed_step_and_rank_alone(seed, step, rank, same):
-    first = draw_task(PLAIN, seed, step, rank=rank)
-    torch.randn(5)
-    assert first.context.base is None
-    assert same(draw_task(PLAIN, seed, step, rank=rank), first)
-    assert not same(draw_task(PLAIN, seed, step, rank=rank + 1), first)
-
-
-def test_a_task_without_a_base_never_leaves_pytorch(monkeypatch):
     def leave(*_args) -> None:
         raise AssertionError("a tensor was turned into a NumPy array")
 
     families = dict.fromkeys(["gmm", *FAMILIES], 1.0)
     monkeypatch.setattr(Tensor, "numpy", leave)
     monkeypatch.setattr(Tensor, "__array__", leave)
-    for task in tasks(replace(PLAIN, families=families, dims=(2, 6)), 30):
+    for task in tasks(replace(CONFIG, families=families, dims=(2, 6)), 30, proposal):
         assert task.queries.isfinite().all()
-
-
-def test_of_a_long_context_landmarks_are_tokens_and_all_points_are_kept():
-    config = replace(PLAIN, dims=(2, 2), context_sizes=(300, 300), landmarks=100, tokens=1)
-    task, whole = draw_task(config, 0, 0), draw_task(replace(config, landmarks=300), 0, 0)
-    assert task.context.points.shape[1] == 100
-    points, log_weights = task.context.whole
-    assert points.shape[1] == log_weights.shape[1] == 300
-    assert torch.equal(points, whole.context.points)
-    assert whole.context.all_points is None
 
 
 def test_few_sizes_occur_if_they_are_rounded():
@@ -315,9 +312,7 @@ def test_tasks_of_every_family_are_finite_and_exact(name: str, monkeypatch, tens
         return seen[-1]
 
     monkeypatch.setattr(stream, "draw_density", remember)
-    monkeypatch.setattr(
-        stream, "fit_frames", lambda context, most: seen.append(fit_frames(context)) or seen[-1]
-    )
+    monkeypatch.setattr(stream, "fit_frames", lambda context: seen.append(fit_frames(context)) or seen[-1])
     config = replace(CONFIG, families={name: 1.0}, dims=(3, 3), context_sizes=(80, 80), tokens=1)
     task = draw_task(config, 0, 0)
     density, frame = seen

@@ -4,8 +4,6 @@ Everything is float64, where not said otherwise.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,21 +23,6 @@ from discoformer_training.nn.mixture_network import LEAST_SHARE, Mixture, Mixtur
 
 FEW = settings(deadline=None, max_examples=10, derandomize=True)
 DIMS = pytest.mark.parametrize("dim", [1, 2, 3, 10, 40])
-
-
-@pytest.fixture(scope="module")
-def make_mixture_network(small) -> Callable[..., MixtureNetwork]:
-    """Build small networks whose every parameter is moved by noise."""
-
-    def make(*, seed: int = 0, noise: float = 0.1, attend=attend_plain) -> MixtureNetwork:
-        torch.manual_seed(seed)
-        network = MixtureNetwork(replace(small, updates=1), attend).double()
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.add_(noise * torch.randn_like(parameter))
-        return network
-
-    return make
 
 
 @pytest.fixture(scope="module")

@@ -13,17 +13,15 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_t
 from torch import Tensor
 
-from discoformer.base import mixture_fit as components
-from discoformer.base.arrays import log_gamma
-from discoformer.base.base import Base
+from discoformer.base.base import Base, evaluate_base
 from discoformer.base.independent import evaluate_product
+from discoformer.base.mixture import ABSENT as ABSENT_COMPONENT
 from discoformer.base.mixture import Components
 from discoformer_training.data.context import Context
 from discoformer_training.nn.attention import attend_blocked
 from discoformer_training.nn.blocks import ABSENT, normalise_log_weights
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.network import DiScoFormer
-from discoformer_training.nn.point_features import soft_clip
 
 FEW = settings(deadline=None, max_examples=10, derandomize=True)
 DIMS = pytest.mark.parametrize("dim", [1, 2, 7, 100])
@@ -124,7 +122,9 @@ def test_data_sets_of_a_batch_never_see_each_other(network, setting):
 
 def turned_base(base: Base, turn: Tensor) -> Base:
     own, product = base.components, base.product
-    components = own._replace(means=own.means @ turn, precision_factors=own.precision_factors @ turn)
+    scales = torch.linalg.inv(own.precision_factors.mT @ own.precision_factors)
+    root = torch.linalg.cholesky(turn.mT @ scales @ turn)
+    components = own._replace(means=own.means @ turn, precision_factors=torch.linalg.inv(root))
     return base._replace(components=components, product=product._replace(axes=turn.mT @ product.axes))
 
 
@@ -147,13 +147,16 @@ def test_rotations_and_reflections_turn_the_score_and_keep_the_density(network, 
 def test_affine_maps_of_the_data_shift_the_density_and_map_the_score(
     answer_data, make_data, make_map, size, condition
 ):
-    """In data units, for N >= 4 D: log f(y M + b) = log f(y) - log|det M|, s(y M + b) = s(y) M^-T."""
+    """In data units, for N >= 4 D: log f(y M + b) = log f(y) - log|det M|, s(y M + b) = s(y) M^-T.
+
+    The base is made in float32.
+    """
     dim, n = size
     data, linear = make_data(2, n + 9, dim), make_map(dim, condition)
     log_density, score = answer_data(data, n)
     moved_density, moved_score = answer_data(data @ linear + 10, n)
     shift = torch.linalg.slogdet(linear).logabsdet
-    assert_same((moved_density + shift, moved_score @ linear.mT), (log_density, score), 1e-9)
+    assert_same((moved_density + shift, moved_score @ linear.mT), (log_density, score), 5e-4)
 
 
 @FEW
@@ -328,7 +331,8 @@ def base_by_scipy(network: DiScoFormer, context: Context, queries: Tensor) -> np
     shape = math.exp(log_square_scale) * np.eye(dim)
     origin = multivariate_t(np.zeros(dim), shape, 1 + math.log1p(math.exp(freedom)))
     parts = [origin.logpdf(queries[0].numpy()) - math.log1p(math.exp(-logit))]
-    log_share = -math.log1p(math.exp(logit)) - math.log1p(math.exp(context.base.log_odds[0]))
+    share = context.base.product_share[0].item()
+    log_share = -math.log1p(math.exp(logit)) + math.log1p(-share)
     for log_scale, mean, factor, nu in zip(
         *(field[0].numpy() for field in context.base.components), strict=True
     ):
@@ -336,7 +340,8 @@ def base_by_scipy(network: DiScoFormer, context: Context, queries: Tensor) -> np
         log_weight = log_scale - component.logpdf(mean) + log_share
         parts.append(component.logpdf(queries[0].numpy()) + log_weight)
     product = evaluate_product(context.base.product, queries).log_density[0].numpy()
-    parts.append(product + context.base.log_odds[0].item() + log_share)
+    if share:
+        parts.append(product - math.log1p(math.exp(logit)) + math.log(share))
     return logsumexp(parts, axis=0)
 
 
@@ -344,7 +349,7 @@ def base_by_scipy(network: DiScoFormer, context: Context, queries: Tensor) -> np
 @pytest.mark.parametrize("seed", range(3))
 def test_base_is_a_mixture_of_student_t_distributions(make_network, setting, dim, seed):
     network = without_residual(make_network(seed=seed, noise=0.3))
-    context, queries = setting(1, 4 * dim + 8, 20, dim, seed=seed)
+    context, queries = setting(1, 9 * dim + 4, 20, dim, seed=seed)
     with torch.no_grad():
         log_density = network(context, queries)[0][0]
         expected = base_by_scipy(network, context, queries)
@@ -358,7 +363,7 @@ def test_base_integrates_to_one_on_the_line(make_network, setting, seed):
     t = torch.linspace(-40, 40, 20_001, dtype=torch.float64)
     with torch.no_grad():
         log_density = network(context, t.sinh()[None, :, None])[0][0]
-    assert abs(torch.trapezoid(log_density.exp() * t.cosh(), t).item() - 1) < 1e-7
+    assert abs(torch.trapezoid(log_density.exp() * t.cosh(), t).item() - 1) < 1e-6
 
 
 def test_absent_components_say_nothing(make_network, setting):
@@ -367,7 +372,7 @@ def test_absent_components_say_nothing(make_network, setting):
     context, queries = setting(2, 30, 6, 3)
     own = context.base.components
     rubbish = Components(*(torch.cat([field, 1 + field[:, :1].abs()], 1) for field in own))
-    log_scale = torch.cat([own.log_scale, torch.full((2, 1), components.ABSENT, dtype=torch.float64)], 1)
+    log_scale = torch.cat([own.log_scale, torch.full((2, 1), ABSENT_COMPONENT, dtype=torch.float64)], 1)
     filled = context.base._replace(components=rubbish._replace(log_scale=log_scale))
     padded = context._replace(base=filled)
     assert_same(network(padded, queries), network(context, queries))
@@ -382,39 +387,23 @@ def test_base_score_is_the_gradient_of_its_log_density(make_network, setting, di
     assert_same((log_density, score), gradient(network, context, queries))
 
 
-def test_untrained_network_is_its_base(small, setting):
+def test_with_its_initial_weights_the_network_is_its_base_and_a_small_student_t(small, setting):
     torch.manual_seed(0)
     network = DiScoFormer(small).double()
-    context, queries = setting(2, 20, 5, 3)
-    expected = network(context, queries)
-    assert_same(without_residual(network)(context, queries), expected, 1e-14)
+    context, queries = setting(1, 60, 20, 3)
+    assert 0 < context.base.product_share < 1
+    with torch.no_grad():
+        log_density = network(context, queries)[0][0]
+        np.testing.assert_allclose(log_density, base_by_scipy(network, context, queries), rtol=1e-8)
+        logit = network.base.student(network.encode(context).sample)[:, 2]
+        assert logit.sigmoid() < 0.05
+        network.base.student.weight[2] = 0
+        network.base.student.bias[2] = -1e3
+        base = evaluate_base(context.base, queries)
+        assert_same(network(context, queries), (base.log_density, base.score), 1e-14)
 
 
-@FEW
-@given(x=st.floats(1e-3, 1e5))
-def test_log_gamma_agrees_with_torch(x):
-    value = torch.tensor(x, dtype=torch.float64)
-    torch.testing.assert_close(log_gamma(value), torch.lgamma(value), rtol=1e-12, atol=4e-9)
-
-
-def test_log_gamma_is_safe_in_float32_for_every_argument_met():
-    value = torch.logspace(math.log10(0.5), 4, 1000)
-    expected = torch.lgamma(value.double())
-    torch.testing.assert_close(log_gamma(value).double(), expected, rtol=1e-6, atol=1e-5)
-
-
-def test_log_gamma_agrees_at_every_half_integer_and_so_does_its_gradient():
-    value = (torch.arange(1, 400, dtype=torch.float64) / 2).requires_grad_()
-    ours, theirs = log_gamma(value), torch.lgamma(value)
-    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=4e-9)
-    slopes = [torch.autograd.grad(total.sum(), value)[0] for total in (ours, theirs)]
-    torch.testing.assert_close(*slopes, rtol=1e-12, atol=1e-8)
-
-
-@FEW
-@given(x=st.floats(-1e6, 1e6), bound=st.floats(0.5, 20))
-def test_soft_clip_is_bounded_odd_and_the_identity_near_zero(x, bound):
-    value = torch.tensor(x, dtype=torch.float64)
-    assert soft_clip(value, bound).abs() <= bound * (1 + 1e-12)
-    assert soft_clip(-value, bound) == -soft_clip(value, bound)
-    torch.testing.assert_close(soft_clip(1e-6 * value.tanh(), bound), 1e-6 * value.tanh(), rtol=1e-9, atol=0)
+def test_heads_need_a_base(network, setting):
+    context, queries = setting(1, 20, 5, 3)
+    with pytest.raises(ValueError, match="pass a proposal"):
+        network(context._replace(base=None), queries)

@@ -10,6 +10,7 @@ from torch import Tensor
 from discoformer_training.data.stream import Task, draw_task
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.network import DiScoFormer
+from discoformer_training.nn.proposal import Proposal
 from discoformer_training.run import basis
 from discoformer_training.run.basis import STREAM, _true_loss, learn_basis
 
@@ -26,8 +27,8 @@ def network() -> DiScoFormer:
 
 
 @pytest.fixture(scope="module")
-def task() -> Task:
-    return draw_task(replace(SMALL, dims=(3, 3)), 0, 0).each(lambda tensor: tensor.double())
+def task(proposal: Proposal) -> Task:
+    return draw_task(replace(SMALL, dims=(3, 3)), 0, 0, propose=proposal).each(lambda tensor: tensor.double())
 
 
 @torch.no_grad()
@@ -55,15 +56,15 @@ def test_the_true_loss_is_that_of_the_network_whose_map_is_moved(network: DiScoF
 
 
 def test_the_basis_is_orthogonal_and_what_varies_most_comes_first(
-    network: DiScoFormer, monkeypatch: pytest.MonkeyPatch
+    network: DiScoFormer, proposal: Proposal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(basis, "STREAM", SMALL)
     single = copy.deepcopy(network).float()
-    learned = learn_basis(single, range(12), seed=3)
+    learned = learn_basis(single, range(12), proposal, seed=3)
     assert learned.shape == (ENTRIES, 12)  # as many as there are data sets
     assert learned.isfinite().all()
-    assert torch.equal(learned[:, :5], learn_basis(single, range(12), seed=3, size=5))
-    losses = [_true_loss(single, draw_task(SMALL, 3, step)) for step in range(12)]
+    assert torch.equal(learned[:, :5], learn_basis(single, range(12), proposal, seed=3, size=5))
+    losses = [_true_loss(single, draw_task(SMALL, 3, step, propose=proposal)) for step in range(12)]
     gram = learned.mT @ torch.stack([form for form, _, _ in losses]).mean(0) @ learned
     spread = gram.diagonal().sqrt()
     assert (spread.diff() < 0.1 * spread[:-1]).all()
@@ -72,12 +73,12 @@ def test_the_basis_is_orthogonal_and_what_varies_most_comes_first(
 
 
 def test_data_sets_ask_for_what_is_in_the_basis_and_it_helps(
-    network: DiScoFormer, monkeypatch: pytest.MonkeyPatch
+    network: DiScoFormer, proposal: Proposal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One data set alone: a step along its one direction lowers its true loss, as any descent must."""
     monkeypatch.setattr(basis, "STREAM", SMALL)
     single = copy.deepcopy(network).float()
-    (direction,) = learn_basis(single, [4], seed=3).mT
-    form, slope, at_zero = _true_loss(single, draw_task(SMALL, 3, 4))
+    (direction,) = learn_basis(single, [4], proposal, seed=3).mT
+    form, slope, at_zero = _true_loss(single, draw_task(SMALL, 3, 4, propose=proposal))
     step = -direction * (direction @ slope) / (direction @ form @ direction)
     assert at_zero + 2 * slope @ step + step @ form @ step < 0.9 * at_zero

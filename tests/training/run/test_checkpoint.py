@@ -16,6 +16,7 @@ from torch import Tensor
 from discoformer.errors import DiscoformerError
 from discoformer_training.data.stream import StreamConfig
 from discoformer_training.nn.config import NetworkConfig
+from discoformer_training.nn.mixture_network import MixtureNetwork
 from discoformer_training.nn.network import DiScoFormer
 from discoformer_training.run import checkpoint
 from discoformer_training.run.basis import TENSOR
@@ -23,17 +24,17 @@ from discoformer_training.run.checkpoint import (
     FORMAT,
     CheckpointError,
     Progress,
+    load_any_network,
     load_checkpoint,
+    load_mixture_network,
     load_network,
     save_checkpoint,
     with_prefix,
 )
-from discoformer_training.run.config import RETIRED, TrainConfig
+from discoformer_training.run.config import RETIRED, RETIRED_OF_STREAM, TrainConfig
 from discoformer_training.run.loss import LossConfig
 
-ROOT = Path(__file__).parents[3]
-RECIPES = ROOT / "training" / "recipes"
-RELEASED = ROOT / "models" / "base"
+RECIPES = Path(__file__).parents[3] / "training" / "recipes"
 PROGRESS = Progress(step=7, tokens=12345, seconds=0.1)
 numbers = st.floats(0, 1e6)
 counts = st.integers(1, 10**6)
@@ -41,6 +42,7 @@ ranges = st.tuples(counts, counts)
 configs = st.builds(
     TrainConfig,
     network=st.builds(NetworkConfig, blocks=counts, scalars=counts, trust_radius=st.floats(0.1, math.inf)),
+    proposal=st.none() | st.builds(NetworkConfig, kind=st.just("mixture"), updates=counts),
     stream=st.builds(StreamConfig, dims=ranges, context_sizes=ranges, modes=ranges, fresh=numbers),
     loss=st.builds(LossConfig, alpha=numbers, probed=numbers),
     seed=counts,
@@ -86,9 +88,16 @@ def test_every_config_comes_back_from_json(config):
     assert TrainConfig.from_json(config.to_json()) == config
 
 
+def test_settings_of_older_versions_are_ignored():
+    old = json.loads(TrainConfig().to_json())
+    old |= dict.fromkeys(RETIRED, 1)
+    old["stream"] |= dict.fromkeys(RETIRED_OF_STREAM, True)
+    assert TrainConfig.from_json(json.dumps(old)) == TrainConfig()
+
+
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.json")), ids=lambda path: path.name)
 def test_every_recipe_is_a_config(recipe):
-    assert TrainConfig.from_json(recipe.read_text()) != TrainConfig()
+    assert TrainConfig().updated(recipe.read_text()) != TrainConfig()
 
 
 def test_an_unusual_config_comes_back_from_a_file(tmp_path, tiny_run):
@@ -156,29 +165,34 @@ def test_a_folder_without_weights_is_no_checkpoint(tmp_path):
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
-    """The files of a released model that a checkpoint is read from."""
-    for name in ("weights.safetensors", "adaptation.safetensors", "config.json"):
-        shutil.copy(RELEASED / name, tmp_path)
-    return tmp_path
+def folder(tmp_path, released) -> Path:
+    """A copy of the folder of a released model."""
+    return shutil.copytree(released, tmp_path / "model")
 
 
-@pytest.mark.parametrize("name", ["base", "gmm"])
-def test_the_folder_of_a_released_model_is_a_checkpoint_of_weights(name):
-    config, progress, tensors = load_checkpoint(RELEASED.parent / name)
-    described = json.loads((RELEASED.parent / name / "config.json").read_text())
-    settings = json.loads(config.to_json())
-    kept = {name: value for name, value in described["training"].items() if name not in RETIRED}
-    every = settings | {"tokens": progress.tokens, "seconds": progress.seconds}
-    for part in ("network", "stream"):
-        # Settings that came later keep their defaults.
-        every[part] = {name: value for name, value in every[part].items() if name in kept[part]}
-    assert kept == every
-    assert progress.step == int(described["model"]["training_step"])
-    assert tensors.pop(TENSOR).shape == (650, 128)
-    saved = load_file(RELEASED.parent / name / "weights.safetensors")
-    assert_equal(tensors, {f"average.{key}": tensor for key, tensor in saved.items()})
-    assert load_network(RELEASED.parent / name).config == config.network
+def test_the_folder_of_a_released_model_is_a_checkpoint_of_heads_and_mixture(folder, tiny_run):
+    config, progress, tensors = load_checkpoint(folder)
+    assert config == tiny_run
+    assert progress == Progress(step=20, tokens=12345, seconds=60)
+    assert torch.equal(tensors.pop(TENSOR), torch.ones(94, 3))
+    saved = {
+        f"{prefix}.{name}": tensor
+        for prefix, file in (("average", "weights"), ("proposal", "mixture"))
+        for name, tensor in load_file(folder / f"{file}.safetensors").items()
+    }
+    assert_equal(tensors, saved)
+    assert load_network(folder).config == tiny_run.network
+    assert load_mixture_network(folder).config == tiny_run.proposal
+
+
+def test_a_folder_without_heads_is_a_checkpoint_of_its_mixture_network(folder, tiny_run):
+    for name in ("weights", "adaptation"):
+        (folder / f"{name}.safetensors").unlink()
+    config, progress, tensors = load_checkpoint(folder)
+    assert (config.network, progress.step) == (tiny_run.proposal, 30)
+    saved = load_file(folder / "mixture.safetensors")
+    assert_equal(tensors, {f"average.{name}": tensor for name, tensor in saved.items()})
+    assert isinstance(load_any_network(folder), MixtureNetwork)
 
 
 def test_a_released_model_may_lack_the_basis_of_adaptation(folder):
@@ -186,7 +200,7 @@ def test_a_released_model_may_lack_the_basis_of_adaptation(folder):
     assert TENSOR not in load_checkpoint(folder)[2]
 
 
-@pytest.mark.parametrize("missing", ["weights.safetensors", "config.json"])
+@pytest.mark.parametrize("missing", ["mixture.safetensors", "config.json"])
 def test_a_missing_file_of_a_released_model_is_named(folder, missing):
     (folder / missing).unlink()
     with pytest.raises(CheckpointError, match=missing.replace(".", r"\.")):
@@ -194,7 +208,8 @@ def test_a_missing_file_of_a_released_model_is_named(folder, missing):
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "{}", '{"training": {"tokens": 1}, "model": {"training_step": "1"}}']
+    "content",
+    ["{", "{}", '{"training": {"tokens": 1}, "model": {"training_step": "1"}, "mixture": {"training": {}}}'],
 )
 def test_a_released_model_whose_config_does_not_fit_is_named(folder, content):
     (folder / "config.json").write_text(content)
@@ -245,6 +260,15 @@ def test_a_file_whose_metadata_do_not_fit_is_named(tmp_path, broken):
 def test_checkpoint_errors_have_the_base_of_the_package_and_a_builtin():
     assert issubclass(CheckpointError, DiscoformerError)
     assert issubclass(CheckpointError, ValueError)
+
+
+def test_a_checkpoint_of_one_kind_is_not_one_of_the_other(tmp_path, mixture_file, make_network, tiny_run):
+    with pytest.raises(CheckpointError, match="kind 'mixture', needed the kind 'heads'"):
+        load_network(mixture_file)
+    tensors = {f"average.{name}": p for name, p in make_network(tiny_run.network).named_parameters()}
+    save_checkpoint(tmp_path / "old", replace(tiny_run, proposal=None), PROGRESS, tensors)
+    with pytest.raises(CheckpointError, match="--mixture-from"):
+        load_mixture_network(tmp_path / "old")
 
 
 def test_prefix_selects_and_is_dropped_once():

@@ -68,9 +68,9 @@ def test_the_truth_costs_nothing(dim):
         assert abs(value.item()) < 1e-12, name
 
 
-def test_the_truth_of_a_drawn_task_costs_nothing():
+def test_the_truth_of_a_drawn_task_costs_nothing(proposal):
     """Looked up at the queries; only consistency needs answers elsewhere."""
-    task = draw_task(StreamConfig(dims=(3, 3), context_sizes=(40, 40), tokens=256), 0, 0)
+    task = draw_task(StreamConfig(dims=(3, 3), context_sizes=(40, 40), tokens=256), 0, 0, propose=proposal)
 
     def look_up(queries: Tensor) -> tuple[Tensor, Tensor]:
         extra = queries.shape[1] - task.queries.shape[1]
@@ -184,8 +184,8 @@ def test_one_wild_answer_weighs_as_its_size_and_not_as_its_square():
 
 
 @pytest.mark.parametrize(("alpha", "consistency"), [(0.0, 0.0), (1.0, 0.5), (0.3, 2.0)])
-def test_the_loss_is_the_weighted_sum_of_its_terms(make_network, alpha, consistency):
-    task = draw_task(StreamConfig(dims=(3, 3), context_sizes=(40, 40), tokens=256), 0, 0)
+def test_the_loss_is_the_weighted_sum_of_its_terms(make_network, alpha, consistency, proposal):
+    task = draw_task(StreamConfig(dims=(3, 3), context_sizes=(40, 40), tokens=256), 0, 0, propose=proposal)
     with torch.no_grad():
         loss = task_loss(make_network().float(), task, LossConfig(alpha=alpha, consistency=consistency))
     expected = alpha * loss["density"] + (1 - alpha) * loss["score"] + consistency * loss["consistency"]
@@ -193,10 +193,10 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(make_network, alpha, consiste
 
 
 @pytest.mark.parametrize("term", ["loss", "score", "consistency"])
-def test_gradient_reaches_every_parameter(make_network, term):
+def test_gradient_reaches_every_parameter(make_network, term, proposal):
     """Even of single terms; only the density's stops short of the last vectors."""
     network = make_network(attend=attend_blocked).float()
-    task = draw_task(StreamConfig(dims=(3, 3), context_sizes=(40, 40), tokens=256), 0, 0)
+    task = draw_task(StreamConfig(dims=(3, 3), context_sizes=(40, 40), tokens=256), 0, 0, propose=proposal)
     task_loss(network, task, LossConfig())[term].backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
@@ -205,18 +205,20 @@ def test_gradient_reaches_every_parameter(make_network, term):
 
 
 @pytest.mark.parametrize("dim", [1, 50])
-def test_an_untrained_network_can_learn(small, dim):
+def test_an_untrained_network_can_learn(small, dim, proposal):
     """Though its heads start at zero, the gradient of each reading is there."""
     torch.manual_seed(0)
     network = DiScoFormer(small, attend_blocked)
-    task = draw_task(StreamConfig(dims=(dim, dim), context_sizes=(40, 40), tokens=256), 0, 0)
+    task = draw_task(
+        StreamConfig(dims=(dim, dim), context_sizes=(40, 40), tokens=256), 0, 0, propose=proposal
+    )
     task_loss(network, task, LossConfig())["loss"].backward()
     for parameter in (network.heads.linear.weight, network.heads.out.weight):
         assert (parameter.grad.abs().amax(1) > 0).all()
 
 
-def test_gradient_is_that_of_the_plain_attention(make_network):
-    task = draw_task(StreamConfig(dims=(3, 3), context_sizes=(40, 40), tokens=256), 0, 0)
+def test_gradient_is_that_of_the_plain_attention(make_network, proposal):
+    task = draw_task(StreamConfig(dims=(3, 3), context_sizes=(40, 40), tokens=256), 0, 0, propose=proposal)
     gradients = []
     for network in (make_network().float(), make_network(attend=attend_blocked).float()):
         task_loss(network, task, LossConfig())["loss"].backward()

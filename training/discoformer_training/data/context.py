@@ -1,16 +1,16 @@
 """A context in its frame: the tensors that the network reads."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from discoformer.base.base import Base, fit_base
+from discoformer.base.base import Base
 from discoformer.base.frame import Frames
 from discoformer.base.landmarks import take_landmarks
 
-LANDMARKS = 4096  # context points that the network reads at most
+LANDMARKS = 1024  # context points that become tokens, at most
 
 
 class Context(NamedTuple):
@@ -21,8 +21,8 @@ class Context(NamedTuple):
     precision_root: Tensor  # (B, D, D) W, the symmetric root of the inverse total covariance
     log_det_precision: Tensor  # (B,)
     effective_size: Tensor  # (B,) N, or Kish's (sum w)^2 / sum w^2
-    base: Base[Tensor] | None = None  # fitted to the points, for the network that needs it
-    all_points: Tensor | None = None  # (B, all, D), if `points` are landmarks of a network without a base
+    base: Base[Tensor] | None = None  # for the heads
+    all_points: Tensor | None = None  # (B, all, D), if `points` are landmarks
     all_log_weights: Tensor | None = None  # (B, all)
 
     @property
@@ -33,14 +33,14 @@ class Context(NamedTuple):
         return self.all_points, self.all_log_weights
 
     @property
-    def fitted_base(self) -> Base[Tensor]:
+    def known_base(self) -> Base[Tensor]:
         """The base.
 
         Raises:
             ValueError: there is none.
         """
         if self.base is None:
-            raise ValueError("the context has no base, which this network needs: draw it with fitted_base")
+            raise ValueError("the context has no base, which the heads need: pass a proposal")
         return self.base
 
     @classmethod
@@ -68,34 +68,38 @@ class Context(NamedTuple):
         )
 
 
+class Propose(Protocol):
+    """What makes the base of contexts: see discoformer_training.nn.proposal."""
+
+    def __call__(self, points: Tensor, frame: Frames[Tensor], context: Context) -> Base[Tensor]:
+        """Return the base, given all points in the frame (float64), the frame, and what a network reads."""
+
+
 def context_in_frame(
-    context: Tensor, frame: Frames[Tensor], landmarks: int = LANDMARKS, *, fitted: bool = True
+    context: Tensor, frame: Frames[Tensor], landmarks: int = LANDMARKS, propose: Propose | None = None
 ) -> Context:
     """Map contexts to their frames.
 
     Args:
         context: points (B, N, D) in data units, all of weight 1.
-        frame: their frames. The frame and the base use all N points.
-        landmarks: greatest number of points that the network reads.
-        fitted: whether to fit a base.
+        frame: their frames.
+        landmarks: greatest number of points that become tokens.
+        propose: makes the base.
 
     Returns:
         the contexts, in float32.
     """
     points = frame.to_frame(context)
     weights = torch.full_like(points[..., 0], 1 / points.shape[1])
-    base = None
-    if fitted:
-        given = (points, weights, frame.effective_size, frame.precision_root, frame.log_det_precision)
-        base = fit_base(*(tensor.numpy() for tensor in given)).each(torch.as_tensor)  # faster than in PyTorch
     read, counts = take_landmarks(points, weights, frame.effective_size, landmarks)
-    few = not fitted and read.shape != points.shape
-    return Context(
+    few = read.shape != points.shape
+    framed = Context(
         read,
         torch.zeros_like(counts),
         frame.precision_root,
         frame.log_det_precision,
         frame.effective_size,
-        base,
+        None,
         *((points, torch.zeros_like(weights)) if few else ()),
     ).each(Tensor.float)
+    return framed if propose is None else framed._replace(base=propose(points, frame, framed))

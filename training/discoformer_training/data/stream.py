@@ -5,9 +5,9 @@ task have the same family, D (log-uniform), N (log-uniform) and M. Their number 
 cost about the same.
 
 Most queries are fresh draws from the density. Some are context points. Some are draws moved off the support,
-by noise or by broadening. Some are "imagined": drawn from the components of the context, which may put mass
-where the density has none. From a long context the network reads landmarks only. The frame and the base use
-all points.
+by noise or by broadening. Some are "imagined": drawn from the mixture that the heads refine, which may put
+mass where the density has none. From a long context the network reads landmarks only. The frame uses more
+points, and the updates of the mixture use all.
 
 Shapes: B data sets, N context points, M queries, D dimensions.
 """
@@ -21,15 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from discoformer.base.arrays import take_rows
 from discoformer.base.frame import fit_frames
-from discoformer.base.local_scatter import THOROUGH, light
-from discoformer.base.mixture import ABSENT, Components, draw, evaluate
+from discoformer.base.mixture import Components, evaluate, log_peak
 from discoformer.errors import InputError
-from discoformer.io.inputs import Floats
-from discoformer_training.data.context import LANDMARKS, Context, context_in_frame
+from discoformer_training.data.context import LANDMARKS, Context, Propose, context_in_frame
 from discoformer_training.data.families import FAMILIES, LAWS, Affine, draw_density
 from discoformer_training.data.mixtures import Mixtures, draw_mixtures
-from discoformer_training.data.randoms import normal, uniform
+from discoformer_training.data.randoms import gamma, normal, uniform
 
 FULL_BATCH_DIM = 50  # D at which a task has half as many tokens, since the cost grows with D
 MOST_PRODUCTS = 2**20  # of two coordinates, over the queries of a data set
@@ -59,8 +58,7 @@ class StreamConfig:
     fresh: float = 0.65  # share of fresh queries. Those that are neither fresh, seen nor noised are broadened
     seen: float = 0.15  # share of queries that are context points
     noised: float = 0.12  # share of queries with noise
-    imagined: float = 0.0  # number of imagined queries, relative to all others; only on a fitted base
-    fitted_base: bool = True  # whether a base is fitted to each context, in a thorough frame
+    imagined: float = 0.0  # number of imagined queries, relative to all others; only for the heads
     # Shares of the tasks. Densities made of several laws use only the laws listed here, or all if none is.
     families: dict[str, float] = field(default_factory=lambda: {PUBLISHED: 1.0})
 
@@ -109,7 +107,13 @@ class Task:
 
 
 def draw_task(
-    config: StreamConfig, seed: int, number: int, *, rank: int = 0, device: torch.device | str = "cpu"
+    config: StreamConfig,
+    seed: int,
+    number: int,
+    *,
+    rank: int = 0,
+    device: torch.device | str = "cpu",
+    propose: Propose | None = None,
 ) -> Task:
     """Draw a task.
 
@@ -119,9 +123,10 @@ def draw_task(
         number: of the task.
         rank: of the process. All ranks draw tasks of the same sizes.
         device: where the task is drawn. Devices draw different tasks.
+        propose: makes the base of the contexts, which the heads need.
     """
     dim, n = _draw_sizes(config, seed, number)
-    batch, m = _counts(config, dim, n)
+    batch, m = _counts(config, dim, n, heads=propose is not None)
     generator = _generator(seed, number, 1 + rank, device=device)
     family = _draw_family(config, dim, seed, number, rank)
     densities = _draw_densities(config, family, batch, dim, generator)
@@ -130,11 +135,11 @@ def draw_task(
     n_seen = min(n, n_seen)
     draws = densities.sample(m - n_seen, generator=generator)
     off_support = _move_off_support(draws[:, n_fresh:], n_noised, densities, generator)
-    frame = fit_frames(context, most=THOROUGH if config.fitted_base else light(dim))
-    framed = context_in_frame(context, frame, config.landmarks, fitted=config.fitted_base)
+    frame = fit_frames(context)
+    framed = context_in_frame(context, frame, config.landmarks, propose)
     queries = torch.cat([draws[:, :n_fresh], context[:, :n_seen], off_support], 1)
     floor = torch.full_like(queries[..., 0], -math.inf)
-    if framed.base is not None:
+    if framed.base is not None and round(config.imagined * m):
         imagined, imagined_floor = _draw_imagined(
             framed.base.components, round(config.imagined * m), generator
         )
@@ -177,12 +182,12 @@ def _draw_sizes(config: StreamConfig, seed: int, number: int) -> tuple[int, int]
     return rounded(dim, *config.dims), rounded(n, *config.context_sizes)
 
 
-def _counts(config: StreamConfig, dim: int, n: int) -> tuple[int, int]:
-    """Return the numbers of data sets and of queries of a task."""
+def _counts(config: StreamConfig, dim: int, n: int, *, heads: bool) -> tuple[int, int]:
+    """Return the numbers of data sets and of queries of a task, for the heads or for the mixture network."""
     least, most = config.query_range
     m = min(max(least, int(config.queries * n)), most)
     read = min(n, config.landmarks)
-    if config.fitted_base:
+    if heads:
         cost = (read + m) * (1 + dim / FULL_BATCH_DIM)
     else:  # a query costs little; a context token costs more the more there are, and the more numbers it has
         m = max(1, min(m, MOST_PRODUCTS // dim**2))
@@ -238,24 +243,19 @@ def _draw_imagined(
     components: Components[Tensor], count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Draw points (B, count, D) from the components of each context, with their floor (B, count)."""
-    batch, _, dim = components.means.shape
-    points = np.empty((batch, count, dim))
-    floor = np.empty((batch, count))
-    if count:
-        key = int(torch.randint(2**62, (), generator=generator))
-        for index, rng in enumerate(np.random.default_rng(key).spawn(batch)):
-            own = _one_of(components, index)
-            points[index] = draw(own, count, rng)
-            log_density = evaluate(own, points[index : index + 1]).log_density[0]
-            floor[index] = log_density - FLOOR * math.sqrt(dim)
-    return torch.from_numpy(points), torch.from_numpy(floor)
-
-
-def _one_of(components: Components[Tensor], index: int) -> Components[Floats]:
-    """Return the components of one data set, as NumPy arrays in float64, without absent ones."""
-    own = Components(*(field[index : index + 1].double().cpu().numpy() for field in components))
-    present = np.flatnonzero(own.log_scale[0] > 0.5 * ABSENT)
-    return Components(*(field[:, present] for field in own))
+    components = Components(*(field.double() for field in components))
+    log_scale, means, factors, freedom = components
+    dim = means.shape[-1]
+    shares = torch.softmax(log_scale - log_peak(factors, freedom), -1)
+    which = torch.multinomial(shares, count, replacement=True, generator=generator)
+    means, factors, freedom = (take_rows(field, which) for field in (means, factors, freedom))
+    half = freedom / 2
+    power = uniform(2**-54, 1, *half.shape, generator=generator) ** (1 / half)
+    squares = 2 * power * gamma(half + 1, generator)  # chi-squared
+    noise = normal(*means.shape, generator=generator)[..., None]
+    offset = torch.linalg.solve_triangular(factors, noise, upper=False)[..., 0]
+    points = means + offset * (freedom / squares).sqrt()[..., None]
+    return points, evaluate(components, points).log_density - FLOOR * math.sqrt(dim)
 
 
 def _generator(*key: int, device: torch.device | str = "cpu") -> torch.Generator:

@@ -17,8 +17,6 @@ Scott's rule is ``h = N^(-1 / (D + 4))`` in whitened axes, as in ``scipy.stats.g
 They are fitted by maximum likelihood (EM for the mixture). K is chosen by the Bayesian information criterion
 (Schwarz 1978).
 
-**Base**: the density that the network refines (`discoformer.base.base`), without the network.
-
 All are functions of ``(context, queries, truth)``. Only the kernel densities called *best* use the truth.
 """
 
@@ -32,8 +30,6 @@ from scipy.spatial.distance import cdist
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from discoformer.base.base import evaluate_base, fit_base
-from discoformer.base.frame import fit_frame
 from discoformer_training.evaluation.metrics import FloatArray, Values, log_density_error, score_error
 
 Baseline = Callable[[FloatArray, FloatArray, Values], Values]
@@ -190,25 +186,10 @@ def mixture_values(mixture: GaussianMixture, queries: FloatArray) -> Values:
     return Values(mixture.score_samples(queries), score)
 
 
-def base_alone(context: FloatArray, queries: FloatArray, _truth: Values) -> Values:
-    """Estimate by the base in the frame of the runtime, without the network."""
-    frame = fit_frame(context)
-    points = frame.to_frame(context)[None]
-    weights = np.full(points.shape[:2], 1 / len(context))
-    size, log_det = np.array([frame.effective_size]), np.array([frame.log_det_precision])
-    base = fit_base(points, weights, size, frame.precision_root[None], log_det)
-    answer = evaluate_base(base, frame.to_frame(queries)[None])
-    return Values(
-        frame.log_density_to_data(answer.log_density[0]),
-        frame.score_to_data(answer.score[0]),
-    )
-
-
 BASELINES: dict[str, Baseline] = {
     "kde_scott": kde_scott,
     "kde_best": kde_best,
     "kde_best_whitened": partial(kde_best, coordinates=(whitened_axes,)),
     "gaussian": gaussian,
     "gmm_bic": gmm_bic,
-    "base": base_alone,
 }

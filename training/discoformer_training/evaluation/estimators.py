@@ -7,43 +7,63 @@ import torch
 
 import discoformer
 from discoformer.base.frame import fit_frames
-from discoformer.base.local_scatter import THOROUGH, light
-from discoformer_training.data.context import LANDMARKS, context_in_frame
+from discoformer.onnx.graphs import CHUNK
+from discoformer.onnx.names import Effort
+from discoformer_training.data.context import LANDMARKS, Propose, context_in_frame
 from discoformer_training.evaluation.benchmark import Estimator
 from discoformer_training.evaluation.metrics import FloatArray
+from discoformer_training.nn.attention import attend_blocked
 from discoformer_training.nn.mixture_network import MixtureNetwork
 from discoformer_training.nn.network import DiScoFormer
+from discoformer_training.nn.proposal import Proposal
+from discoformer_training.run.checkpoint import load_any_network, load_checkpoint, load_mixture_network
 
 
-def network_estimator(network: DiScoFormer | MixtureNetwork, landmarks: int = LANDMARKS) -> Estimator:
+def network_estimator(
+    network: DiScoFormer | MixtureNetwork, landmarks: int = LANDMARKS, propose: Propose | None = None
+) -> Estimator:
     """Return an estimator in data units: frame, float32 network, and the map back.
 
     Args:
         network: the network.
         landmarks: greatest number of points of a context that it reads as tokens.
+        propose: makes the base, which the heads need.
     """
-    fitted = isinstance(network, DiScoFormer)
 
     @torch.no_grad()
     def estimate(context: FloatArray, queries: FloatArray) -> tuple[FloatArray, FloatArray]:
         points = torch.as_tensor(context, dtype=torch.float64)[None]
-        frame = fit_frames(points, most=THOROUGH if fitted else light(points.shape[-1]))
+        frame = fit_frames(points)
         framed = frame.to_frame(torch.as_tensor(queries, dtype=torch.float64)[None]).float()
-        log_density, score = network(context_in_frame(points, frame, landmarks, fitted=fitted), framed)
+        read = context_in_frame(points, frame, landmarks, propose)
+        answers = [network(read, part) for part in framed.split(CHUNK, 1)]
+        log_density, score = (torch.cat(parts, 1).double() for parts in zip(*answers, strict=True))
         return (
-            (log_density.double() + frame.log_abs_det[:, None])[0].numpy(),
-            frame.score_to_data(score.double())[0].numpy(),
+            (log_density + frame.log_abs_det[:, None])[0].numpy(),
+            frame.score_to_data(score)[0].numpy(),
         )
 
     return estimate
 
 
-def runtime_estimator(folder: Path) -> Estimator:
+def checkpoint_estimator(path: Path) -> Estimator:
+    """Return an estimator in data units: the network of a checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    landmarks, network = load_checkpoint(path)[0].stream.landmarks, load_any_network(path, attend_blocked)
+    if isinstance(network, MixtureNetwork):
+        return network_estimator(network, landmarks)
+    return network_estimator(network, landmarks, Proposal(load_mixture_network(path, attend_blocked)))
+
+
+def runtime_estimator(folder: Path, effort: Effort = "best") -> Estimator:
     """Return an estimator in data units: the released model in a folder, in ONNX Runtime."""
     model = discoformer.load(folder)
 
     def estimate(context: FloatArray, queries: FloatArray) -> tuple[FloatArray, FloatArray]:
-        log_density, score = model.estimate(context).log_density_and_score(queries)
+        log_density, score = model.estimate(context, effort=effort).log_density_and_score(queries)
         return log_density.astype(np.float64), score.astype(np.float64)
 
     return estimate

@@ -33,7 +33,7 @@ HEADER = (
 
 TITLES = {
     "discoformer": "**DiScoFormer**",
-    "base": "its base alone",
+    "fast": "`fast`",
     "kde_best": "best KDE",
     "kde_scott": "KDE, Scott",
     "gaussian": "one Gaussian",

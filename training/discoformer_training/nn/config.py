@@ -10,7 +10,7 @@ CONSTANTS = ("greatest_size", "taming_radius", "trust_radius", "residual_bound")
 class NetworkConfig:
     """Sizes and constants of the network."""
 
-    kind: str = "heads"  # "heads", on a fitted base, or "mixture", of the tokens
+    kind: str = "heads"  # "heads", which refine a mixture, or "mixture", of the tokens
     blocks: int = 4  # L
     scalars: int = 64  # E, scalar width
     channels: int = 8  # C, vector channels

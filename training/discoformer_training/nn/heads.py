@@ -16,7 +16,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, logsigmoid, softplus
+from torch.nn.functional import gelu, softplus
 
 from discoformer.base.arrays import log_gamma
 from discoformer_training.nn.config import NetworkConfig
@@ -52,8 +52,8 @@ class HeavyTailedBase(nn.Module):
             - 0.5 * dim * (square_scale.log() + math.log(math.pi))
             - 0.5 * (nu + dim) * torch.log1p(point.square().sum(-1) / square_scale)
         )
-        mixture = points.log_density + logsigmoid(-logit)
-        student = student + logsigmoid(logit)
+        mixture = points.log_density - softplus(logit)  # ONNX Runtime is off by 1e-3 in log sigmoid
+        student = student + logit - softplus(logit)
         log_base = torch.maximum(mixture, student) + softplus(-(student - mixture).abs())
         share = torch.sigmoid(student - mixture)
         pull = share * (nu + dim) / (square_scale + point.square().sum(-1))

@@ -27,7 +27,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, logsigmoid, softplus
+from torch.nn.functional import gelu, softplus
 
 from discoformer.base.arrays import identity_like, log_diagonal, trace
 from discoformer_training.data.context import Context
@@ -47,7 +47,7 @@ VECTORS = 3  # of a point
 INVARIANTS = 10  # of a point
 OF_KERNEL = 4  # invariants of the statistics of a kernel
 OF_UPDATE = 7  # invariants of the statistics of an update
-ROUNDING = 3e-6  # of a variance, relative to the mean of |z|^2 under the kernel: added to each isotropic part
+ROUNDING = 3e-5  # of a variance, relative to the mean of |z|^2 under the kernel: added to each isotropic part
 MOST_LOG_FREEDOM = 14.0  # a Student-t distribution of a million degrees of freedom is Gaussian to 1e-6
 LARGEST = 80.0  # nats: its exponential fits in float32
 LEAST_SHARE, MOST_SHARE = 9.0, 3.0  # bounds of -b and of b and t
@@ -345,8 +345,10 @@ class Update(nn.Module):
 
 def joined(local: Mixture, broad: Mixture) -> Mixture:
     """Return the mixture of local components and a broad one, whose log-weight is that of its log-odds."""
-    local = local._replace(log_weights=local.log_weights + logsigmoid(-broad.log_weights))
-    broad = broad._replace(log_weights=logsigmoid(broad.log_weights))
+    odds = broad.log_weights
+    of_local = -softplus(odds)  # the logarithm of a sigmoid would be off by 1e-3 in ONNX Runtime
+    local = local._replace(log_weights=local.log_weights + of_local)
+    broad = broad._replace(log_weights=odds + of_local)
     return Mixture(*(torch.cat(fields, 1) for fields in zip(local, broad, strict=True)))
 
 

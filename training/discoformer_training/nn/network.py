@@ -30,7 +30,7 @@ from discoformer_training.nn.point_features import (
     INVARIANTS,
     VECTORS,
     Points,
-    component_std,
+    mean_width,
     point_features,
 )
 
@@ -65,7 +65,7 @@ class DiScoFormer(nn.Module):
         log_weights = normalise_log_weights(context.log_weights)
         n = context.points.shape[1]
         points = point_features(
-            torch.cat([context.points, queries], 1), context.precision_root, context.fitted_base
+            torch.cat([context.points, queries], 1), context.precision_root, context.known_base
         )
         sample = self._embed_sample(points.part(0, n), log_weights, context)
         tokens = self.embedding(points.invariants, points.vectors, sample)
@@ -77,7 +77,7 @@ class DiScoFormer(nn.Module):
     def encode(self, context: Context) -> Encoded:
         """Encode a context once, for any number of queries."""
         log_weights = normalise_log_weights(context.log_weights)
-        points = point_features(context.points, context.precision_root, context.fitted_base)
+        points = point_features(context.points, context.precision_root, context.known_base)
         sample = self._embed_sample(points, log_weights, context)
         tokens = self.embedding(points.invariants, points.vectors, sample)
         states = [tokens]
@@ -110,8 +110,8 @@ class DiScoFormer(nn.Module):
         return tokens
 
     def _embed_sample(self, points: Points, log_weights: Tensor, context: Context) -> Tensor:
-        log_std = component_std(context.fitted_base.components).log()
-        sample: Tensor = self.sample_embedding(points.invariants, log_weights, context, log_std)
+        log_width = mean_width(context.known_base.components).log()
+        sample: Tensor = self.sample_embedding(points.invariants, log_weights, context, log_width)
         return sample
 
     def _read(self, tokens: Tokens, points: Points, sample: Tensor) -> tuple[Tensor, Tensor]:

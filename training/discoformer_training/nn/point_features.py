@@ -9,22 +9,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from discoformer.base.arrays import as_doubles, with_dtype_of
 from discoformer.base.base import Base, evaluate_base
-from discoformer.base.mixture import ABSENT, Components
+from discoformer.base.mixture import Components, log_peak
 
 VECTORS = 4  # per point
-INVARIANTS = 2 * 7 + 5  # per point
+INVARIANTS = 2 * 7 + 6  # per point
 
 
 class Points(NamedTuple):
     """The features of n points."""
 
-    vectors: (
-        Tensor  # (B, n, D, VECTORS) y, W y, P y, and grad log c times the standard deviation of a component
-    )
+    vectors: Tensor  # (B, n, D, VECTORS) y, W y, P y, and grad log b times the mean width of a component
     invariants: Tensor  # (B, n, INVARIANTS) see `point_features`
-    log_density: Tensor  # (B, n) log c, of the base
-    score: Tensor  # (B, n, D) grad log c
+    log_density: Tensor  # (B, n) log b, of the base
+    score: Tensor  # (B, n, D) grad log b
 
     def part(self, start: int, stop: int | None) -> "Points":
         """Select the points from start to stop."""
@@ -47,7 +46,9 @@ def point_features(points: Tensor, precision_root: Tensor, base: Base[Tensor]) -
     white = points @ precision_root  # W y
     dual = white @ precision_root  # P y
     log_density, score, share, square, product_share = evaluate_base(base, points)
-    standard = score * component_std(base.components)[:, None, None]
+    log_weights = log_weights_of(base.components)
+    width = mean_width(base.components)[:, None, None]
+    standard = score * width
 
     pairs = (
         (points, points),
@@ -57,16 +58,17 @@ def point_features(points: Tensor, precision_root: Tensor, base: Base[Tensor]) -
         (dual, dual),
         (standard, standard),
     )
-    squares = [mean(a * b) for a, b in pairs] + [(share * square).sum(1)[..., None] / dim]
+    squares = [mean(a * b) for a, b in pairs] + [(share * square).sum(-1)[..., None] / dim]
     logs = torch.log1p(torch.cat(squares, -1))
     invariants = [
         logs,
         soft_clip(dim**0.5 * (logs - math.log(2)), 8),
         soft_clip(mean(points * standard), 10),
         soft_clip(log_density[..., None] / dim, 10),
-        -(share * share.clamp(min=1e-12).log()).sum(1)[..., None],
-        (share * base.components.freedom.log()[..., None]).sum(1)[..., None],
+        (share * (share.clamp(min=1e-12).log() - log_weights[:, None])).sum(-1)[..., None],
+        share @ base.components.freedom.log()[..., None],
         product_share[..., None],
+        (local_width(base.components, share)[..., None] / width).log(),
     ]
     return Points(
         vectors=torch.stack([points, white, dual, standard], -1),
@@ -76,11 +78,27 @@ def point_features(points: Tensor, precision_root: Tensor, base: Base[Tensor]) -
     )
 
 
-def component_std(components: Components[Tensor]) -> Tensor:
+def log_weights_of(components: Components[Tensor]) -> Tensor:
+    """Return the log-weights (B, K) of components."""
+    log_scale, _, factors, freedom = map(as_doubles, components)  # log_gamma of a million overflows
+    log_weights = torch.log_softmax(log_scale - log_peak(factors, freedom), -1)
+    return with_dtype_of(log_weights, components.means)
+
+
+def mean_width(components: Components[Tensor]) -> Tensor:
     """Return the typical standard deviation (B,) within a component, from the mean precision."""
-    weight = components.freedom * (components.log_scale > 0.5 * ABSENT)
-    precision = components.precision_factors.square().sum(-1).mean(-1)  # (B, K)
-    return ((weight * precision).sum(1) / weight.sum(1)).rsqrt()
+    weights = log_weights_of(components).exp()
+    return (weights * _mean_precision(components)).sum(-1).rsqrt()
+
+
+def local_width(components: Components[Tensor], share: Tensor) -> Tensor:
+    """Return the same (B, n) of the components that points belong to, with shares (B, n, K)."""
+    return (share @ _mean_precision(components)[..., None])[..., 0].rsqrt()
+
+
+def _mean_precision(components: Components[Tensor]) -> Tensor:
+    """Return tr(F^T F) / D of every component (B, K)."""
+    return components.precision_factors.square().sum((-1, -2)) / components.means.shape[-1]
 
 
 def squared_radius(points: Points) -> Tensor:

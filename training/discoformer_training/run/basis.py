@@ -23,6 +23,7 @@ from itertools import chain, islice
 import torch
 from torch import Tensor
 
+from discoformer_training.data.context import Propose
 from discoformer_training.data.stream import StreamConfig, Task, draw_task
 from discoformer_training.nn.network import DiScoFormer
 from discoformer_training.nn.point_features import point_features
@@ -65,6 +66,7 @@ STREAM = StreamConfig(
 def learn_basis(
     network: DiScoFormer,
     numbers: Iterable[int],
+    propose: Propose,
     *,
     size: int = SIZE,
     seed: int = 0,
@@ -74,6 +76,7 @@ def learn_basis(
     Args:
         network: the network to adapt.
         numbers: numbers of the tasks in the stream.
+        propose: makes the base that the heads refine.
         size: greatest number of directions r.
         seed: of the stream.
 
@@ -81,7 +84,7 @@ def learn_basis(
         the basis (n, r), float64, in the order of `discoformer.analysis.adaptation_losses`: entries of the
         score come first. Directions are sorted by decreasing spread.
     """
-    losses = (_true_loss(network, draw_task(STREAM, seed, number)) for number in numbers)
+    losses = (_true_loss(network, draw_task(STREAM, seed, number, propose=propose)) for number in numbers)
     first = list(islice(losses, METRIC))
     metric = torch.stack([form for form, _, _ in first]).mean(0)
     metric += DAMPING * torch.diag(metric.diagonal() + DAMPING * metric.diagonal().mean())
@@ -101,7 +104,7 @@ def learn_basis(
 def _true_loss(network: DiScoFormer, task: Task) -> tuple[Tensor, Tensor, Tensor]:
     """Return A (n, n), b (n,) and L(0) of the true loss of a data set."""
     context, queries = task.context, task.queries
-    points = point_features(queries, context.precision_root, context.fitted_base)
+    points = point_features(queries, context.precision_root, context.known_base)
     answered = read_tokens(network, network.encode(context), context.log_weights, points)
     log_density, score, scalars, vectors = (field[0].double() for field in answered)
     m, dim = queries.shape[1:]

@@ -1,11 +1,12 @@
 """Checkpoints: one safetensors file with everything that a run needs to continue exactly.
 
-Tensors are named `network.<parameter>`, `average.<parameter>` and `optimizer.<slot>.<parameter>`. The
-metadata hold the configuration and the progress as JSON. Files are replaced atomically.
+Tensors are named `network.<parameter>`, `average.<parameter>` and `optimizer.<slot>.<parameter>`, and
+`proposal.<parameter>` for the mixture network that the heads refine. The metadata hold the configuration and
+the progress as JSON. Files are replaced atomically.
 
-The folder of a released model can be read as a checkpoint, too. It holds the averaged weights alone
-(weights.safetensors, adaptation.safetensors, config.json): enough to begin a new run or to export again, not
-enough to resume a run.
+The folder of a released model can be read as a checkpoint, too, and its mixture.safetensors as one of the
+mixture network. It holds the averaged weights alone (weights.safetensors, mixture.safetensors,
+adaptation.safetensors, config.json): enough to begin a new run or to export again, not to resume a run.
 """
 
 import json
@@ -20,7 +21,7 @@ from torch import Tensor
 from discoformer.errors import DiscoformerError
 from discoformer.io.files import atomic
 from discoformer.onnx.model_folder import CONFIG
-from discoformer.onnx.weights import BASIS, FILE
+from discoformer.onnx.weights import BASIS, FILE, MIXTURE_FILE
 from discoformer_training.nn.attention import Attend, attend_plain
 from discoformer_training.nn.build import build_network
 from discoformer_training.nn.mixture_network import MixtureNetwork
@@ -57,13 +58,21 @@ def save_checkpoint(
 def load_checkpoint(path: Path) -> tuple[TrainConfig, Progress, dict[str, Tensor]]:
     """Read a checkpoint: a file written by discoformer-train, or the folder of a released model.
 
-    A folder gives the tensors `average.<parameter>`, and `adaptation.basis` if it has one.
+    A folder gives the tensors `average.<parameter>`, for heads `proposal.<parameter>`, and `adaptation.basis`
+    if it has one. A folder without heads, and the file mixture.safetensors of any, give the mixture network.
+
+    Args:
+        path: the file or folder.
 
     Raises:
         CheckpointError: the file or folder is absent, or is not a checkpoint.
     """
     try:
-        return _load_folder(path) if path.is_dir() else _load_file(path)
+        if path.is_dir():
+            return _load_folder(path, with_heads=(path / FILE).is_file())
+        if path.name == MIXTURE_FILE:
+            return _load_folder(path.parent, with_heads=False)
+        return _load_file(path)
     except CheckpointError:
         raise
     except (OSError, SafetensorError) as error:
@@ -84,14 +93,20 @@ def _load_file(path: Path) -> tuple[TrainConfig, Progress, dict[str, Tensor]]:
     return TrainConfig.from_json(metadata["config"]), Progress(**json.loads(metadata["progress"])), tensors
 
 
-def _load_folder(folder: Path) -> tuple[TrainConfig, Progress, dict[str, Tensor]]:
-    tensors = {f"average.{name}": tensor for name, tensor in load_file(folder / FILE).items()}
-    if (folder / BASIS).is_file():
-        tensors[TENSOR] = load_file(folder / BASIS)["basis"]
+def _load_folder(folder: Path, *, with_heads: bool) -> tuple[TrainConfig, Progress, dict[str, Tensor]]:
     described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    settings = dict(described["training"])
-    step = int(described["model"]["training_step"])
-    progress = Progress(step, settings.pop("tokens"), settings.pop("seconds"))
+    about_mixture, mixture = described["mixture"], load_file(folder / MIXTURE_FILE)
+    if with_heads:
+        step = described["model"]["training_step"]
+        settings = described["training"] | {"proposal": about_mixture["training"]["network"]}
+        tensors = {f"average.{name}": tensor for name, tensor in load_file(folder / FILE).items()}
+        tensors |= {f"proposal.{name}": tensor for name, tensor in mixture.items()}
+        if (folder / BASIS).is_file():
+            tensors[TENSOR] = load_file(folder / BASIS)["basis"]
+    else:
+        step, settings = about_mixture["training_step"], dict(about_mixture["training"])
+        tensors = {f"average.{name}": tensor for name, tensor in mixture.items()}
+    progress = Progress(int(step), settings.pop("tokens"), settings.pop("seconds"))
     return TrainConfig.from_json(json.dumps(settings)), progress, tensors
 
 
@@ -108,11 +123,21 @@ def load_network(path: Path, attend: Attend = attend_plain) -> DiScoFormer:
 
 
 def load_mixture_network(path: Path, attend: Attend = attend_plain) -> MixtureNetwork:
-    """Do the same as `load_network` for the kind 'mixture'."""
-    network = load_any_network(path, attend)
-    if not isinstance(network, MixtureNetwork):
-        raise CheckpointError(f"{path} holds a network of the kind 'heads', needed the kind 'mixture'")
-    return network
+    """Build the mixture network of a checkpoint: that of its run, or the one whose base its heads refine.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, or holds no mixture network.
+    """
+    config, _, tensors = load_checkpoint(path)
+    of_heads = config.network.kind == "heads"
+    network_config = config.proposal if of_heads else config.network
+    if network_config is None:
+        raise CheckpointError(
+            f"{path} holds no mixture network: give a checkpoint of one with --mixture-from"
+        )
+    network = MixtureNetwork(network_config, attend)
+    network.load_state_dict(with_prefix(tensors, "proposal." if of_heads else "average."))
+    return network.eval()
 
 
 def load_any_network(path: Path, attend: Attend = attend_plain) -> DiScoFormer | MixtureNetwork:

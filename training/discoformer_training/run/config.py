@@ -8,7 +8,8 @@ from discoformer_training.data.stream import StreamConfig
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.run.loss import LossConfig
 
-RETIRED = ("kde_bandwidth",)  # settings of older checkpoints: ignored, since they only chose initial weights
+RETIRED = {"kde_bandwidth", "again_after"}  # settings of older checkpoints, which are ignored
+RETIRED_OF_STREAM = {"fitted_base"}
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class TrainConfig:
     """The network, the training data and the optimisation of a run."""
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    proposal: NetworkConfig | None = None  # of the mixture network whose base the heads refine
     stream: StreamConfig = field(default_factory=StreamConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     seed: int = 0  # of the weights and of the stream
@@ -26,7 +28,6 @@ class TrainConfig:
     decay_from: float = 0.4  # share of the run after which the rate decays to 0, as a cosine
     weight_decay: float = 0.01  # of matrices
     uses: int = 1  # steps that use each task
-    again_after: int = 600  # new tasks between two uses of a task
     clip: float = 0.1  # greatest norm of the gradient, so that no task dominates
     average: float = 0.999  # decay of the moving average of the weights, per step
 
@@ -43,6 +44,8 @@ class TrainConfig:
             TypeError: a name is not a setting.
         """
         values = {name: value for name, value in json.loads(text).items() if name not in RETIRED}
+        stream = values.get("stream", {}).items()
+        values["stream"] = {name: value for name, value in stream if name not in RETIRED_OF_STREAM}
         return TrainConfig().updated(json.dumps(values))
 
     def updated(self, text: str) -> "TrainConfig":
@@ -57,9 +60,11 @@ class TrainConfig:
             key: tuple(value) if isinstance(value, list) else value
             for key, value in values.pop("stream", {}).items()
         }
+        proposal = values.pop("proposal", None)
         return replace(
             self,
             network=replace(self.network, **values.pop("network", {})),
+            proposal=NetworkConfig(**proposal) if proposal else self.proposal,
             stream=replace(self.stream, **stream),
             loss=replace(self.loss, **values.pop("loss", {})),
             **values,

@@ -8,7 +8,7 @@ depend on (seed, step) alone.
 import signal
 import time
 from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
@@ -16,11 +16,13 @@ from types import FrameType
 import torch
 from lightning.fabric import Fabric
 
+from discoformer_training.nn.attention import attend_blocked
 from discoformer_training.nn.config import CONSTANTS, NetworkConfig
 from discoformer_training.run.checkpoint import (
     CheckpointError,
     Progress,
     load_checkpoint,
+    load_mixture_network,
     save_checkpoint,
     with_prefix,
 )
@@ -39,11 +41,11 @@ def train(
     *,
     resume: Path | None = None,
     weights_from: Path | None = None,
+    mixture_from: Path | None = None,
     time_budget: float | None = None,
     stop_at: int | None = None,
     checkpoint_every: float = 120.0,
     fabric: Fabric | None = None,
-    workers: int = 0,
 ) -> Progress:
     """Train a network, and write the run to a folder.
 
@@ -53,12 +55,13 @@ def train(
         resume: checkpoint to continue from. It must hold the network of `config`.
         weights_from: checkpoint whose averaged weights start a new run. Its network must have the sizes of
             `config`. The constants of the network may differ.
+        mixture_from: checkpoint of the mixture network whose base the heads refine. By default it is the one
+            in `resume` or `weights_from`.
         time_budget: seconds of training, earlier parts included. The run ends then, and its learning rate
             has decayed by then.
         stop_at: step at which to stop, as a signal would.
         checkpoint_every: seconds between checkpoints.
         fabric: devices; by default one process on the CPU.
-        workers: processes per device that draw tasks; with 0, a thread draws them.
 
     Returns:
         the progress of the run.
@@ -69,9 +72,9 @@ def train(
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     fabric.launch()
-    trainer = _start(config, fabric, workers, resume, weights_from)
+    trainer = _start(config, fabric, resume, weights_from, mixture_from)
     log_of_run = open_log(out / "logs", config.steps, trainer.progress) if fabric.is_global_zero else no_log()
-    with closing(trainer.tasks), _denormals_flushed(), _stop_signals() as stopped, log_of_run as log:
+    with _denormals_flushed(), _stop_signals() as stopped, log_of_run as log:
         monitor, clock = DivergenceMonitor(), _Clock(trainer.progress.seconds)
         saved_at = trainer.progress.seconds
         while trainer.progress.step < (config.steps if stop_at is None else min(config.steps, stop_at)):
@@ -87,16 +90,27 @@ def train(
             if trainer.progress.seconds - saved_at > checkpoint_every:
                 _save(trainer, out)
                 saved_at = trainer.progress.seconds
-        _save(trainer, out)  # before the worker processes end: they may be busy with long tasks
+        _save(trainer, out)
     return trainer.progress
 
 
 def _start(
-    config: TrainConfig, fabric: Fabric, workers: int, resume: Path | None, weights_from: Path | None
+    config: TrainConfig,
+    fabric: Fabric,
+    resume: Path | None,
+    weights_from: Path | None,
+    mixture_from: Path | None,
 ) -> Trainer:
     """Start a new run, or continue from a checkpoint."""
-    trainer = Trainer(config, fabric, workers)
     source = resume or weights_from
+    proposal = None
+    if config.network.kind == "heads":
+        of_mixture = mixture_from or source
+        if of_mixture is None:
+            raise CheckpointError("heads refine a mixture network: name its checkpoint by --mixture-from")
+        proposal = load_mixture_network(of_mixture, attend_blocked)
+        config = replace(config, proposal=proposal.config)
+    trainer = Trainer(config, fabric, proposal)
     if source is None:
         return trainer
     saved, progress, tensors = load_checkpoint(source)

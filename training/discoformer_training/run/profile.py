@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: drawing tasks, or waiting for them, and learning."""
+"""Where the time of a training step goes: drawing the task, and learning from it."""
 
 import time
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from lightning.fabric import Fabric
 
+from discoformer_training.nn.mixture_network import MixtureNetwork
 from discoformer_training.run.config import TrainConfig
 from discoformer_training.run.trainer import Trainer
 
@@ -16,7 +17,7 @@ class Profile:
 
     steps: int
     tokens: int  # context points and queries
-    drawing: float  # seconds until the task was there: drawn on the device, or waited for
+    drawing: float  # seconds that drawing took, the base included
     learning: float  # seconds of the network, its gradient and the optimizers
 
     @property
@@ -33,7 +34,13 @@ class Profile:
         )
 
 
-def profile(config: TrainConfig, fabric: Fabric, steps: int, warmup: int, workers: int = 0) -> Profile:
+def profile(
+    config: TrainConfig,
+    fabric: Fabric,
+    steps: int,
+    warmup: int,
+    proposal: MixtureNetwork | None = None,
+) -> Profile:
     """Time the steps of a run, from its start. Nothing is written.
 
     Args:
@@ -41,24 +48,21 @@ def profile(config: TrainConfig, fabric: Fabric, steps: int, warmup: int, worker
         fabric: devices.
         steps: number of steps that are timed.
         warmup: number of steps before these.
-        workers: processes that draw tasks, see `Prefetcher`.
+        proposal: the mixture network whose base the heads refine; for a run of heads only.
     """
     fabric.launch()
-    trainer = Trainer(config, fabric, workers)
+    trainer = Trainer(config, fabric, proposal)
     drawing = learning = 0.0
     tokens = 0
-    try:
-        for number in range(warmup + steps):
-            begin = _now(fabric)
-            task = trainer.draw()
-            drawn = _now(fabric)
-            trainer.learn(task, 0.0)
-            if number >= warmup:
-                drawing += drawn - begin
-                learning += _now(fabric) - drawn
-                tokens += fabric.world_size * task.tokens
-    finally:
-        trainer.tasks.close()
+    for number in range(warmup + steps):
+        begin = _now(fabric)
+        task = trainer.draw()
+        drawn = _now(fabric)
+        trainer.learn(task, 0.0)
+        if number >= warmup:
+            drawing += drawn - begin
+            learning += _now(fabric) - drawn
+            tokens += fabric.world_size * task.tokens
     return Profile(steps, tokens, drawing, learning)
 
 

@@ -12,15 +12,18 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from discoformer_training.data.prefetch import DeviceStream, Prefetcher
 from discoformer_training.data.stream import Task, draw_task
 from discoformer_training.nn.attention import attend_blocked
 from discoformer_training.nn.build import build_network
+from discoformer_training.nn.mixture_network import MixtureNetwork
+from discoformer_training.nn.proposal import Proposal
 from discoformer_training.run.checkpoint import Progress, with_prefix
 from discoformer_training.run.config import TrainConfig
 from discoformer_training.run.divergence import TrainingDivergedError
 from discoformer_training.run.loss import task_loss
 from discoformer_training.run.muon import StackedMuon
+
+TURN = 8  # tasks that are used in turn
 
 
 class Trainer:
@@ -29,10 +32,10 @@ class Trainer:
     Args:
         config: settings of the run.
         fabric: devices.
-        workers: processes that draw tasks, see `Prefetcher`.
+        proposal: the mixture network whose base the heads refine; for a run of heads only.
     """
 
-    def __init__(self, config: TrainConfig, fabric: Fabric, workers: int = 0) -> None:
+    def __init__(self, config: TrainConfig, fabric: Fabric, proposal: MixtureNetwork | None = None) -> None:
         self.config = config
         self.fabric = fabric
         torch.manual_seed(config.seed)
@@ -41,20 +44,32 @@ class Trainer:
         self.network, *self.optimizers = fabric.setup(network, muon, adamw)
         self.average = {name: p.detach().clone() for name, p in self.network.module.named_parameters()}
         self.progress = Progress()
-        draw = partial(draw_task, config.stream, config.seed, rank=fabric.global_rank)
-        self.tasks: Prefetcher | DeviceStream
-        if config.stream.fitted_base:
-            self.tasks = Prefetcher(draw, workers, config.uses, config.again_after)
-        else:
-            self.tasks = DeviceStream(draw, fabric.device)
+        self.proposal = None if proposal is None else proposal.to(fabric.device)
+        self._drawn: dict[int, Task] = {}  # tasks of this turn, by number
+        self._draw_task = partial(
+            draw_task,
+            config.stream,
+            config.seed,
+            rank=fabric.global_rank,
+            device=fabric.device,
+            propose=None if proposal is None else Proposal(proposal),
+        )
 
     def step(self, share: float) -> dict[str, float]:
         """Take one step: draw a task, and learn from it. See `learn`."""
         return self.learn(self.draw(), share)
 
     def draw(self) -> Task:
-        """Return the task of this step, on the device."""
-        return self.tasks(self.progress.step).each(self.fabric.to_device)
+        """Return the task of this step, on the device.
+
+        Tasks are used in turn, TURN of them, until each was used as often as the configuration says.
+        """
+        turns, place = divmod(self.progress.step, TURN)
+        number = turns // self.config.uses * TURN + place
+        if number not in self._drawn:
+            self._drawn = {seen: task for seen, task in self._drawn.items() if seen // TURN == number // TURN}
+            self._drawn[number] = self._draw_task(number)
+        return self._drawn[number]
 
     def learn(self, task: Task, share: float) -> dict[str, float]:
         """Learn from a task.
@@ -102,6 +117,8 @@ class Trainer:
             for optimizer in self.optimizers:
                 for slot, value in optimizer.state.get(parameter, {}).items():
                     tensors[f"optimizer.{slot}.{name}"] = value
+        if self.proposal is not None:
+            tensors |= {f"proposal.{name}": tensor for name, tensor in self.proposal.state_dict().items()}
         return tensors
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:

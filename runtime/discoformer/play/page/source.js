@@ -60,7 +60,7 @@ export function chooseColumns() {
 }
 
 /** Uses two columns of a table as the sample; returns whether that is possible. */
-function takeColumns({ columns, names, cut, file }, pair) {
+function takeColumns({ columns, names, notes, cut, file }, pair) {
   const { points, skipped } = pointsOf(columns, pair);
   const rows = points.length / 2;
   if (rows < LEAST) {
@@ -68,7 +68,7 @@ function takeColumns({ columns, names, cut, file }, pair) {
     notify(`${file} has only ${found}: ${LEAST} or more are needed.`);
     return false;
   }
-  const said = [];
+  const said = [...notes];
   if (skipped) {
     const were = skipped === 1 ? "row was" : "rows were";
     said.push(`${count(skipped)} ${were} left out because a cell is not a number.`);

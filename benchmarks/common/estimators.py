@@ -4,6 +4,7 @@ Each is a function of training rows (N, D), test rows (M, D) and a seed. It retu
 the test rows, in nats. It uses nothing but the training rows.
 """
 
+import contextlib
 import copy
 from collections.abc import Callable
 
@@ -34,14 +35,26 @@ FLOW_VALIDATION = 0.15  # share of the training rows
 def kde(train: Floats, test: Floats, seed: int) -> Floats:
     """Gaussian KDE. Leave-one-out likelihood selects bandwidth and coordinates (standardised or whitened)."""
     del seed
-    grid = baselines.scott_bandwidth(train) * FACTORS
+    axes, bandwidth = kernel_by_leave_one_out(train)
+    return baselines.KernelDensity(train, test, axes)(bandwidth).log_density
+
+
+def kernel_by_leave_one_out(train: Floats) -> tuple[Floats, float]:
+    """Return the coordinates (D, D) and the bandwidth there of the greatest leave-one-out likelihood.
+
+    If the covariance of the rows (N, D) is singular, only standardised coordinates are tried.
+    """
+    grid, spread = baselines.scott_bandwidth(train) * FACTORS, train.std(axis=0)
+    coordinates = [np.diag(1 / np.where(spread > 0, spread, 1.0))]
+    with contextlib.suppress(np.linalg.LinAlgError):
+        coordinates.append(baselines.whitened_axes(train))
     choices = []
-    for axes in (np.diag(1 / train.std(axis=0)), baselines.whitened_axes(train)):
+    for axes in coordinates:
         likelihoods = leave_one_out(train @ axes, grid) + np.linalg.slogdet(axes)[1]
         best = int(likelihoods.argmax())
         choices.append((likelihoods[best], grid[best], axes))
     _, bandwidth, axes = max(choices, key=lambda choice: choice[0])
-    return baselines.KernelDensity(train, test, axes)(bandwidth).log_density
+    return axes, float(bandwidth)
 
 
 def leave_one_out(points: Floats, bandwidths: Floats) -> Floats:

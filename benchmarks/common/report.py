@@ -54,14 +54,21 @@ def write(
 ) -> None:
     """Write the report, NAME.md, and the results by columns with model and seed, NAME.json."""
     out.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}.md").write_text(text, encoding="utf-8")
+    write_results(out / f"{name}.json", model, seed, results)
+
+
+def write_results(path: Path, model: discoformer.Model, seed: int, results: Sequence[dict[str, Any]]) -> None:
+    """Write results by columns, with model and seed. An interruption leaves the file as it was."""
     about = model.metadata
     content = {
         "model": {"name": about.name, "version": about.version, "weights_sha256": about.weights_sha256},
         "seed": seed,
         "results": {key: [_rounded(result[key]) for result in results] for key in results[0]},
     }
-    (out / f"{name}.md").write_text(text, encoding="utf-8")
-    (out / f"{name}.json").write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
+    written = path.with_suffix(".part")
+    written.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
+    written.replace(path)
 
 
 def _rounded(value: Any) -> Any:

@@ -31,7 +31,8 @@ most ``fdr``.
 **Why.** With the score s and its mean square ``J_j = E s_j^2`` over the sample, ``s_j^2 / J_j`` is, for a
 Gaussian, twice the gain in log-density if column j alone is moved to its expected value given the others. The
 contribution of a column is its share in the sum of these over columns. Its sign says whether the value is too
-high (+) or too low (-).
+high (+) or too low (-). For a row off the affine hull of a singular sample, ``s_j^2 / J_j`` is the square of
+how far column j is off, in spreads.
 
 Shapes: N rows, M queries, D columns, K folds.
 """
@@ -43,8 +44,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from discoformer.analysis.folds import FOLDS, deal, fit_parts, read_rows
-from discoformer.base.arrays import spaced
+from discoformer.analysis.folds import FOLDS, deal, fit_parts, in_cells, read_rows
+from discoformer.base.arrays import or_one, spaced
+from discoformer.base.hull import HullFrame
 from discoformer.base.mixture import draw
 from discoformer.base.mixture_answers import MixtureAnswers
 from discoformer.deprecation import renamed_arguments, renamed_attribute
@@ -54,6 +56,7 @@ from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats, is_real
 from discoformer.model import Model, model_or_default
 from discoformer.onnx.names import Effort
+from discoformer.table.cells import Rounding
 
 Method: TypeAlias = Literal["cross", "split"]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -92,6 +95,8 @@ class Reference:
         folds: int = FOLDS,
         seed: int = 0,
         effort: Effort = "best",
+        rounding: Rounding = "auto",
+        allow_singular: bool = True,
     ) -> None:
         """Read a sample and calibrate.
 
@@ -102,11 +107,14 @@ class Reference:
             folds: Number of folds of ``"cross"``; each of them takes one encoding.
             seed: Seed of the deal into folds.
             effort: As in ``Model.estimate``, of all estimates.
+            rounding: As in ``Model.estimate``. Rows are compared at their values.
+            allow_singular: As in ``Model.estimate``. Rows off the affine hull get the smallest p-values.
 
         Raises:
             InputError: X is not a matrix of finite numbers or has too few rows, there is no such method or
                 effort, or ``folds`` or ``seed`` is not a whole number or is too low.
-            DegenerateDataError: X has a constant column, or collinear columns.
+            DegenerateDataError: All rows of a part of X are the same; or, unless ``allow_singular``, X has a
+                constant column, or collinear columns.
             ModelError: The model has no files for this effort.
         """
         if method not in ("cross", "split"):
@@ -114,8 +122,9 @@ class Reference:
         rows, model = read_rows("X", X, folds), model_or_default(model)
         fold = deal(len(rows.values), folds if method == "cross" else 2, seed)
         held = range(folds) if method == "cross" else [0]
-        self.estimate = model.estimate(rows, effort=effort)
-        fits = fit_parts(model, rows, [fold != k for k in held], effort)
+        self.estimate = model.estimate(rows, effort=effort, rounding=rounding, allow_singular=allow_singular)
+        spread = in_cells(rows, rounding, apart=False)
+        fits = fit_parts(model, spread, [fold != k for k in held], effort, allow_singular)
         self._folds = [p.without_sample() for p in fits]
         self._calibration = [
             np.sort(p.answer(rows.values[fold == k])[0]) for k, p in zip(held, self._folds, strict=True)
@@ -162,6 +171,8 @@ def find_anomalies(
     seed: int = 0,
     on_progress: OnStage = ignore,
     effort: Effort = "best",
+    rounding: Rounding = "auto",
+    allow_singular: bool = True,
 ) -> Anomalies:
     """Find the anomalies in a sample that may hold some. For new rows, use ``Reference``.
 
@@ -173,32 +184,44 @@ def find_anomalies(
         seed: Seed of the deal into folds and of the draws.
         on_progress: Called with a few words at the start of each round.
         effort: As in ``Model.estimate``, of all estimates.
+        rounding: As in ``Model.estimate``. Rows are compared at their values.
+        allow_singular: As in ``Model.estimate``. Rows off the affine hull of the others are anomalies.
 
     Raises:
         InputError: X is not a matrix of finite numbers or has too few rows, ``fdr`` is not between 0 and 1,
             ``folds`` or ``seed`` is not a whole number or is too low, or there is no such effort.
-        DegenerateDataError: X has a constant column, or collinear columns.
+        DegenerateDataError: All rows of a part of X are the same; or, unless ``allow_singular``, X has a
+            constant column, or collinear columns.
         ModelError: The model has no files for this effort.
     """
     benjamini_hochberg(np.ones(1), fdr)  # raises if fdr is out of range
     sample, model = read_rows("X", X, folds), model_or_default(model)
-    rows = sample.values
+    rows, spread = sample.values, in_cells(sample, rounding, apart=False)
     fold, found = deal(len(rows), folds, seed), np.zeros(len(rows), bool)
     samples = max(math.ceil(len(rows) / fdr), FEWEST_DRAWS)  # so that a single anomaly can be found
     for turn in range(ROUNDS):
         on_progress(f"round {turn + 1}: {found.sum()} of {len(rows)} rows left out")
-        fits = fit_parts(model, sample, [(fold != k) & ~found for k in range(folds)], effort)
+        parts = [(fold != k) & ~found for k in range(folds)]
+        fits = fit_parts(model, spread, parts, effort, allow_singular)
         log_density, contributions = np.empty(len(rows)), np.empty(rows.shape)
         for k, p in enumerate(fits):
             log_density[fold == k], contributions[fold == k] = _explained(p, rows[fold == k])
         if turn == 0:
-            found = log_density < np.quantile(log_density, SUSPECT)
+            found = log_density < _level_of_suspects(log_density)
             continue
-        p_values = mass_below(fits, log_density, samples, seed)
+        ranks = np.array([p.frame.rank for p in fits])[fold]
+        p_values = mass_below(fits, log_density, samples, seed, ranks)
         before, found = found, benjamini_hochberg(p_values, fdr)
         if (before == found).all():
             break
     return Anomalies(p_values, found, log_density, contributions)
+
+
+def _level_of_suspects(log_density: Floats) -> float:
+    """Return the log-density below which rows are left out at first, given those (N,) of all rows."""
+    finite = log_density > -np.inf
+    least = log_density[finite].min(initial=0) - 1  # stands for -inf, off the hull of a singular sample
+    return float(np.quantile(np.where(finite, log_density, least), SUSPECT))
 
 
 def benjamini_hochberg(p_values: Floats, fdr: float) -> Flags:
@@ -223,35 +246,51 @@ def benjamini_hochberg(p_values: Floats, fdr: float) -> Flags:
 
 def contributions_of(p: FittedDensity, score: Floats) -> Floats:
     """Return the contributions (M, D) of columns to how anomalous rows are, from their scores (M, D)."""
-    points, weights = p.data
+    points, weights = p.spread
     some = spaced(len(points), MEASURED)
     own, weights = p.answer(points[some])[1], weights[some] / weights[some].sum()
-    unit = np.abs(own).max(axis=0)  # squares in data units may overflow
-    standard = np.square(score / unit) / (weights @ np.square(own / unit))
+    unit = or_one(np.abs(own).max(axis=0))  # squares in data units may overflow
+    standard = np.square(score / unit) / or_one(weights @ np.square(own / unit))
     total = standard.sum(axis=1, keepdims=True)
     return -np.sign(score) * standard / np.where(total > 0, total, 1)
 
 
-def mass_below(fits: list[FittedDensity], levels: Floats, samples: int, seed: int) -> Floats:
+def mass_below(
+    fits: list[FittedDensity],
+    levels: Floats,
+    samples: int,
+    seed: int,
+    ranks: npt.NDArray[np.int64] | None = None,
+) -> Floats:
     """Return the probability (M,) of a log-density of at most each level (M,), as the mean over estimates.
+
+    Densities on hulls of different dimensions have different units. So with ``ranks`` (M,), of the estimates
+    that the levels come from, the mean is over the estimates of the same rank.
 
     The result is that of so many ``samples``, plus one more below each level, so it is never 0. No more than
     ``MOST_DRAWS`` points are drawn. They suffice because the proposal reaches further than the density, so
     draws in its tails have little weight.
     """
     each = math.ceil(min(samples, MOST_DRAWS) / len(fits))
-    found = np.zeros(len(levels))
+    found, count = np.zeros(len(levels)), np.zeros(len(levels))
     for k, p in enumerate(fits):
+        alike = True if ranks is None else ranks == p.frame.rank
         z = draw(p.proposal, each, np.random.default_rng([seed, k]))
         log_density = p.answer(p.frame.to_data(z))[0]
         log_weights = log_density - p.frame.log_abs_det - MixtureAnswers(p.proposal).answer(z)[0]
         order = np.argsort(log_density)
         mass = np.r_[0, np.cumsum(np.exp(log_weights - log_weights.max())[order])]
-        found += mass[np.searchsorted(log_density[order], levels, side="right")] / mass[-1]
-    return (found / len(fits) * samples + 1) / (samples + 1)
+        found += alike * mass[np.searchsorted(log_density[order], levels, side="right")] / mass[-1]
+        count += alike
+    return (found / count * samples + 1) / (samples + 1)
 
 
 def _explained(p: FittedDensity, rows: Floats) -> tuple[Floats, Floats]:
     """Return the log-density (M,) of rows, and the contributions (M, D) of their columns."""
     log_density, score = p.answer(rows)
-    return log_density, contributions_of(p, score)
+    contributions = contributions_of(p, score)
+    if isinstance(p.frame, HullFrame):  # off the hull, the columns by which rows have left it
+        off = p.off_hull(rows)
+        away = p.frame.deviations(rows[off]) / p.frame.unit
+        contributions[off] = np.sign(away) * np.square(away) / np.square(away).sum(axis=1, keepdims=True)
+    return log_density, contributions

@@ -33,7 +33,7 @@ MOVED = {  # modules of this package by their old names, and those that hold the
     "doctor": "tools.doctor",
     "features": "io.features",
     "files": "io.files",
-    "findings": "analysis.findings fit",
+    "findings": "analysis.findings table.cells",
     "folds": "analysis.folds",
     "frame": "base.frame",
     "gaps": "io.missing",

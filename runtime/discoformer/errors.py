@@ -11,7 +11,7 @@ the like catch it::
     ├── DeviceError [RuntimeError]                     the requested device is not available
     └── MissingExtraError [ModuleNotFoundError]        an optional package is not installed
 
-    DataWarning [UserWarning]                          columns or rows of the data are left out
+    DataWarning [UserWarning]                          columns or rows are left out, singular, or repeated
     RangeWarning [UserWarning]                         data outside the ranges the model was trained on
     DeviceWarning [UserWarning]                        the computation falls back to another device
 """
@@ -63,7 +63,7 @@ class MissingExtraError(DiscoformerError, ModuleNotFoundError):
 
 
 class DataWarning(UserWarning):
-    """Some columns or rows of the data are left out, or a file may be read in another way than intended."""
+    """Columns or rows are left out, singular or repeated, or values may mean something else than they say."""
 
 
 class RangeWarning(UserWarning):

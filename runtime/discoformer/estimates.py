@@ -45,7 +45,9 @@ class Estimate(Densities):
         data: The sample: its rows of positive weight, sorted, and their weights.
         holds_sample: Whether ``data`` is the whole sample, and not the landmarks of an estimate that was
             saved without it.
-        landmarks: The points that the network reads, and their weights: all of the sample, unless it is
+        spread: What is read of ``data``: rounded values are spread within their cells. It is ``data`` if
+            nothing is rounded.
+        landmarks: The points that the network reads, and their weights: all of ``spread``, unless it is
             large.
         frame: The affine map to the coordinates in which the network sees the data.
         columns: Names of the columns of the sample, if it had any.

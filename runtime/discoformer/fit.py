@@ -1,28 +1,33 @@
 """From a sample to the inputs of a graph: frame, and the landmarks that the network reads.
 
-A sample is read and checked, its rows are sorted, and its frame is found (``read_sample``). Samples of one
-dimension share one run of a graph (``graph_inputs``).
+A sample is read and checked, its rows are sorted, rounded values are spread within their cells, and its frame
+is found (``read_sample``). Samples of one dimension share one run of a graph (``graph_inputs``).
 
 Shapes: B data sets, N points, D dimensions.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from discoformer.base.base import BASE
-from discoformer.base.frame import Frame, fit_frame, present_rows
+from discoformer.base.frame import Frame, fit_frame, order_of_present
+from discoformer.base.hull import HullFrame, fit_frame_or_hull
 from discoformer.base.landmarks import take_landmarks
 from discoformer.base.mixture import ABSENT
 from discoformer.deprecation import renamed_attribute
 from discoformer.errors import InputError
-from discoformer.io.inputs import Floats, describe_column, is_real, read_matrix, read_weights
+from discoformer.io.inputs import Floats, Matrix, is_real, read_matrix, read_weights
+from discoformer.io.tables import Table
 from discoformer.onnx.graphs import Encoded
 from discoformer.onnx.metadata import Metadata
 from discoformer.onnx.names import CONTEXT, MIXTURE, STATES, Effort, check_effort
 from discoformer.onnx.sessions import Device, Float32s
+from discoformer.table.cells import Atoms, Cells, Rounding, doubts_about, find_cells, read_rounding, spread
+from discoformer.table.contamination import Contamination, clean
 
 OnStage: TypeAlias = Callable[[str], None]  # called with a few words at the start of each stage
 
@@ -51,30 +56,64 @@ class Context(NamedTuple):
 class Sample(NamedTuple):
     """A sample, read and brought to its frame."""
 
-    data: Context  # the rows of positive weight
-    z: Floats  # (n, D) the same points in the frame
+    data: Context  # the rows of positive weight that are not far out
+    spread: Context  # (n, D) what is read of them: rounded values are spread within their cells
+    z: Floats  # (n, D) the points of ``spread`` in the frame
     frame: Frame
     columns: tuple[str, ...] | None
+    cells: Cells
     effort: Effort = "best"
+    allow_singular: bool = False
+    contamination: Contamination = Contamination()
 
     def doubts(self) -> tuple[str, ...]:
         """Return one sentence for each reason to doubt an estimate from this sample."""
-        return (*_doubts_about_size(self), *_doubts_about_frame(self.frame), *_doubts_about_values(self))
+        return (
+            *_doubts_about_size(self),
+            *self.doubts_about_rows(),
+            *self.singularity(),
+            *_doubts_about_frame(self.frame),
+            *doubts_about(self.cells, self.columns),
+        )
+
+    def doubts_about_rows(self) -> tuple[str, ...]:
+        """Return one sentence if rows are far out, if rows repeat others, and if values look like codes."""
+        ties = (self.contamination.doubt_of_ties,) if self.tied else ()
+        return (*self.contamination.doubts, *ties)
+
+    @property
+    def tied(self) -> float:
+        """The share of the rows that repeat others, where neither copies, cells nor few values explain it."""
+        return self.contamination.tied if self.cells.empty and not self.cells.few_valued else 0.0
+
+    def singularity(self) -> tuple[str, ...]:
+        """Return one sentence if the sample is singular, else nothing."""
+        return (self.frame.describe(self.columns),) if isinstance(self.frame, HullFrame) else ()
 
 
 @dataclass(frozen=True)
 class Diagnostics:
     """What is known about a sample once it is read; ``Estimate.diagnose`` measures whether to trust it."""
 
-    n: int  # rows of positive weight
+    n: int  # rows of positive weight that are not far out
     dim: int  # columns
-    effective_size: float  # Kish's (sum w)^2 / sum w^2, or as given
+    effective_size: float  # Kish's (sum w)^2 / sum w^2, or as given; less by what is left out, or copied
     initialisation: str  # what the frame was found from, "whitened" or "standardised"
     shrinkage: float  # weight of the identity in the correlation matrix, 0 where n_eff >= 4 D
-    landmarks: int  # rows that the network reads: all, unless the sample is large
+    landmarks: int  # points that the network reads: all rows (and copies), unless the sample is large
     device: str  # "cpu" or "cuda"
     warnings: tuple[str, ...]  # one sentence for each reason to doubt the estimate; empty if there is none
     effort: Effort = "best"  # how the sample was read, "fast" or "best"
+    rank: int = 0  # dimension of the affine hull of the rows: dim, unless the sample is singular
+    steps: tuple[float, ...] = ()  # (D,) to which values are rounded, data units; 0 where they are not
+    atoms: tuple[Atoms, ...] = ()  # (D,) value and share of each atom of a column
+    atom_widths: tuple[float, ...] = ()  # (D,) of the cells of atoms; 0 without any, or if they are left out
+    few_valued: tuple[int, ...] = ()  # columns with fewer than sqrt(n) values
+    copies: int = 1  # places within its cells at which each row is read
+    left_out: float = 0.0  # share of the weight in rows that are not read, because they lie far out
+    copied: float = 0.0  # share of the rows that repeat others, though their values are not rounded
+    tied: float = 0.0  # share of the rows that repeat others, where cells or few values do not explain it
+    codes: str = ""  # values that look like codes for missing values, with columns and rows
 
     seed = renamed_attribute("seed", "initialisation")
 
@@ -85,25 +124,57 @@ def read_sample(
     effective_size: float | None = None,
     on_progress: OnStage = ignore,
     effort: Effort = "best",
+    rounding: Rounding | Cells = None,
+    allow_singular: bool = False,
 ) -> Sample:
-    """Read a sample and find its frame; arguments and errors are those of ``Model.estimate``."""
+    """Read a sample and find its frame; arguments and errors are those of ``Model.estimate``.
+
+    By default values are read as they are. The cells may be known.
+    """
     check_effort(effort)
     matrix = read_matrix("X", X)
     w = None if weights is None else read_weights(weights, len(matrix.values))
-    data = Context(*present_rows(matrix.values, w))
+    order, w = order_of_present(matrix.values, w)
     if effective_size is not None:
         if not (is_real(effective_size) and 1 <= effective_size < np.inf):
             raise InputError(f"effective_size must be a finite number, 1 or more, got {effective_size!r}")
         effective_size = float(effective_size)
+    rows = order if not isinstance(X, Matrix | Table) or X.rows is None else X.rows[order]
+    found = clean(matrix.values[order], w, effective_size, rows, matrix.columns)
+    data, effective_size = Context(found.points, found.weights), found.effective_size
+    if isinstance(rounding, Cells):
+        cells = rounding
+    else:
+        cells = find_cells(*data, read_rounding(rounding, data.points.shape[1], matrix.columns))
+    read = data
+    if not cells.empty:
+        read = Context(*spread(*data, cells))
+        kish = 1 / float(read.weights @ read.weights) / cells.copies
+        effective_size = kish if effective_size is None else max(1.0, (1 - cells.left_out) * effective_size)
     on_progress(f"finding the frame of {len(data.points)} points")
-    frame = fit_frame(*data, effective_size, matrix.columns)
-    return Sample(data, frame.to_frame(data.points), frame, matrix.columns, effort)
+    if allow_singular:
+        frame = fit_frame_or_hull(*read, effective_size)
+    else:
+        frame = fit_frame(*read, effective_size, matrix.columns)
+    if found.contamination.left_out:
+        frame = replace(frame, log_share=math.log1p(-found.contamination.left_out))
+    return Sample(
+        data,
+        read,
+        frame.to_frame(read.points),
+        frame,
+        matrix.columns,
+        cells,
+        effort,
+        allow_singular,
+        found.contamination,
+    )
 
 
 def landmarks_of(sample: Sample, most: int) -> tuple[Floats, Floats]:
     """Return the points (n, D) that the network reads, in the frame, and the count (n,) of each."""
     size = np.array([sample.frame.effective_size])
-    found = take_landmarks(sample.z[None], sample.data.weights[None], size, most)
+    found = take_landmarks(sample.z[None], sample.spread.weights[None], size, most)
     points, counts = (array[0] for array in found)
     if len(points) <= len(sample.z):
         return points, counts
@@ -145,7 +216,7 @@ def graph_inputs(samples: Sequence[Sample], read: Sequence[tuple[Floats, Floats]
         "log_det_precision": np.array([frame.log_det_precision for frame in frames]),
         "effective_size": np.array([frame.effective_size for frame in frames]),
         "all_points": _padded([sample.z for sample in samples]),
-        "all_log_weights": log_weights_of([sample.data.weights for sample in samples]),
+        "all_log_weights": log_weights_of([sample.spread.weights for sample in samples]),
     }
     return {name: array.astype(np.float32) for name, array in given.items()}
 
@@ -193,7 +264,7 @@ def one_mixture_of(index: int, n: int, arrays: Mapping[str, Float32s]) -> Encode
 
 def diagnostics_of(sample: Sample, metadata: Metadata, device: Device, landmarks: int) -> Diagnostics:
     """Return what is known about a sample, given the metadata of a model and how many landmarks it reads."""
-    n, dim = sample.z.shape
+    n, dim = sample.data.points.shape
     return Diagnostics(
         n=n,
         dim=dim,
@@ -203,32 +274,22 @@ def diagnostics_of(sample: Sample, metadata: Metadata, device: Device, landmarks
         landmarks=landmarks,
         device=device,
         warnings=(
-            *metadata.out_of_range(n, dim),
+            *metadata.out_of_range(n, sample.frame.rank),
             *sample.doubts(),
             *metadata.doubts_about_landmarks(landmarks),
         ),
         effort=sample.effort,
+        rank=sample.frame.rank,
+        **sample.cells._asdict(),
+        left_out=sample.contamination.left_out,
+        copied=sample.contamination.copied,
+        tied=sample.tied,
+        codes=sample.contamination.codes,
     )
 
 
-def few_valued(points: Floats, rounding: float = 0.0) -> list[int]:
-    """Return the columns of points (n, D) that take fewer than sqrt(n) different values.
-
-    Values that differ by no more than ``rounding`` times the range of their column are the same.
-    """
-    steps = np.diff(np.sort(points, axis=0), axis=0)
-    values = 1 + np.count_nonzero(steps > rounding * np.ptp(points, axis=0), axis=0)  # (D,)
-    found: list[int] = np.flatnonzero(values**2 < len(points)).tolist()
-    return found
-
-
-def name_few_valued(points: Floats, columns: Sequence[str] | None, rounding: float = 0.0) -> str:
-    """Return what messages call the columns that take few values; empty if there are none."""
-    return ", ".join(describe_column(j, columns) for j in few_valued(points, rounding))
-
-
 def _doubts_about_size(sample: Sample) -> Iterator[str]:
-    size, n = sample.frame.effective_size, len(sample.z)
+    size, n = sample.frame.effective_size, len(sample.data.points)
     if size > n * (1 + 1e-9):
         yield (
             f"effective_size is {size:g}, but X has only {n} rows of positive weight: the estimate will be "
@@ -237,7 +298,7 @@ def _doubts_about_size(sample: Sample) -> Iterator[str]:
 
 
 def _doubts_about_frame(frame: Frame) -> Iterator[str]:
-    size, dim = frame.effective_size, len(frame.center)
+    size, dim = frame.effective_size, frame.rank
     if frame.shrinkage > 0:
         yield (
             f"The effective size {size:.4g} is below 4 x {dim} columns: correlations are shrunk by "
@@ -245,11 +306,3 @@ def _doubts_about_frame(frame: Frame) -> Iterator[str]:
         )
     elif frame.initialisation == "standardised":
         yield "The frame was found from standardised columns, so the estimate depends on how they are chosen."
-
-
-def _doubts_about_values(sample: Sample) -> Iterator[str]:
-    if names := name_few_valued(sample.data.points, sample.columns):
-        yield (
-            f"X takes few values in {names}: such data have no density, and answers depend on rounding. "
-            "Leave these columns out, or estimate separately for each of their values."
-        )

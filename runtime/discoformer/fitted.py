@@ -10,7 +10,7 @@ and ``S`` are those of this mixture. For ``effort="best"`` they are those of the
 
 Queries never see each other, so they are answered in chunks, and memory does not grow with their number.
 
-Shapes: N points of the sample, n landmarks, M queries, D dimensions.
+Shapes: N rows of the sample, n landmarks, M queries, D dimensions.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,15 @@ from functools import cached_property
 from typing import Any, NamedTuple, Protocol, Self, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from discoformer.base.arrays import slices
 from discoformer.base.base import Base
 from discoformer.base.frame import Frame
+from discoformer.base.hull import HullFrame
 from discoformer.base.mixture import Components, broadened, components_of
 from discoformer.base.mixture_answers import MixtureAnswers
-from discoformer.errors import InputError, RangeWarning, warn_caller
+from discoformer.errors import DataWarning, InputError, RangeWarning, warn_caller
 from discoformer.fit import (
     Context,
     Diagnostics,
@@ -44,6 +46,7 @@ from discoformer.onnx.graphs import CHUNK, Encoded, Graphs
 from discoformer.onnx.metadata import Metadata
 from discoformer.onnx.names import MIXTURE, Effort
 from discoformer.proposal import propose
+from discoformer.table.cells import Cells
 
 _FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
 _CACHED = ("components", "mixture", "proposal")  # attributes that follow from the encoding
@@ -54,6 +57,7 @@ class Reading(NamedTuple):
 
     most: int  # landmarks, at most
     complete: bool  # whether the landmarks are the whole sample
+    allow_singular: bool = False  # whether samples may be singular
 
 
 class EncodingModel(Protocol):
@@ -84,8 +88,9 @@ class FittedDensity:
         columns: tuple[str, ...] | None,
         data: Context | None,
         reading: Reading,
+        spread: Context | None = None,
     ) -> None:
-        for array in data or ():
+        for array in (*(data or ()), *(spread or ())):
             array.setflags(write=False)
         self.model: Any = model
         self.frame = frame
@@ -93,6 +98,7 @@ class FittedDensity:
         self.columns = columns
         self.encoded = encoded
         self._data = data
+        self._spread = spread
         self._reading = reading
 
     @classmethod
@@ -137,7 +143,8 @@ class FittedDensity:
                 diagnostics_of(sample, graphs.files(effort).metadata, graphs.device, len(points)),
                 sample.columns,
                 sample.data,
-                Reading(most, np.array_equal(points, sample.z)),
+                Reading(most, np.array_equal(points, sample.z), sample.allow_singular),
+                sample.spread,
             )
             for i, (sample, (points, _)) in enumerate(zip(samples, read, strict=True))
         ]
@@ -158,7 +165,7 @@ class FittedDensity:
         return self.answer_in_frame(z)[0]
 
     def refit(self, points: Any, weights: Floats | None = None, effective_size: float | None = None) -> Self:
-        """Fit the same model to other points, with as many landmarks at most.
+        """Fit the same model to other points, with as many landmarks at most. Values are read as they are.
 
         No warnings are given, because the warnings of this estimate also apply to the new one.
 
@@ -167,7 +174,15 @@ class FittedDensity:
             weights: (n,), not negative, of any scale.
             effective_size: By default Kish's.
         """
-        return self.refit_sample(read_sample(points, weights, effective_size, effort=self.effort))
+        return self.refit_sample(
+            read_sample(
+                points,
+                weights,
+                effective_size,
+                effort=self.effort,
+                allow_singular=self.reading.allow_singular,
+            )
+        )
 
     def refit_sample(self, sample: Sample) -> Self:
         """Fit the same model to a sample that has been read; see ``refit``."""
@@ -184,8 +199,31 @@ class FittedDensity:
         encoded = Encoded(self.encoded.arrays)
         model = type(self.model)(graphs)
         return type(self)(
-            model, self.frame, encoded, self.diagnostics, self.columns, self._data, self._reading
+            model,
+            self.frame,
+            encoded,
+            self.diagnostics,
+            self.columns,
+            self._data,
+            self._reading,
+            self._spread,
         )
+
+    @property
+    def reading(self) -> Reading:
+        """How the network reads the sample."""
+        return self._reading
+
+    @property
+    def is_singular(self) -> bool:
+        """Whether the density is one on the affine hull of the rows, and 0 elsewhere."""
+        return isinstance(self.frame, HullFrame)
+
+    def off_hull(self, queries: Floats) -> npt.NDArray[np.bool_]:
+        """Return which queries (M, D) are off the affine hull of a singular sample."""
+        if isinstance(self.frame, HullFrame):
+            return self.frame.is_off(queries)
+        return np.zeros(len(queries), bool)
 
     @property
     def graphs(self) -> Graphs:
@@ -231,23 +269,38 @@ class FittedDensity:
         return self._data is not None or self._reading.complete
 
     @property
-    def rounding(self) -> float:
-        """How far ``data`` may be off, relative to the range of a column: not 0 if read back in float32."""
-        return 0.0 if self._data is not None else 1e-5
-
-    @property
     def data(self) -> Context:
         """The rows of positive weight and their weights; of the landmarks alone without ``holds_sample``."""
         return self.landmarks if self._data is None else self._data
 
     @property
+    def spread(self) -> Context:
+        """What is read of ``data``: rounded values are spread within their cells, in ``copies`` places."""
+        return self.data if self._spread is None else self._spread
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether ``spread`` is not ``data``."""
+        return self._spread is not None and not self.cells.empty
+
+    @property
+    def copies(self) -> int:
+        """How many points of ``spread``, one after another, stand for a row."""
+        return self.diagnostics.copies if self.is_spread else 1
+
+    @property
+    def cells(self) -> Cells:
+        """What is not continuous in the columns of the sample."""
+        return Cells(*(getattr(self.diagnostics, name) for name in Cells._fields))
+
+    @property
     def z(self) -> Floats:
-        """The points (N, D) of ``data`` in frame coordinates."""
-        return self.frame.to_frame(self.data.points)
+        """The points (N, D) of ``spread`` in frame coordinates."""
+        return self.frame.to_frame(self.spread.points)
 
     @property
     def size(self) -> float:
-        """The effective size of ``data``."""
+        """The effective size of ``spread``."""
         size = self.diagnostics.effective_size
         return size if self.holds_sample else min(size, float(self.diagnostics.landmarks))
 
@@ -300,15 +353,22 @@ class FittedDensity:
         return self.answer_queries(self.read_queries(Y))
 
     def answer_queries(self, queries: Matrix) -> tuple[AnyFloats, AnyFloats]:
-        """Return log-density (M,) and score (M, D) at queries that have been read; see ``answer``."""
+        """Return log-density (M,) and score (M, D) at queries that have been read; see ``answer``.
+
+        Off the affine hull of a singular sample, they are -inf and 0. Queries farther out than float32 can
+        hold get the answer at the farthest point on their ray that it holds.
+        """
         log_density = np.empty(len(queries.values), queries.width)
         score = np.empty(queries.values.shape, queries.width)
         for part in slices(len(queries.values), CHUNK):
-            z = self.to_frame(queries.values[part], part.start)
+            z = self.reach_in_frame(queries.values[part])
             framed_log_density, framed_score = self.answer_in_frame(z)
             with np.errstate(over="ignore", under="ignore"):
                 log_density[part] = self.frame.log_density_to_data(framed_log_density)
                 score[part] = self.frame.score_to_data(framed_score)
+        if self.is_singular:
+            off = self.off_hull(queries.values)
+            log_density[off], score[off] = -np.inf, 0
         return log_density, score
 
     def answer_in_frame(self, z: Floats) -> tuple[Floats, Floats]:
@@ -317,6 +377,8 @@ class FittedDensity:
 
     def read_in_frame(self, Y: Any) -> tuple[Floats, Matrix]:
         """Read queries; return them in frame coordinates (M, D), and as they are.
+
+        Off the affine hull of a singular sample, the nearest point on it is taken.
 
         Raises:
             InputError: Y is not a matrix of finite numbers with the columns of the sample.
@@ -346,6 +408,17 @@ class FittedDensity:
             )
         return z
 
+    def reach_in_frame(self, points: Floats) -> Floats:
+        """Map points (n, D) to the frame, and those too far away to the farthest ones on their rays."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = self.frame.to_frame(points)
+            far = ~(np.abs(z) < _FARTHEST).all(axis=1)
+        if far.any():
+            size = np.abs(points[far]).max(axis=1, keepdims=True)
+            ray = (points[far] / size - self.frame.center / size) @ self.frame.linear
+            z[far] = _FARTHEST * ray / np.abs(ray).max(axis=1, keepdims=True)
+        return z
+
     def read_queries(self, Y: Any, missing: bool = False) -> Matrix:
         """Read queries; the columns of a data frame are those of the sample, by name.
 
@@ -373,10 +446,19 @@ class FittedDensity:
 
 
 def warn_of_range(metadata: Metadata, samples: Sequence[Sample]) -> None:
-    """Warn, once for each text, that samples are outside the ranges that a model was trained on."""
-    texts = dict.fromkeys(" ".join(metadata.out_of_range(*sample.z.shape)) for sample in samples)
-    for text in filter(None, texts):
+    """Warn, once for each text, of singular samples, and of sizes that a model was not trained on."""
+    for text in dict.fromkeys(text for sample in samples for text in sample.singularity()):
+        warn_caller(text, DataWarning)
+    sizes = ((len(sample.data.points), sample.frame.rank) for sample in samples)
+    for text in filter(None, dict.fromkeys(" ".join(metadata.out_of_range(*size)) for size in sizes)):
         warn_caller(text, RangeWarning)
+
+
+def warn_of_rows(samples: Sequence[Sample], name: str = "") -> None:
+    """Warn of rows that are far out or repeat others, and of values that look like codes."""
+    for index, sample in enumerate(samples):
+        for text in sample.doubts_about_rows():
+            warn_caller(name.format(index) + text, DataWarning)
 
 
 def warn_without_sample(fitted: FittedDensity) -> None:

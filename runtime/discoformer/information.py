@@ -32,6 +32,10 @@ log-density, which leaves little bias at fresh rows, and subtracting was measure
 sample of g, it is the jackknife over its folds, ``(K - 1) / K sum_j (v_j - mean v)^2``, with ``v_j`` the
 value from all folds but j. Their squares are added. A bias shows in the check, not in the error.
 
+**Rounded values** stand for cells (see ``table.cells``): the value at a row is the mean over places within
+its cell. Where one column has atoms, its entropies, divergences and Fisher informations are those of the
+other rows. Rows far out (see ``table.outlying``) are left out, with a warning.
+
 The divergence of S is a mean over random directions, orthogonal to each other in the frame. Along each of
 them it is a central difference.
 
@@ -45,12 +49,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from discoformer.analysis.folds import FOLDS, deal, fit_parts, read_rows
-from discoformer.errors import InputError
+from discoformer.analysis.folds import FOLDS, Rows, deal, fit_parts, in_cells, read_rows
+from discoformer.errors import DegenerateDataError, InputError
 from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats, Matrix
 from discoformer.model import Model, model_or_default
 from discoformer.onnx.names import Effort
+from discoformer.table.cells import Rounding
 
 STEP = 0.02  # half-length of central differences, in the frame
 DIRECTIONS = 2**10  # most rows times directions of the divergence; each row has one direction or more
@@ -92,7 +97,14 @@ class _Crossed(NamedTuple):
 
 
 def entropy(
-    X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0, effort: Effort = "best"
+    X: Any,
+    *,
+    model: Model | None = None,
+    folds: int = FOLDS,
+    seed: int = 0,
+    effort: Effort = "best",
+    rounding: Rounding = "auto",
+    allow_singular: bool = False,
 ) -> Information:
     """Estimate the differential entropy of the distribution behind a sample, in nats, for data units.
 
@@ -107,20 +119,35 @@ def entropy(
         folds: Number of folds; each of them takes one encoding.
         seed: Seed of the deal into folds.
         effort: As in ``Model.estimate``, of all estimates.
+        rounding: As in ``Model.estimate``.
+        allow_singular: As in ``Model.estimate``: the entropy is that of the density on the affine hull.
 
     Raises:
         InputError: X is not a matrix of finite numbers or has too few rows, ``folds`` or ``seed`` is not a
             whole number or is too low, or there is no such effort.
-        DegenerateDataError: X has a constant column, or collinear columns.
+        DegenerateDataError: X has a constant column or collinear columns; or, with ``allow_singular``, more
+            of them without one of the folds.
         ModelError: The model has no files for this effort.
     """
-    rows = read_rows("X", X, folds)
-    crossed = _cross(model_or_default(model), rows, log_rule, folds, seed, effort)
+    rows = in_cells(read_rows("X", X, folds), rounding)
+    crossed = _cross(model_or_default(model), rows, log_rule, folds, seed, effort, allow_singular)
+    if not np.isfinite(crossed.held_out).all():
+        raise DegenerateDataError(
+            "X has rows off the affine hull of the others, so it has no entropy: drop the columns that are "
+            "constant in all other rows, or give more rows"
+        )
     return _summary(-crossed.held_out, -crossed.in_sample)
 
 
 def kl(
-    X: Any, Y: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0, effort: Effort = "best"
+    X: Any,
+    Y: Any,
+    *,
+    model: Model | None = None,
+    folds: int = FOLDS,
+    seed: int = 0,
+    effort: Effort = "best",
+    rounding: Rounding = "auto",
 ) -> Information:
     """Estimate the Kullback-Leibler divergence ``E_f log(f / g)``, in nats.
 
@@ -131,16 +158,23 @@ def kl(
         folds: Number of folds of X, and of Y; each of them takes one encoding.
         seed: As in ``entropy``.
         effort: As in ``entropy``.
+        rounding: As in ``entropy``.
 
     Raises:
         InputError: As in ``entropy``, or X and Y differ in their columns.
         DegenerateDataError: X or Y has a constant column, or collinear columns.
     """
-    return _between(X, Y, log_rule, model, folds, seed, effort)
+    return _between(X, Y, log_rule, model, folds, seed, effort, rounding)
 
 
 def fisher(
-    X: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0, effort: Effort = "best"
+    X: Any,
+    *,
+    model: Model | None = None,
+    folds: int = FOLDS,
+    seed: int = 0,
+    effort: Effort = "best",
+    rounding: Rounding = "auto",
 ) -> Information:
     """Estimate the Fisher information ``E_f |grad log f|^2``, in 1 / data units^2.
 
@@ -153,17 +187,25 @@ def fisher(
         folds: As in ``entropy``.
         seed: Seed of the deal into folds, and of the directions of the divergence.
         effort: As in ``entropy``.
+        rounding: As in ``entropy``.
 
     Raises:
         InputError: As in ``entropy``.
         DegenerateDataError: As in ``entropy``.
     """
-    rows = read_rows("X", X, folds)
+    rows = in_cells(read_rows("X", X, folds), rounding)
     return _summary(*_cross(model_or_default(model), rows, score_rule(seed), folds, seed, effort))
 
 
 def relative_fisher(
-    X: Any, Y: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0, effort: Effort = "best"
+    X: Any,
+    Y: Any,
+    *,
+    model: Model | None = None,
+    folds: int = FOLDS,
+    seed: int = 0,
+    effort: Effort = "best",
+    rounding: Rounding = "auto",
 ) -> Information:
     """Estimate the relative Fisher information ``E_f |grad log f - grad log g|^2``, in 1 / data units^2.
 
@@ -174,16 +216,24 @@ def relative_fisher(
         folds: As in ``kl``.
         seed: As in ``fisher``.
         effort: As in ``entropy``.
+        rounding: As in ``entropy``.
 
     Raises:
         InputError: As in ``kl``.
         DegenerateDataError: As in ``kl``.
     """
-    return _between(X, Y, score_rule(seed), model, folds, seed, effort)
+    return _between(X, Y, score_rule(seed), model, folds, seed, effort, rounding)
 
 
 def mutual_information(
-    X: Any, Y: Any, *, model: Model | None = None, folds: int = FOLDS, seed: int = 0, effort: Effort = "best"
+    X: Any,
+    Y: Any,
+    *,
+    model: Model | None = None,
+    folds: int = FOLDS,
+    seed: int = 0,
+    effort: Effort = "best",
+    rounding: Rounding = "auto",
 ) -> Information:
     """Estimate the mutual information of paired samples, in nats.
 
@@ -196,6 +246,7 @@ def mutual_information(
         folds: Number of folds; each of them takes three encodings.
         seed: As in ``entropy``.
         effort: As in ``entropy``.
+        rounding: As in ``entropy``. In a dict, the positions of columns go on from X to Y.
 
     Raises:
         InputError: As in ``entropy``, or X and Y differ in their number of rows.
@@ -207,9 +258,11 @@ def mutual_information(
             f"X and Y must have the same number of rows, drawn in pairs, got {len(x.values)} and "
             f"{len(y.values)}"
         )
-    model = model_or_default(model)
-    both = Matrix(np.hstack([x.values, y.values]), x.width, None)
-    joint, first, second = (_cross(model, z, log_rule, folds, seed, effort) for z in (both, x, y))
+    model, dim = model_or_default(model), x.values.shape[1]
+    names = None if x.columns is None or y.columns is None else x.columns + y.columns
+    both = in_cells(Matrix(np.hstack([x.values, y.values]), x.width, names), rounding)
+    parts = (both, Rows(both.places[..., :dim], x.columns), Rows(both.places[..., dim:], y.columns))
+    joint, first, second = (_cross(model, part, log_rule, folds, seed, effort) for part in parts)
     return _summary(
         joint.held_out - first.held_out - second.held_out,
         joint.in_sample - first.in_sample - second.in_sample,
@@ -252,32 +305,54 @@ def divergence(p: FittedDensity, points: Floats, seed: int = 0) -> Floats:
 
 
 def _between(
-    X: Any, Y: Any, rule: Rule, model: Model | None, folds: int, seed: int, effort: Effort
+    X: Any,
+    Y: Any,
+    rule: Rule,
+    model: Model | None,
+    folds: int,
+    seed: int,
+    effort: Effort,
+    rounding: Rounding,
 ) -> Information:
     """Return the mean over rows of X of a rule by estimates from X, minus the rule by estimates from Y."""
-    first = read_rows("X", X, folds)
-    second = read_rows("Y", Y, folds, first.columns)
-    _check_alike(first, second)
-    model = model_or_default(model)
+    x = read_rows("X", X, folds)
+    y = read_rows("Y", Y, folds, x.columns)
+    _check_alike(x, y)
+    model, first, second = model_or_default(model), in_cells(x, rounding), in_cells(y, rounding)
     mine = _cross(model, first, rule, folds, seed, effort)
-    fold = deal(len(second.values), folds, seed)
+    fold = deal(len(second.places), folds, seed)
     others = fit_parts(model, second, [fold != k for k in range(folds)], effort)
-    theirs = np.array([rule(p, first.values) for p in others])  # (K, N)
+    theirs = np.array([_mean_over_places(rule, p, first.places) for p in others])  # (K, N)
     means = theirs.mean(axis=1)
     spread = (folds - 1) / folds * float(np.square(means - means.mean()).sum())
     other = theirs.mean(axis=0)
     return _summary(mine.held_out - other, mine.in_sample - other, spread)
 
 
-def _cross(model: Model, sample: Matrix, rule: Rule, folds: int, seed: int, effort: Effort) -> _Crossed:
+def _cross(
+    model: Model,
+    sample: Rows,
+    rule: Rule,
+    folds: int,
+    seed: int,
+    effort: Effort,
+    allow_singular: bool = False,
+) -> _Crossed:
     """Evaluate a rule at each row, by an estimate that has not seen it and by one that has."""
-    points = sample.values
-    fold = deal(len(points), folds, seed)
-    crossed = _Crossed(np.empty(len(points)), np.empty(len(points)))
-    for k, p in enumerate(fit_parts(model, sample, [fold != k for k in range(folds)], effort)):
+    places = sample.places
+    fold = deal(len(places), folds, seed)
+    crossed = _Crossed(np.empty(len(places)), np.empty(len(places)))
+    parts = [fold != k for k in range(folds)]
+    for k, p in enumerate(fit_parts(model, sample, parts, effort, allow_singular)):
         for values, rows in zip(crossed, (fold == k, fold == (k + 1) % folds), strict=True):
-            values[rows] = rule(p, points[rows])
+            values[rows] = _mean_over_places(rule, p, places[rows])
     return crossed
+
+
+def _mean_over_places(rule: Rule, p: FittedDensity, places: Floats) -> Floats:
+    """Return the rule (M,) at rows, as the mean over their places (M, c, D)."""
+    found: Floats = rule(p, places.reshape(-1, places.shape[2])).reshape(places.shape[:2]).mean(axis=1)
+    return found
 
 
 def _summary(held_out: Floats, in_sample: Floats, other_variance: float = 0.0) -> Information:

@@ -15,7 +15,7 @@ from discoformer.deprecation import renamed_arguments, warn_renamed
 from discoformer.errors import DeviceWarning, InputError, ModelError, ModelNotFoundError, require, warn_caller
 from discoformer.estimates import Estimate
 from discoformer.fit import OnStage, Sample, ignore, read_sample
-from discoformer.fitted import warn_of_range
+from discoformer.fitted import warn_of_range, warn_of_rows
 from discoformer.io.incomplete import Missing, complete_rows
 from discoformer.onnx.graphs import Encoded, Graphs, has_files
 from discoformer.onnx.metadata import Metadata
@@ -23,6 +23,7 @@ from discoformer.onnx.names import GRAPHS, Effort, check_effort
 from discoformer.onnx.parallel import both
 from discoformer.onnx.sessions import Device, two_builds
 from discoformer.saved import read_estimate
+from discoformer.table.cells import Rounding
 
 DEFAULT_NAME = "base"
 
@@ -64,6 +65,8 @@ def estimate(
     landmarks: int | None = None,
     effort: Effort = "best",
     missing: Missing | None = None,
+    rounding: Rounding = "auto",
+    allow_singular: bool = False,
 ) -> Estimate:
     """Estimate the distribution behind a sample with the default model, which is loaded once and kept.
 
@@ -73,7 +76,10 @@ def estimate(
     check_effort(effort)
 
     def read() -> Sample:
-        return read_sample(*complete_rows(X, weights, missing), effective_size, effort=effort)
+        rows, w = complete_rows(X, weights, missing)
+        return read_sample(
+            rows, w, effective_size, effort=effort, rounding=rounding, allow_singular=allow_singular
+        )
 
     def opened() -> Model:
         model = default_model()
@@ -82,6 +88,7 @@ def estimate(
 
     sample, model = both(read, opened)
     warn_of_range(model.graphs.files(effort).metadata, [sample])
+    warn_of_rows([sample])
     return Estimate.of_samples(model, [sample], landmarks)[0]
 
 
@@ -120,6 +127,7 @@ def load_estimate(path: str | os.PathLike[str], model: "Model | None" = None) ->
         saved.columns,
         saved.data,
         saved.reading,
+        saved.spread,
     )
 
 
@@ -158,12 +166,17 @@ class Model:
         on_progress: OnStage = ignore,
         effort: Effort = "best",
         missing: Missing | None = None,
+        rounding: Rounding = "auto",
+        allow_singular: bool = False,
     ) -> Estimate:
         """Read a sample once, to be queried as often as you want.
 
         Args:
             X: Array-like (N, D), data units: nested sequences, NumPy, ``__array__`` or DLPack, pandas, Arrow.
-                Of a data frame, columns that hold no numbers (text, categories, dates) are left out.
+                Of a data frame, columns that hold no numbers (text, categories, dates) are left out. So are
+                rows so far out that they would distort the estimate, up to 5 % of the weight (see
+                ``table.outlying``); their share is ``diagnostics.left_out``. If many rows are copies of
+                others, the effective size counts them once.
             weights: Array-like (N,), not negative, of any scale; rows of weight 0 count as absent.
             effective_size: How many independent points the rows are worth, if you know that better than
                 Kish's ``(sum w)^2 / sum w^2`` (for correlated draws, say).
@@ -178,21 +191,38 @@ class Model:
             missing: What is done with rows that have missing values, NaN or null. With ``"error"`` they are
                 an error. With ``"drop"`` they are left out, and a warning counts them. By default ``"drop"``
                 for data frames, else ``"error"``.
+            rounding: How rounded values are read. With ``"auto"`` the step of each column is found, and a
+                value stands for a cell as wide as the step: the density is that of the values spread evenly
+                over their cells. Values that many rows have in a column that is continuous otherwise are
+                atoms: they have a probability and no density. With one column, the density is that of the
+                other rows; with more, atoms are spread over narrow cells. ``diagnostics`` holds the steps and
+                the atoms. With None, values are read as they are. A dict gives the steps of columns, by name
+                or position, 0 for those to be read as they are; the others are found.
+            allow_singular: Whether X may have constant or collinear columns. Then its rows are on an affine
+                hull of lower dimension, the rank in ``diagnostics``. The density is that on the hull, with
+                respect to its volume in data units, as in ``scipy.stats.multivariate_normal``, and the score
+                is the gradient along it. Queries off the hull have log-density -inf and score 0. They are off
+                it if they are farther away than rounding, or 1e-6 of their distance from the mean, explains.
+                N <= D rows never span more than N - 1 dimensions, so such a table is singular only if a
+                column is constant, or if the rows span less than that.
 
         Raises:
             InputError: An argument is malformed or not finite.
-            DegenerateDataError: X has a single row, a constant column, or collinear columns.
+            DegenerateDataError: X has a single row; or, unless ``allow_singular``, a constant column or
+                collinear columns.
             ModelError: The model has no files for this effort.
 
         Warns:
-            DataWarning: Columns or rows of X are left out.
+            DataWarning: Columns or rows of X are left out, X is singular, many rows repeat others, or values
+                look like codes for missing values.
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
         check_effort(effort)
         metadata = self.graphs.files(effort).metadata  # an error here comes before any work
         rows, weights = complete_rows(X, weights, missing)
-        sample = read_sample(rows, weights, effective_size, on_progress, effort)
+        sample = read_sample(rows, weights, effective_size, on_progress, effort, rounding, allow_singular)
         warn_of_range(metadata, [sample])
+        warn_of_rows([sample])
         return Estimate.of_samples(self, [sample], landmarks, on_progress)[0]
 
     def estimate_again(self, X: Any, weights: Any, effective_size: float) -> Estimate:
@@ -208,6 +238,8 @@ class Model:
         landmarks: int | None = None,
         effort: Effort = "best",
         missing: Missing | None = None,
+        rounding: Rounding = "auto",
+        allow_singular: bool = False,
     ) -> list[Estimate]:
         """Encode many samples together, which for small ones is much faster than one by one.
 
@@ -217,16 +249,20 @@ class Model:
             landmarks: As in ``estimate``.
             effort: As in ``estimate``.
             missing: As in ``estimate``.
+            rounding: As in ``estimate``.
+            allow_singular: As in ``estimate``.
 
         Returns:
             For each sample the estimate that ``estimate`` gives, up to rounding.
 
         Raises:
             InputError: An argument is malformed or not finite; the message says in which sample.
-            DegenerateDataError: A sample has a single row, a constant column, or collinear columns.
+            DegenerateDataError: A sample has a single row; or, unless ``allow_singular``, a constant column
+                or collinear columns.
             ModelError: The model has no files for this effort.
 
         Warns:
+            DataWarning: As in ``estimate``.
             RangeWarning: N or D of a sample is outside the ranges the model was trained on.
         """
         check_effort(effort)
@@ -238,12 +274,16 @@ class Model:
                 f"weights must have one entry for each of the {len(contexts)} contexts, got {len(weights)}"
             )
         samples = []
-        for index, (X, w) in enumerate(zip(contexts, weights, strict=True)):
+        for index, (X, given) in enumerate(zip(contexts, weights, strict=True)):
             try:
-                samples.append(read_sample(*complete_rows(X, w, missing), effort=effort))
+                rows, w = complete_rows(X, given, missing)
+                samples.append(
+                    read_sample(rows, w, effort=effort, rounding=rounding, allow_singular=allow_singular)
+                )
             except InputError as error:
                 raise type(error)(f"contexts[{index}]: {error}") from error
         warn_of_range(metadata, samples)
+        warn_of_rows(samples, "contexts[{}]: ")
         return Estimate.of_batch(self, samples, landmarks)
 
     def save(self, folder: str | os.PathLike[str]) -> None:

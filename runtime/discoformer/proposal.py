@@ -52,7 +52,7 @@ def propose(
 
 def _product_and_share(graphs: Graphs, sample: Sample) -> tuple[IndependentMixture[Floats], Floats]:
     """Return the product (1, D, J) of a sample and its share (1,) in the base."""
-    z, w, frame = sample.z[None], sample.data.weights[None], sample.frame
+    z, w, frame = sample.z[None], sample.spread.weights[None], sample.frame
     size, root = np.array([frame.effective_size]), frame.precision_root[None]
     dim = z.shape[-1]
     if dim == 1 or frame.effective_size < enough(dim):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from discoformer.base.frame import Frame
+from discoformer.base.hull import HullFrame
 from discoformer.errors import InputError
 from discoformer.fit import Context, Diagnostics
 from discoformer.fitted import FittedDensity, Reading
@@ -22,7 +23,7 @@ from discoformer.io.files import atomic
 from discoformer.onnx.names import CONTEXT, MIXTURE, STATES
 from discoformer.onnx.sessions import Float32s
 
-FORMAT = 4  # raised when the meaning of the entries changes
+FORMAT = 5  # raised when the meaning of the entries changes
 _KIND = "discoformer estimate"
 _ENCODED = {"best": {*CONTEXT, *STATES}, "fast": {"context", "log_weights", *MIXTURE}}  # by effort
 
@@ -39,6 +40,7 @@ class Saved:
     columns: tuple[str, ...] | None
     encoded: Mapping[str, Float32s]
     data: Context | None  # the sample, if it was saved
+    spread: Context | None  # what is read of it
     reading: Reading
 
 
@@ -70,11 +72,14 @@ def save_estimate(path: Path, fitted: FittedDensity, sample: bool) -> None:
         "columns": fitted.columns,
         "most_landmarks": fitted.most_landmarks,
         "landmarks_are_sample": fitted.landmarks_are_sample,
+        "allow_singular": fitted.reading.allow_singular,
     }
     arrays = {f"frame.{name}": np.asarray(value) for name, value in asdict(fitted.frame).items()}
     arrays |= {f"encoded.{name}": array for name, array in fitted.encoded.arrays.items()}
-    if sample:
+    if sample or (fitted.is_spread and fitted.landmarks_are_sample):
         arrays |= {f"data.{name}": array for name, array in fitted.data._asdict().items()}
+        if fitted.is_spread:
+            arrays |= {f"spread.{name}": array for name, array in fitted.spread._asdict().items()}
     with atomic(path) as part, part.open("wb") as file:
         np.savez(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
 
@@ -112,23 +117,30 @@ def _read(about: Mapping[str, Any], arrays: Mapping[str, Any]) -> Saved:
     encoded, known = _under("encoded.", arrays), _ENCODED[diagnostics["effort"]]
     if encoded.keys() != known:
         raise KeyError(", ".join(sorted(encoded.keys() ^ known)))
-    frame, data = _under("frame.", arrays), _under("data.", arrays)
+    frame, data, spread = (_under(prefix, arrays) for prefix in ("frame.", "data.", "spread."))
+    kind = HullFrame if "inverse" in frame else Frame
     return Saved(
         model=about["model"],
         version=about["version"],
         sha256=about["sha256"],
-        frame=Frame(**{item.name: _plain(frame[item.name]) for item in fields(Frame)}),
-        diagnostics=Diagnostics(**diagnostics | {"warnings": tuple(diagnostics["warnings"])}),
+        frame=kind(**{item.name: _plain(frame[item.name]) for item in fields(kind)}),
+        diagnostics=Diagnostics(**{name: _tuples(value) for name, value in diagnostics.items()}),
         columns=None if about["columns"] is None else tuple(about["columns"]),
         encoded=encoded,
         data=Context(**data) if data else None,
-        reading=Reading(about["most_landmarks"], about["landmarks_are_sample"]),
+        spread=Context(**spread) if spread else None,
+        reading=Reading(about["most_landmarks"], about["landmarks_are_sample"], about["allow_singular"]),
     )
 
 
 def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arrays whose names begin with a prefix, without it."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _tuples(value: Any) -> Any:
+    """Return lists, and lists in them, as tuples, and anything else as it is."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _plain(array: Any) -> Any:

@@ -19,6 +19,7 @@ from discoformer.errors import InputError
 from discoformer.io.inputs import AnyFloats, Floats, read_matrix, read_weights
 from discoformer.model import Model, estimate
 from discoformer.onnx.names import Effort
+from discoformer.table.cells import Rounding
 
 
 class DensityEstimate:
@@ -46,6 +47,7 @@ class DensityEstimate:
         *,
         model: Model | None = None,
         effort: Effort = "best",
+        rounding: Rounding = "auto",
     ) -> None:
         """Estimate the density of a data set.
 
@@ -55,6 +57,7 @@ class DensityEstimate:
             weights: Array-like (N,), not negative, of any scale.
             model: A loaded model. By default the default model, which is loaded once.
             effort: ``"fast"`` or ``"best"``, as in ``discoformer.Model.estimate``.
+            rounding: As in ``discoformer.Model.estimate``; the columns there are the rows of ``dataset``.
 
         Raises:
             InputError: An argument is invalid or not finite, or there are more dimensions than points.
@@ -73,7 +76,8 @@ class DensityEstimate:
         with _transposed("X", "dataset"):
             X = read_matrix("X", columns.T).values
             self.weights = _normalised(weights, len(X))
-            self._estimate = (model.estimate if model else estimate)(X, weights, effort=effort)
+            ask = model.estimate if model else estimate
+            self._estimate = ask(X, weights, effort=effort, rounding=rounding)
         self.dataset: Floats = X.T
         self.d, self.n = self.dataset.shape
         self.neff = float(1 / np.sum(self.weights**2))

@@ -25,6 +25,7 @@ ORDER = {  # folders and modules of a package, from the lowest on
         "io",
         "base",
         "onnx",
+        "table",
         "fit",
         "proposal",
         "fitted",

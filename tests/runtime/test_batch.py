@@ -42,7 +42,7 @@ def test_groups_hold_every_context_once_and_little_padding(rng: np.random.Genera
     shapes = [
         (int(n), int(d)) for n, d in zip(rng.integers(2, 200, 200), rng.integers(14, 19, 200), strict=True)
     ]
-    samples = [module.Sample(None, np.empty(shape), None, None) for shape in shapes]  # type: ignore[arg-type]
+    samples = [module.Sample(None, None, np.empty(shape), None, None, None) for shape in shapes]  # type: ignore[arg-type]
     groups = list(module.groups(samples))
     assert sorted(i for group in groups for i in group) == list(range(200))
     assert len(groups) < 150

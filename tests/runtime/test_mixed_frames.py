@@ -130,8 +130,7 @@ def test_where_there_is_no_marginal(mixture: discoformer.Model, kde: discoformer
     with pytest.raises(InputError, match="missing must be one of 'drop', 'error', got 'marginal'"):
         mixture.estimate(holed, missing="marginal")  # type: ignore[arg-type]
     holed[7, 2] = 1e200
-    with pytest.raises(InputError, match="spreads of X away in row 7"):
-        p.log_density(holed, missing="marginal")
+    assert p.log_density(holed, missing="marginal").argmin() == 7
 
 
 def test_no_row_is_complete(kde: discoformer.Model, x: Floats) -> None:

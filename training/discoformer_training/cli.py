@@ -233,10 +233,11 @@ def basis(checkpoint: Path, tasks: int, seed: int, out: Path | None) -> None:
 @click.option(
     "--cells",
     "table",
-    type=click.Choice(["default", "wide", "small"]),
+    type=click.Choice(["default", "wide", "small", "tables"]),
     default="default",
     show_default=True,
-    help="Cells to measure without --cell: mixtures, other densities, or samples of 8 to 24 points.",
+    help="Cells to measure without --cell: mixtures, other densities, samples of 8 to 24 points, or "
+    "densities like real tables.",
 )
 @click.option("--draws", default=32, show_default=True, help="Draws per cell; a quarter for N >= 16384.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the draws.")

@@ -71,7 +71,7 @@ def adapt(fitted: FittedDensity, steps: int, seed: int, on_progress: OnPart) -> 
     weights = moved(weights_of(graphs), course.path[course.chosen])
     adapted = graphs.with_weights(weights)
     new = fitted.with_graphs(adapted)
-    z = fitted.z[spaced(len(fitted.data.points), COMPARED)]
+    z = fitted.z[spaced(len(fitted.spread.points), COMPARED)]
     before, after = (which.answer_in_frame(z) for which in (fitted, new))
     _check_parity(_distance(fitted, z, before), _distance(new, z, after))
     log_density_change, score_change = _differences(before, after)

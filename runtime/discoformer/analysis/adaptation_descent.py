@@ -110,14 +110,15 @@ def _parts(fitted: FittedDensity, rng: np.random.Generator) -> Iterator[Part]:
         InputError: The sample has too few points.
     """
     network = network_of(fitted.graphs)
-    points, weights = fitted.z, fitted.data.weights
-    n, dim = points.shape
+    points, weights = fitted.z, fitted.spread.weights
+    n, dim = len(points) // fitted.copies, points.shape[1]
     if n < FEWEST:
         raise InputError(
             f"adaptation needs {FEWEST} points or more, to hold some out, got {n}: give more rows"
         )
-    for held in np.array_split(rng.permutation(n), PARTS):
-        others = np.setdiff1d(np.arange(n), held)
+    each = np.arange(n * fitted.copies).reshape(n, -1)  # the points of each row
+    for rows in np.array_split(rng.permutation(n), PARTS):
+        others, held = np.delete(each, rows, axis=0).ravel(), each[rows, 0]
         given, components, own = _encode(fitted, points[others], weights[others])
         asked, proposal = own.to_frame(points[held[:ASKED]]), broadened(components)
         drawn = draw(proposal, DRAWS, rng)
@@ -126,7 +127,7 @@ def _parts(fitted: FittedDensity, rng: np.random.Generator) -> Iterator[Part]:
         yield make_part(
             asked=read(network, given, probes(asked, directions)),
             drawn=read(network, given, drawn),
-            weights=w * weights[held].sum() / w.sum(),
+            weights=w * weights[each[rows]].sum() / w.sum(),
             directions=directions,
             drawn_directions=drawn_directions,
             log_proposal=evaluate(proposal, drawn[None]).log_density[0],

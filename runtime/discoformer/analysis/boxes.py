@@ -19,6 +19,9 @@ Here ``b_k`` is the least probability of a single column in component k, so each
 are drawn in proportion to ``w_k b_k``. The points of the cube are a Kronecker sequence (Roberts, 2018),
 shifted at random. The standard error is that of the mean of ``SHIFTS`` independent shifts.
 
+**A singular sample.** A constant column is within its bounds or not. If one of the other columns with bounds
+is a linear combination of others, the probability is the share of draws that are within them.
+
 Shapes: M queries, D columns, G of them with bounds, K components, n points of the cube.
 """
 
@@ -29,7 +32,8 @@ from typing import NamedTuple
 import numpy as np
 
 from discoformer.base.arrays import slices
-from discoformer.base.mixture import log_peak
+from discoformer.base.hull import HullFrame
+from discoformer.base.mixture import draw, log_peak
 from discoformer.errors import require
 from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats
@@ -68,7 +72,9 @@ def mixture_of(fitted: FittedDensity) -> DataMixture:
     return DataMixture(
         np.exp(log_weights - np.logaddexp.reduce(log_weights)),
         fitted.frame.to_data(means),
-        np.linalg.inv(factors @ fitted.frame.linear.T),
+        fitted.frame.inverse.T @ np.linalg.inv(factors)
+        if isinstance(fitted.frame, HullFrame)
+        else np.linalg.inv(factors @ fitted.frame.linear.T),
         freedom,
     )
 
@@ -83,18 +89,25 @@ def cdf_at(mixture: DataMixture, points: Floats) -> Floats:
 
 
 def box_probability_of(
-    mixture: DataMixture, low: Floats, high: Floats, samples: int, rng: np.random.Generator
+    fitted: FittedDensity, low: Floats, high: Floats, samples: int, rng: np.random.Generator
 ) -> BoxProbability:
     """Return the probability of a box.
 
     Args:
-        mixture: The mixture of all columns.
+        fitted: An estimate that is a mixture.
         low: (D,) lower bounds, -inf for none.
         high: (D,) upper bounds, inf for none.
         samples: Number of points of the integral, over all shifts.
         rng: Generator of the shifts.
     """
-    bounded = np.flatnonzero((low > -np.inf) | (high < np.inf))
+    bounded, mixture = np.flatnonzero((low > -np.inf) | (high < np.inf)), mixture_of(fitted)
+    if isinstance(fitted.frame, HullFrame):
+        center, constant = fitted.frame.center, fitted.frame.spread == 0
+        if (constant & ((center < low) | (center > high))).any():
+            return BoxProbability(0.0, 0.0)
+        bounded = bounded[~constant[bounded]]
+        if len(fitted.frame.axes_of(bounded.tolist())[1]) < len(bounded):
+            return _share_of_draws(fitted, low, high, samples, rng)
     if not bounded.size:
         return BoxProbability(1.0, 0.0)
     alone = np.stack([_alone(mixture.of([j]), low[j], high[j]) for j in bounded.tolist()])  # (G, K)
@@ -106,6 +119,14 @@ def box_probability_of(
     box = _Box(mixture.of(columns), low[columns], high[columns], least, share)
     means = [box.run(samples // SHIFTS, rng) for _ in range(SHIFTS)]
     return BoxProbability(float(np.mean(means)), float(np.std(means, ddof=1)) / math.sqrt(SHIFTS))
+
+
+def _share_of_draws(
+    fitted: FittedDensity, low: Floats, high: Floats, samples: int, rng: np.random.Generator
+) -> BoxProbability:
+    points = fitted.frame.to_data(draw(fitted.components, samples, rng))
+    share = float(((low <= points) & (points <= high)).all(axis=1).mean())
+    return BoxProbability(share, math.sqrt(share * (1 - share) / samples))
 
 
 class _Box(NamedTuple):

@@ -77,7 +77,7 @@ class ClosedForms(FittedDensity):
         self.require_effort("fast", "box_probability")
         count, rng = whole_number("samples", samples, SHIFTS), _generator(seed)
         first, last = _bounds(low, high, self.diagnostics.dim)
-        return box_probability_of(mixture_of(self), first, last, count, rng)
+        return box_probability_of(self, first, last, count, rng)
 
     def entropy(self, samples: int = 4096, seed: int = 0) -> Entropy:
         """Return the differential entropy of the estimate, by exact draws. It needs ``effort="fast"``.
@@ -99,7 +99,7 @@ class ClosedForms(FittedDensity):
         self.require_effort("fast", "entropy")
         count, rng = whole_number("samples", samples, 2), _generator(seed)
         found = self.log_density_in_frame(draw(self.components, count, rng))
-        values = -self.frame.log_density_to_data(found)
+        values = -(found + self.frame.log_abs_det)
         return Entropy(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(count))
 
 

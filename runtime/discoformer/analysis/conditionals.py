@@ -12,7 +12,8 @@ To draw a point, a few points are drawn from ``q``, and one of them is picked wi
 its ``w``. Dividing by this ``f(g)`` makes the density over ``u`` integrate to 1. ``Estimate.marginal`` is
 another estimate of ``f(g)``.
 
-An estimate of ``effort="fast"`` is its components. So ``f(g)``, the mean and the draws are exact.
+An estimate of ``effort="fast"`` is its components. So ``f(g)``, the mean and the draws are exact. Those of a
+singular estimate are found in coordinates of its affine hull (see ``analysis.on_hull``).
 
 Shapes: D = F + G features, F free and G given; M rows of given values, J points for each.
 """
@@ -24,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from discoformer.analysis.normalization import Normalization, integral_of
+from discoformer.analysis.on_hull import free_and_given
 from discoformer.base.arrays import slices
 from discoformer.base.conditional_mixtures import (
     GivenMixture,
@@ -38,7 +40,7 @@ from discoformer.deprecation import renamed_arguments
 from discoformer.errors import InputError
 from discoformer.fitted import FittedDensity
 from discoformer.io.features import Feature, feature_indices
-from discoformer.io.inputs import Floats, Matrix, names_of, read_matrix, whole_number
+from discoformer.io.inputs import AnyFloats, Floats, Matrix, names_of, read_matrix, whole_number
 from discoformer.io.outputs import like
 
 SAMPLES = 4096  # points that the integral is estimated from
@@ -73,33 +75,49 @@ class Weighted(NamedTuple):
         return self.points[np.arange(len(cumulated)), which]
 
 
+def _joined(places: Any, points: Floats, values: Floats) -> Floats:
+    """Join points (..., F) and values (..., G) at the positions ``free`` and ``given``."""
+    joined = np.empty((*points.shape[:-1], len(places.free) + len(places.given)))
+    joined[..., list(places.free)] = points
+    joined[..., list(places.given)] = values
+    return joined
+
+
 class Conditioner:
     """The conditionals of a fitted density for one choice of free and given features, at any given values."""
 
     def __init__(self, fitted: FittedDensity, free: tuple[int, ...], given: tuple[int, ...]) -> None:
         self.free, self.given = free, given
-        self._fitted = fitted
+        self.coordinates = at = free_and_given(fitted, free, given)
         self._exact = fitted.effort == "fast"
         components = fitted.components if self._exact else fitted.proposal
-        self._mixture: SplitMixture = split(components, fitted.frame, free, given)
+        self._mixture: SplitMixture = split(components, at.fitted.frame, at.free, at.given)
 
     def normalization(self, values: Floats, samples: int, rng: np.random.Generator) -> Normalization:
         """Return the log-density of one row of given values (1, G), as ``log_integral``."""
         if self._exact:
-            return Normalization(float(given_mixture(self._mixture, values).log_density[0]), 0.0, samples)
-        return integral_of(self.weigh(values, samples, rng).log_weights[0])
+            log_density = given_mixture(self._mixture, self.coordinates.to_given(values)).log_density[0]
+            log_share = self.coordinates.fitted.frame.log_share
+            found = Normalization(float(log_density) + log_share, 0.0, samples)
+        else:
+            found = integral_of(self.weigh(values, samples, rng).log_weights[0])
+        return found._replace(log_integral=found.log_integral - self.coordinates.given_volume)
 
     def mean(self, values: Floats, samples: int, rng: np.random.Generator) -> Floats:
         """Return the conditional mean (M, F) for rows of given values (M, G), from so many samples each."""
+        given = self.coordinates.to_given(values)
         if self._exact:
-            return mean_given(given_mixture(self._mixture, values))
-        return self.weigh(values, samples, rng).mean()
+            return self.coordinates.to_free(mean_given(given_mixture(self._mixture, given)), given)
+        return self.coordinates.to_free(self.weigh(values, samples, rng).mean(), given)
 
     def draw(self, values: Floats, count: int, samples: int, rng: np.random.Generator) -> Floats:
         """Draw points (count, M, F) for rows of given values (M, G), each from so many samples."""
+        given = self.coordinates.to_given(values)
         if self._exact:
-            return draw_given(given_mixture(self._mixture, values), count, rng).transpose(1, 0, 2)
-        return self.weigh(values, samples, rng).pick(count, rng)
+            drawn = draw_given(given_mixture(self._mixture, given), count, rng).transpose(1, 0, 2)
+        else:
+            drawn = self.weigh(values, samples, rng).pick(count, rng)
+        return self.coordinates.to_free(drawn, given)
 
     def draw_independent(self, values: Floats, count: int, rng: np.random.Generator) -> Floats:
         """Draw independent points (count, F) for one row of given values (1, G)."""
@@ -110,17 +128,16 @@ class Conditioner:
 
     def join(self, points: Floats, values: Floats) -> Floats:
         """Return all features (..., D), joined from free ones (..., F) and given ones (..., G)."""
-        joined = np.empty((*points.shape[:-1], len(self.free) + len(self.given)))
-        joined[..., list(self.free)] = points
-        joined[..., list(self.given)] = values
-        return joined
+        return _joined(self, points, values)
 
     def weigh(self, values: Floats, samples: int, rng: np.random.Generator) -> Weighted:
-        """Draw and weigh points of the free features, for rows of given values (M, G)."""
-        mixture: GivenMixture = given_mixture(self._mixture, values)
+        """Draw and weigh points, in the free coordinates, for rows of given values (M, G)."""
+        given = self.coordinates.to_given(values)
+        mixture: GivenMixture = given_mixture(self._mixture, given)
         points = draw_given(mixture, samples, rng)
-        joined = self.join(points, values[:, None])
-        joint = self._fitted.answer(joined.reshape(-1, joined.shape[-1]))[0].reshape(points.shape[:2])
+        joined = _joined(self.coordinates, points, given[:, None])
+        fitted = self.coordinates.fitted
+        joint = fitted.answer(joined.reshape(-1, joined.shape[-1]))[0].reshape(points.shape[:2])
         return Weighted(points, joint - log_density_given(mixture, points), mean_given(mixture))
 
 
@@ -158,6 +175,7 @@ class Conditional:
         fitted.to_frame(
             self._conditioner.join(middle, self._values)[None], None, "given"
         )  # raises if a value is too far away
+        self._check_possible()
 
     @cached_property
     def normalization(self) -> Normalization:
@@ -264,10 +282,20 @@ class Conditional:
             )
         return queries
 
-    def _answer(self, queries: Matrix) -> tuple[Floats, Floats]:
-        joined = self._conditioner.join(queries.values, self._values)
+    def _answer(self, queries: Matrix) -> tuple[AnyFloats, AnyFloats]:
+        joined, at = self._conditioner.join(queries.values, self._values), self._conditioner.coordinates
         log_density, score = self._fitted.answer(joined)
-        return log_density, score[:, self.free].astype(queries.width)
+        return log_density - at.excess, at.score(score).astype(queries.width)
+
+    def _check_possible(self) -> None:
+        """Raise an error if no point of the affine hull of a singular sample has the given values."""
+        at, values = self._conditioner.coordinates, self._values[None]
+        some = at.to_free(np.zeros((1, len(at.free))), at.to_given(values))
+        if self._fitted.off_hull(self._conditioner.join(some, values))[0]:
+            raise InputError(
+                f"given must be possible values: no point of the affine hull of X, which is singular, has "
+                f"{self.given}; change a value, or give fewer of them"
+            )
 
     def __repr__(self) -> str:
         names = self._fitted.columns or [f"feature {j}" for j in range(len(self.free) + len(self.given))]

@@ -54,7 +54,7 @@ class Densities(ClosedForms):
                 complete queries. By default ``"drop"`` for data frames, else ``"error"``.
 
         Returns:
-            Array or series (M,).
+            Array or series (M,); -inf off the affine hull of a singular sample.
 
         Raises:
             InputError: Y is not a matrix of finite numbers with the columns of the sample, there is no such
@@ -91,7 +91,8 @@ class Densities(ClosedForms):
             missing: As in ``log_density``.
 
         Returns:
-            Array or data frame (M, D), with the columns of the sample in their order.
+            Array or data frame (M, D), with the columns of the sample in their order. Of a singular sample it
+            is the gradient along the affine hull, and 0 off it.
 
         Raises:
             InputError: As in ``log_density``.
@@ -118,7 +119,8 @@ class Densities(ClosedForms):
     def normalization(self, samples: int = 4096, seed: int = 0) -> Normalization:
         """Estimate the log of the integral of the density over all of space, which is 0 for a density.
 
-        With ``effort="fast"`` it is 0 exactly, and nothing is drawn. With ``effort="best"`` it is found by
+        It is that of the rows that were read: rows far out, which were left out, are no part of it. With
+        ``effort="fast"`` it is 0 exactly, and nothing is drawn. With ``effort="best"`` it is found by
         importance sampling from the estimate's own components, broadened. Subtract ``log_integral`` from
         log-densities that you compare with those of a normalised density, if ``effective_samples`` is about
         100 or more; in many columns it may not be.
@@ -147,8 +149,6 @@ class Densities(ClosedForms):
         kept = complete(queries.values)
         if kept.all():
             return Answers(queries, *self._complete(queries, method))
-        present = np.where(np.isnan(queries.values), self.frame.center, queries.values)
-        self.to_frame(present)  # raises if a row is too far away, and names it
         log_density = np.full(len(kept), np.nan, queries.width)
         score = np.full(queries.values.shape, np.nan, queries.width)
         part = Matrix(queries.values[kept], queries.width, queries.columns)
@@ -167,6 +167,7 @@ class Densities(ClosedForms):
         """Return the answers to queries without missing values; of SD-KDE, a score of NaN."""
         if method == "sd_kde":
             log_density = self._sd_kde.log_density(queries.values).astype(queries.width)
+            log_density[self.off_hull(queries.values)] = -np.inf
             return log_density, np.full(queries.values.shape, np.nan, queries.width)
         log_density, score = self.answer_queries(queries)
         return (log_density if method == "network" else log_density - self._log_integral), score

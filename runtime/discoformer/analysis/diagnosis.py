@@ -37,6 +37,7 @@ from discoformer.analysis.findings import (
 )
 from discoformer.analysis.held_out import Fold, HeldOut, Stein, fit_folds, hold_out, standard_error, stein_of
 from discoformer.analysis.normalization import SAMPLES, Normalization, normalization
+from discoformer.analysis.on_hull import in_frame
 from discoformer.base.arrays import spaced
 from discoformer.errors import DegenerateDataError, InputError
 from discoformer.fitted import FittedDensity
@@ -102,14 +103,21 @@ def diagnose(fitted: FittedDensity, Y: Any, seed: int) -> Diagnosis:
     """Diagnose an estimate; see ``Estimate.diagnose``."""
     whole_number("seed", seed, 0)
     points = fitted.z
-    queries = points[spaced(len(points), QUERIES)] if Y is None else fitted.read_in_frame(Y)[0]
+    if Y is None:
+        queries, off = points[spaced(len(points), QUERIES)], 0
+    else:
+        queries, rows = fitted.read_in_frame(Y)
+        off = int(fitted.off_hull(rows.values).sum())
     if not len(queries):
         raise InputError("Y must have 1 row or more, got 0: leave it out to diagnose at points of the sample")
     integral = normalization(fitted, SAMPLES, seed)
-    folds = _folds(fitted, seed)
-    held_out = hold_out(fitted, folds) if folds else None
+    ordinary = in_frame(fitted) if fitted.is_singular else fitted
+    folds = _folds(ordinary, seed)
+    held_out = hold_out(ordinary, folds) if folds else None
+    if held_out and fitted.is_singular:
+        held_out = held_out.moved(fitted.frame.log_abs_det)
     stein = stein_of(held_out) if held_out else None
-    error = standard_error(folds, fitted.frame.to_data(queries)) if folds else None
+    error = standard_error(folds, ordinary.frame.to_data(queries)) if folds else None
     consistency = consistency_of(fitted, queries, DIRECTIONS, seed)
     findings = [
         size_finding(fitted),
@@ -120,7 +128,7 @@ def diagnose(fitted: FittedDensity, Y: Any, seed: int) -> Diagnosis:
         *([stein_finding(stein)] if stein else []),
         *([] if error is None else [stability_finding(error)]),
         agreement_finding(consistency),
-        *([] if Y is None else [reach_finding(points, queries)]),
+        *([] if Y is None else [reach_finding(points, queries, off)]),
     ]
     log_density = fitted.frame.log_density_to_data(fitted.answer_in_frame(queries)[0])
     return Diagnosis(tuple(findings), integral, held_out, stein, log_density, error, consistency)

@@ -11,9 +11,8 @@ import numpy as np
 from discoformer.analysis.consistency import Consistency
 from discoformer.analysis.held_out import HeldOut, Stein, spread
 from discoformer.analysis.normalization import Normalization
-from discoformer.fit import name_few_valued
 from discoformer.fitted import FittedDensity
-from discoformer.io.inputs import Floats
+from discoformer.io.inputs import Floats, describe_column
 
 Level: TypeAlias = Literal["fine", "doubtful", "bad"]
 LEVELS: tuple[Level, ...] = ("fine", "doubtful", "bad")
@@ -47,10 +46,10 @@ def _level(value: float, thresholds: tuple[float, float]) -> Level:
 def size_finding(fitted: FittedDensity) -> Finding:
     """Report whether the rows suffice for the columns, and whether the model was trained on such sizes."""
     found = fitted.diagnostics
-    doubts = fitted.metadata.out_of_range(found.n, found.dim)
+    doubts = fitted.metadata.out_of_range(found.n, found.rank)
     value = f"{found.effective_size:.4g} effective rows, {found.dim} columns"
     if found.shrinkage > 0:
-        text = f"Fewer than 4 rows for each column; take {4 * found.dim} rows or more, or fewer columns."
+        text = f"Fewer than 4 rows for each column; take {4 * found.rank} rows or more, or fewer columns."
         return Finding("size", "doubtful", value, text)
     if doubts:
         return Finding("size", "doubtful", value, " ".join(doubts))
@@ -59,7 +58,12 @@ def size_finding(fitted: FittedDensity) -> Finding:
 
 def condition_finding(fitted: FittedDensity) -> Finding:
     """Report whether columns are nearly linear combinations of others."""
-    points, w = fitted.data
+    if fitted.is_singular:
+        value = f"rank {fitted.frame.rank} of {fitted.diagnostics.dim} columns"
+        text = "Some columns are constant or linear combinations of others. The estimate is a density on the "
+        text += "affine hull of the rows, and 0 elsewhere; drop these columns if new rows may leave it."
+        return Finding("condition", "doubtful", value, text)
+    points, w = fitted.spread
     u = points - w @ points
     u /= spread(u, w)
     values = np.linalg.eigvalsh((u * w[:, None]).T @ u)
@@ -76,23 +80,43 @@ def condition_finding(fitted: FittedDensity) -> Finding:
 
 
 def values_findings(fitted: FittedDensity) -> Iterator[Finding]:
-    """Report whether rows are repeated, and whether columns take few values."""
-    points = fitted.data.points
-    repeated = 1 - len(np.unique(points, axis=0)) / len(points)
-    level = _level(repeated, _REPEATED)
+    """Report whether rows are repeated, columns take few values, and values are atoms."""
+    found, cells = fitted.diagnostics, fitted.cells
+    text = "No row lies so far out that it would distort the estimate."
+    if found.left_out:
+        text = "These rows lie far out, and are left out of the estimate; correct or remove them."
+    yield Finding("rows far out", "doubtful" if found.left_out else "fine", f"{found.left_out:.3%}", text)
+    text = "No repeated value lies far outside the others."
+    if found.codes:
+        text = "These values look like codes for missing values; replace them by NaN, or drop these rows."
+    yield Finding("codes", "doubtful" if found.codes else "fine", found.codes or "none", text)
+    repeated = max(found.copied, found.tied)
+    text = "Few rows repeat others, or it is known what they are worth."
+    if found.copied:
+        text = "These rows repeat others, though values are not rounded. They count as copies; drop them."
+    elif found.tied:
+        text = "These rows repeat others. If they are rounded, give the step; if they are copies, drop them."
+    yield Finding("repeated rows", _level(repeated, _REPEATED), f"{repeated:.1%}", text)
+    few = ", ".join(describe_column(j, fitted.columns) for j in cells.few_valued)
+    level = LEVELS[max((1 if cells.steps[j] else 2 for j in cells.few_valued), default=0)]
     text = {
-        "fine": "Almost all rows are different.",
-        "doubtful": "Some rows repeat others; drop the duplicates unless they are separate measurements.",
-        "bad": "Many rows repeat others, so the data have no density; drop the duplicates. If they come from "
-        "rounding, add noise of the size of the rounding instead.",
+        "fine": "Every column takes many values.",
+        "doubtful": "Their values are spread over cells as wide as the step between them; if they are "
+        "categories, make one estimate for each of them.",
+        "bad": "Such columns have no density; leave them out, or make one estimate for each of their values.",
     }[level]
-    yield Finding("repeated rows", level, f"{repeated:.1%}", text)
-    few = name_few_valued(points, fitted.columns, fitted.rounding)
-    if few:
-        text = "Such columns have no density; leave them out, or make one estimate for each of their values."
-        yield Finding("few-valued columns", "bad", few, text)
-    else:
-        yield Finding("few-valued columns", "fine", "none", "Every column takes many values.")
+    yield Finding("few-valued columns", level, few or "none", text)
+    atoms = ", ".join(
+        f"{value:.6g} in {describe_column(j, fitted.columns)} ({share:.1%})"
+        for j, found in enumerate(cells.atoms)
+        for value, share in found
+    )
+    text = "Such values have a probability and no density. " + (
+        "The density is that of the other rows." if cells.left_out else "They are spread over narrow cells."
+    )
+    if not atoms:
+        text = "No value is far more frequent than those around it."
+    yield Finding("atoms", "doubtful" if atoms else "fine", atoms or "none", text)
 
 
 def integral_finding(found: Normalization) -> Finding:
@@ -177,8 +201,14 @@ def agreement_finding(found: Consistency) -> Finding:
     return Finding("score against slope", level, f"they differ by {share:.1%} of the score", text)
 
 
-def reach_finding(points: Floats, queries: Floats) -> Finding:
-    """Report whether queries (M, D) lie no farther out than the points (n, D) of the sample, in the frame."""
+def reach_finding(points: Floats, queries: Floats, off: int) -> Finding:
+    """Report whether queries (M, D) lie no farther out than the points (n, D) of the sample, in the frame.
+
+    So many of them are ``off`` the affine hull of a singular sample.
+    """
+    if off:
+        text = "These queries are off the affine hull of the rows, where the density is 0."
+        return Finding("reach", "bad", f"{off} of {len(queries)} queries off the affine hull", text)
     beyond = np.linalg.norm(queries, axis=1) > np.linalg.norm(points, axis=1).max()
     level: Level = "doubtful" if beyond.any() else "fine"
     text = {

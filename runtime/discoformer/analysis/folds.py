@@ -1,19 +1,34 @@
 """Folds: rows dealt at random, so that each row can be answered by an estimate that has not seen it."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from discoformer.errors import InputError
+from discoformer.errors import DataWarning, InputError, warn_caller
 from discoformer.fit import Sample, read_sample
 from discoformer.fitted import EncodingModel, FittedDensity, warn_of_range
-from discoformer.io.inputs import Matrix, read_matrix, whole_number
+from discoformer.io.inputs import Floats, Matrix, read_matrix, whole_number
 from discoformer.io.tables import Table
 from discoformer.onnx.names import Effort, check_effort
+from discoformer.table.cells import Rounding, find_cells, read_rounding, spread
+from discoformer.table.contamination import describe_rows_far_out
+from discoformer.table.outlying import outlying
 
 FOLDS = 5
+
+
+class Rows(NamedTuple):
+    """A sample to be dealt into folds: N rows, each of which is read at c places within its cells."""
+
+    places: Floats  # (N, c, D); the rows as they are, with c = 1, if no column is rounded
+    columns: tuple[str, ...] | None
+
+    @property
+    def dim(self) -> int:
+        """The number of columns D."""
+        return self.places.shape[2]
 
 
 def read_rows(name: str, data: Any, folds: int, wanted: Sequence[str] | None = None) -> Matrix:
@@ -39,6 +54,36 @@ def read_rows(name: str, data: Any, folds: int, wanted: Sequence[str] | None = N
     return matrix
 
 
+def in_cells(sample: Matrix, rounding: Rounding, apart: bool = True) -> Rows:
+    """Spread the rows of a sample within the cells of their values.
+
+    Args:
+        sample: The sample.
+        rounding: As in ``Model.estimate``.
+        apart: Whether rows far out are left out and, if there is one column, rows at atoms. Else rows far out
+            are kept at their values.
+
+    Raises:
+        InputError: There is no such ``rounding``.
+
+    Warns:
+        DataWarning: Rows far out are left out.
+    """
+    points, columns = sample.values, sample.columns
+    given = read_rounding(rounding, points.shape[1], columns)
+    out = outlying(points, np.full(len(points), 1 / len(points)), len(points))
+    near = points[~out]
+    weights = np.full(len(near), 1 / len(near))
+    cells = find_cells(near, weights, given, apart)
+    places = spread(near, weights, cells)[0].reshape(-1, cells.copies, points.shape[1])
+    if out.any() and apart:
+        warn_caller(describe_rows_far_out(points, out, np.arange(len(points)), columns), DataWarning)
+    elif out.any():
+        near_places, places = places, np.repeat(points[:, None], cells.copies, axis=1)
+        places[~out] = near_places
+    return Rows(places, columns)
+
+
 def deal(rows: int, folds: int, seed: int) -> npt.NDArray[np.int64]:
     """Deal rows at random into folds of nearly equal size; return the fold (rows,) of each row.
 
@@ -49,7 +94,11 @@ def deal(rows: int, folds: int, seed: int) -> npt.NDArray[np.int64]:
 
 
 def fit_parts(
-    model: EncodingModel, sample: Matrix, parts: Iterable[npt.NDArray[np.bool_]], effort: Effort = "best"
+    model: EncodingModel,
+    sample: Rows,
+    parts: Iterable[npt.NDArray[np.bool_]],
+    effort: Effort = "best",
+    allow_singular: bool = False,
 ) -> list[FittedDensity]:
     """Fit a model to parts of a sample.
 
@@ -58,27 +107,33 @@ def fit_parts(
         sample: The sample, of N rows.
         parts: Which rows (N,) belong to each part.
         effort: How they are read, ``"fast"`` or ``"best"``.
+        allow_singular: As in ``Model.estimate``.
 
     Raises:
-        DegenerateDataError: The sample, or one of the parts, has a constant column or collinear columns.
+        DegenerateDataError: All rows of a part are the same; or, unless ``allow_singular``, the sample or one
+            of the parts has a constant column or collinear columns.
         InputError: There is no such effort.
         ModelError: The model has no files for this effort.
 
     Warns:
+        DataWarning: A part is singular.
         RangeWarning: The size of a part is outside the ranges the model was trained on.
     """
     check_effort(effort)
     metadata = model.graphs.files(effort).metadata
-    samples = [_read_part(sample, part, effort) for part in parts]
+    samples = [_read_part(sample, part, effort, allow_singular) for part in parts]
     warn_of_range(metadata, samples)
     return FittedDensity.of_batch(model, samples)
 
 
-def _read_part(sample: Matrix, part: npt.NDArray[np.bool_], effort: Effort) -> Sample:
+def _read_part(sample: Rows, part: npt.NDArray[np.bool_], effort: Effort, allow_singular: bool) -> Sample:
+    size = None if sample.places.shape[1] == 1 else float(part.sum())
     try:
-        return read_sample(Table(sample.values[part], sample.columns), None, effort=effort)
+        return read_sample(_table(sample, part), None, size, effort=effort, allow_singular=allow_singular)
     except InputError:
-        read_sample(
-            Table(sample.values, sample.columns), None
-        )  # the clearer error, if all rows have the fault
+        read_sample(_table(sample, np.ones_like(part)), None)  # the clearer error, if all rows have the fault
         raise
+
+
+def _table(sample: Rows, part: npt.NDArray[np.bool_]) -> Table:
+    return Table(sample.places[part].reshape(-1, sample.dim), sample.columns)

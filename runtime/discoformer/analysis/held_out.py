@@ -15,6 +15,8 @@ jackknife over k folds (Efron and Stein, Ann. Statist. 9, 586, 1981)::
 
     error^2 = (k - 1) / k sum_i (T_i - mean T)^2
 
+The copies of a row whose rounded values are spread within their cells are in one fold.
+
 Shapes: n points, D dimensions.
 """
 
@@ -27,6 +29,7 @@ import numpy.typing as npt
 from discoformer.analysis.folds import FOLDS, deal
 from discoformer.analysis.kernels import log_sums
 from discoformer.base.arrays import spaced
+from discoformer.errors import DegenerateDataError
 from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats
 
@@ -46,6 +49,10 @@ class HeldOut(NamedTuple):
     def lead(self, other: Floats) -> tuple[float, float]:
         """Return the mean excess of our log-density over another (n,), in nats, and its standard error."""
         return mean_and_error(self.ours - other, self.weights)
+
+    def moved(self, by: float) -> "HeldOut":
+        """Return the same with log-densities in other units, higher by so many nats."""
+        return self._replace(ours=self.ours + by, kde=self.kde + by, gaussian=self.gaussian + by)
 
 
 class Stein(NamedTuple):
@@ -79,24 +86,27 @@ def fit_folds(fitted: FittedDensity, seed: int) -> list[Fold]:
     Raises:
         DegenerateDataError: Without one of the folds, a column is constant or columns are collinear.
     """
-    points, weights = fitted.data
-    number = deal(len(points), min(FOLDS, len(points)), seed)
+    points, weights = fitted.spread
+    rows = len(points) // fitted.copies
+    number = np.repeat(deal(rows, min(FOLDS, rows), seed), fitted.copies)
     folds = []
     for index in range(number.max() + 1):
         train = number != index
         size = max(1.0, fitted.size * float(weights[train].sum()))
         folds.append(Fold(~train, fitted.refit(points[train], weights[train], size)))
+        if folds[-1].fitted.is_singular:
+            raise DegenerateDataError(f"the sample is singular without fold {index}: give more rows")
     return folds
 
 
 def hold_out(fitted: FittedDensity, folds: Sequence[Fold]) -> HeldOut:
     """Answer points of the sample by the estimate without their fold, and by simple methods.
 
-    At most ``ASKED`` points are asked, evenly spaced among the sorted rows. Every fold reads all of its
-    points.
+    At most ``ASKED`` points are asked, one for each row, evenly spaced among the sorted rows. Every fold
+    reads all of its points.
     """
-    points, weights = fitted.data
-    asked = spaced(len(points), ASKED)
+    points, weights = fitted.spread
+    asked = fitted.copies * spaced(len(points) // fitted.copies, ASKED)
     answers, score = np.empty((3, len(points))), np.empty(points.shape)
     for test, found in folds:
         train, w = points[~test], weights[~test] / weights[~test].sum()

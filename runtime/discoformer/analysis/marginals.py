@@ -12,15 +12,14 @@ component of centre ``c`` and scale matrix ``S`` keeps its weight and degrees of
 The first does not depend on the other features. The second is the exact integral of the joint density.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias, TypeVar
 
-import numpy as np
-
 from discoformer.errors import InputError
 from discoformer.fit import Sample, read_sample
-from discoformer.fitted import FittedDensity, Reading, warn_of_range
+from discoformer.fitted import FittedDensity, warn_of_range
 from discoformer.io.features import Feature, feature_indices
 from discoformer.io.inputs import names_of
 from discoformer.io.tables import Table
@@ -40,17 +39,32 @@ def marginal_of(fitted: D, features: Feature | Iterable[Feature], method: Method
     chosen = feature_indices("features", features, fitted.diagnostics.dim, fitted.columns)
     points, weights = fitted.data
     table = Table(points[:, chosen], names_of(chosen, fitted.columns))
-    sample = read_sample(table, weights, fitted.size, effort=fitted.effort)
+    cells, size = fitted.cells.of(chosen), fitted.size / (1 - fitted.cells.left_out)
+    known = cells if fitted.is_spread else None  # else the points are in their cells already
+    sample = read_sample(
+        table,
+        weights,
+        size,
+        effort=fitted.effort,
+        rounding=known,
+        allow_singular=fitted.reading.allow_singular,
+    )._replace(cells=cells)
     if method == "mixture":
         return _marginal_mixture(fitted, chosen, sample)
+    log_share = sample.frame.log_share + fitted.frame.log_share
+    sample = sample._replace(
+        frame=replace(sample.frame, log_share=log_share),
+        contamination=sample.contamination._replace(left_out=-math.expm1(log_share)),
+    )
     warn_of_range(fitted.metadata, [sample])
     return fitted.refit_sample(sample)
 
 
 def _marginal_mixture(fitted: D, chosen: tuple[int, ...], sample: Sample) -> D:
     """Return the closed form, in the frame of a sample of the chosen features."""
-    old, new, arrays, columns = fitted.frame, sample.frame, fitted.encoded.arrays, list(chosen)
-    turn = np.linalg.solve(old.linear, np.eye(len(old.center))[:, columns]) @ new.linear
+    old, arrays, columns = fitted.frame, fitted.encoded.arrays, list(chosen)
+    new = replace(sample.frame, log_share=old.log_share)
+    turn = old.inverse_of(columns) @ new.linear
     shift = (old.center[columns] - new.center) @ new.linear
     log_weights, means, scales, freedom = (arrays[name] for name in MIXTURE)
     mixture = (log_weights, means @ turn + shift, turn.T @ scales @ turn, freedom)
@@ -65,10 +79,13 @@ def _marginal_mixture(fitted: D, chosen: tuple[int, ...], sample: Sample) -> D:
         replace(
             fitted.diagnostics,
             dim=len(chosen),
+            rank=new.rank,
             initialisation=new.initialisation,
             shrinkage=new.shrinkage,
+            **sample.cells._asdict(),
         ),
         sample.columns,
         sample.data,
-        Reading(fitted.most_landmarks, fitted.landmarks_are_sample),
+        fitted.reading,
+        sample.spread,
     )

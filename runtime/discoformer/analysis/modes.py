@@ -60,7 +60,7 @@ class Modes(NamedTuple):
 def modes_of(fitted: FittedDensity, Y: Any, on_progress: OnArrival | None = None) -> Modes:
     """Find all modes, small bumps included; see ``Estimate.modes``."""
     frame, sample = fitted.frame, fitted.z
-    rows = sample if Y is None else fitted.read_in_frame(Y)[0]
+    rows = frame.to_frame(fitted.data.points) if Y is None else fitted.read_in_frame(Y)[0]
     climb = climb_of(fitted)
     peaks = _distinct(climb, ascend(climb, sample[spaced(len(sample), STARTS)]))
     heights, pairs = climb(peaks).log_density, pairs_of(peaks)

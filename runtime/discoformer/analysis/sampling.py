@@ -200,7 +200,7 @@ def _reverse(
     fitted: FittedDensity, n: int, method: Method, rng: np.random.Generator, levels: int, on_progress: OnStep
 ) -> Floats:
     """Return points (n, D) in the frame, by the reversed diffusion from noise."""
-    points, weights = fitted.z, fitted.data.weights
+    points, weights = fitted.z, fitted.spread.weights
     mean, covariance = weights @ points, np.atleast_2d(np.cov(points.T, aweights=weights, ddof=0))
     noise = math.sqrt(np.linalg.eigvalsh(covariance)[-1]) * np.geomspace(WIDEST, NARROWEST, levels)
     spread = np.linalg.cholesky(covariance + noise[0] ** 2 * np.eye(len(mean)))

@@ -79,7 +79,7 @@ def sd_kde(fitted: FittedDensity, bandwidth: float | None = None) -> SdKde:
     """
     if bandwidth is not None and not 0 < bandwidth < math.inf:
         raise InputError(f"bandwidth must be positive and finite, or None to choose it, got {bandwidth}")
-    points, weights = fitted.data
+    points, weights = fitted.spread
     size = min(1 / float(weights @ weights), fitted.size)
     score = fitted.frame.score_to_frame(np.asarray(fitted.answer(points)[1], float))
     axes = np.asarray(np.linalg.cholesky(_information(score, weights, size)), float)
@@ -87,7 +87,9 @@ def sd_kde(fitted: FittedDensity, bandwidth: float | None = None) -> SdKde:
     pull = np.linalg.solve(axes, score.T).T  # the score in these coordinates
     if bandwidth is None:
         tried = [factor * normal_bandwidth(size, u.shape[1]) for factor in FACTORS]
-        bandwidth = max(tried, key=lambda h: _likelihood(u, weights, pull, h))
+        rows = slice(None, None, fitted.copies)  # one point of each, else its copies would give it away
+        w = weights[rows] / weights[rows].sum()
+        bandwidth = max(tried, key=lambda h: _likelihood(u[rows], w, pull[rows], h))
     return SdKde(fitted.frame, axes, u + 0.5 * bandwidth**2 * pull, weights, bandwidth)
 
 

@@ -21,10 +21,11 @@ tensors. Shapes: B data sets, N points, D dimensions.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from discoformer.base.arrays import (
     ArrayT,
@@ -55,6 +56,8 @@ WHITENED_ROUNDS, STANDARDISED_ROUNDS = 5, 2  # rounds of local scatter from each
 TWO_STARTS_ABOVE = 40  # dimension above which both initialisations are tried
 MARGIN = 0.5  # nats of log-volume by which neighbourhoods of the standardised data must be smaller
 LEAST_MEDIAN = 1e-12  # least median of |z|^2, relative to the mean; below it, the mean is used
+LEAST_EIGENVALUE = 1e-14  # of a correlation matrix, over D; below it, columns are collinear
+ADVICE = "or estimate with allow_singular=True"
 
 
 @dataclass(frozen=True)
@@ -101,12 +104,22 @@ class Frame(AffineMap[Floats]):
     effective_size: float  # n
     initialisation: str  # "whitened" or "standardised"
     shrinkage: float  # weight of the identity in the correlation matrix, 0 from n = 4 D
+    log_share: float = field(default=0.0, kw_only=True)  # log of the share of the sample that was read
 
     seed = renamed_attribute("seed", "initialisation")
 
+    @property
+    def rank(self) -> int:
+        """Number of frame coordinates: D, unless the table is singular (see ``base.hull``)."""
+        return int(self.linear.shape[1])
+
     def log_density_to_data(self, log_density: Floats) -> Floats:
         """Map log-densities from frame coordinates to data units (nats)."""
-        return log_density + self.log_abs_det
+        return log_density + (self.log_abs_det + self.log_share)
+
+    def inverse_of(self, columns: Sequence[int]) -> Floats:
+        """Return these columns (rank, n) of the inverse map from frame coordinates to data units."""
+        return np.asarray(np.linalg.solve(self.linear, np.eye(len(self.center))[:, columns]), np.float64)
 
 
 @dataclass(frozen=True)
@@ -150,9 +163,23 @@ def fit_frame(
     points, w = present_rows(context, weights)
     if len(points) < 2:
         raise DegenerateDataError(f"X must have 2 rows of positive weight or more, got {len(points)}")
-    size = float(1 / np.sum(w**2)) if effective_size is None else effective_size
-    short = len(points) <= points.shape[1] and size < 4 * points.shape[1]
-    standard, correlation = _checked(points, w, columns, may_be_singular=short)
+    size = size_of(w, effective_size)
+    standard, correlation = _checked(points, w, columns, may_be_singular=is_short(points, size))
+    return frame_of(standard, w, size, correlation)
+
+
+def size_of(w: Floats, effective_size: float | None) -> float:
+    """Return the effective size given, or Kish's for weights (N,) of sum 1."""
+    return float(1 / np.sum(w**2)) if effective_size is None else effective_size
+
+
+def is_short(points: Floats, size: float) -> bool:
+    """Return whether points (N, D) are too few to say which columns are collinear. They are shrunk then."""
+    return len(points) <= points.shape[1] and size < 4 * points.shape[1]
+
+
+def frame_of(standard: Standardised[Floats], w: Floats, size: float, correlation: Floats) -> Frame:
+    """Return the frame of a context (1, N, D), standardised, of weights (N,) and correlation (1, D, D)."""
     frames = _frames_of(standard, w[None], np.array([size], np.float64), correlation)
     return Frame(
         center=frames.center[0],
@@ -190,12 +217,18 @@ def present_rows(context: Floats, weights: Floats | None) -> tuple[Floats, Float
 
     They are sorted so that the order of the rows cannot matter, neither by rounding nor by ties.
     """
+    order, w = order_of_present(context, weights)
+    return context[order], w
+
+
+def order_of_present(context: Floats, weights: Floats | None) -> tuple[Indices, Floats]:
+    """Return the sorted order (n,) of the rows of positive weight, and their weights (n,) scaled to sum 1."""
     if weights is None:
         weights = np.ones(len(context))
     order = np.lexsort((weights, *context.T[::-1]))
     order = order[weights[order] > 0]
     w = weights[order] / weights.max(initial=0)
-    return context[order], w / w.sum()
+    return order, w / w.sum()
 
 
 def standardised(points: ArrayT, w: ArrayT) -> Standardised[ArrayT]:
@@ -236,11 +269,18 @@ def _checked(
 
 
 def _check_constant(points: Floats, center: Floats, columns: Sequence[str] | None) -> None:
-    reach, greatest = np.abs(points - center).max(axis=0), np.abs(points).max(axis=0)
-    constant = reach <= 8 * np.finfo(np.float64).eps * greatest
+    constant = is_constant(points, center)
     if constant.any():
         names = ", ".join(describe_column(int(j), columns) for j in np.flatnonzero(constant))
-        raise DegenerateDataError(f"X is constant in {names}, so it has no density: drop constant columns")
+        raise DegenerateDataError(
+            f"X is constant in {names}, so it has no density: drop constant columns, {ADVICE}"
+        )
+
+
+def is_constant(points: Floats, center: Floats) -> npt.NDArray[np.bool_]:
+    """Return which columns (D,) of points (N, D) are constant, up to the rounding of float64."""
+    reach, greatest = np.abs(points - center).max(axis=0), np.abs(points).max(axis=0)
+    return np.asarray(reach <= 8 * np.finfo(np.float64).eps * greatest)
 
 
 def correlation_of(u: ArrayT, w: ArrayT) -> ArrayT:
@@ -251,14 +291,14 @@ def correlation_of(u: ArrayT, w: ArrayT) -> ArrayT:
 def _check_collinearity(correlation: Floats, columns: Sequence[str] | None) -> None:
     dim = len(correlation)
     values, vectors = np.linalg.eigh(correlation)
-    if values[0] >= 1e-14 * dim:
+    if values[0] >= LEAST_EIGENVALUE * dim:
         return
     share = np.abs(vectors[:, 0])
     involved = np.flatnonzero(share > 0.1 * share.max())
     names = ", ".join(describe_column(int(j), columns) for j in involved)
     raise DegenerateDataError(
         f"X has no density because some columns are linear combinations of others: {names} "
-        f"(smallest eigenvalue of the correlation matrix {values[0]:.1e}); drop one of them"
+        f"(smallest eigenvalue of the correlation matrix {values[0]:.1e}); drop one of them, {ADVICE}"
     )
 
 

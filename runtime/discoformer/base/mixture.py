@@ -151,7 +151,7 @@ def draw(components: Components[Floats], count: int, rng: np.random.Generator) -
 def shaped(factors: Floats, which: Indices, noise: Floats) -> Floats:
     """Return ``F_k^-1 g`` (n, D) for rows g of noise (n, D), where ``F_k`` (K, D, D) is that of k (n,)."""
     inverse, found = inverse_root(factors), np.empty(noise.shape)
-    for part in slices(len(noise), max(1, _CHUNK // factors[0].size)):
+    for part in slices(len(noise), max(1, _CHUNK // max(1, factors[0].size))):
         found[part] = (inverse[which[part]] @ noise[part, :, None])[..., 0]
     return found
 

@@ -11,9 +11,11 @@ from discoformer.cli.options import (
     DROP_OR_ERROR,
     EXIT_CODES,
     INPUT,
+    allow_singular_option,
     columns_option,
     model_options,
     reading_options,
+    rounding_option,
     seed_option,
     weights_option,
 )
@@ -38,6 +40,8 @@ from discoformer.io.text import ReadOptions
 @columns_option
 @reading_options(*DROP_OR_ERROR)
 @weights_option
+@rounding_option
+@allow_singular_option
 @model_options
 def adapt(
     data: Path,
@@ -48,6 +52,8 @@ def adapt(
     columns: str | None,
     reading: ReadOptions,
     weights: str | None,
+    rounding: str,
+    allow_singular: bool,
     model: str,
     device: Any,
     threads: int | None,
@@ -70,8 +76,10 @@ def adapt(
         if threads is not None:
             torch.set_num_threads(threads)
         table, row_weights = read_data(data, columns, weights, reading)
-        found = read_estimate(table, row_weights, model, device, threads)
-        print_diagnostics(found.diagnostics)
+        found = read_estimate(
+            table, row_weights, model, device, threads, rounding=rounding, allow_singular=allow_singular
+        )
+        print_diagnostics(found)
         adapted = _adapt(found, steps, seed)
         save_model(adapted.model.graphs, out, {"adaptation": asdict(adapted.adaptation)})  # type: ignore[arg-type]
         _report(adapted, steps, out)

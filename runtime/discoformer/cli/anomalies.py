@@ -28,13 +28,14 @@ from discoformer.cli.output import (
     output_options,
     require_extras,
 )
-from discoformer.cli.reading import names_of, read_data
-from discoformer.errors import RangeWarning
+from discoformer.cli.reading import names_of, read_data, rounding_of
+from discoformer.errors import DataWarning, RangeWarning
 from discoformer.io.tables import Table, read_table
 from discoformer.io.text import ReadOptions
 from discoformer.model import Model, load
 from discoformer.onnx.names import Effort
 from discoformer.plots.anomalies import save_anomalies
+from discoformer.table.cells import Rounding
 
 
 @click.command(epilog=EXIT_CODES)
@@ -76,6 +77,8 @@ def anomalies(
     plot: Path | None,
     columns: str | None,
     reading: ReadOptions,
+    rounding: str,
+    allow_singular: bool,
     effort: Any,
     model: str,
     device: Any,
@@ -105,15 +108,29 @@ def anomalies(
         require_extras(out, plot)
         table, _ = read_data(data, columns, None, reading)
         header = output_columns(table)
-        loaded = load(model, device, threads)
+        loaded, steps = load(model, device, threads), rounding_of(rounding, table)
         if query:
             rows = read_table(query, table.columns, reading)
-            reference = Reference(table, method=method, model=loaded, folds=folds, seed=seed, effort=effort)
-            print_diagnostics(reference.estimate.diagnostics)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DataWarning)  # print_diagnostics prints these, too
+                reference = Reference(
+                    table,
+                    method=method,
+                    model=loaded,
+                    folds=folds,
+                    seed=seed,
+                    effort=effort,
+                    rounding=steps,
+                    allow_singular=allow_singular,
+                )
+            print_diagnostics(reference.estimate)
             found = reference.find(rows, fdr)
         else:
-            print_doubts(table, loaded, effort)
-            rows, found = table, _find_anomalies(table, fdr, loaded, folds, seed, effort)
+            print_doubts(table, loaded, effort, steps, allow_singular)
+            rows = table
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DataWarning)  # print_doubts prints these
+                found = _find_anomalies(table, fdr, loaded, folds, seed, effort, steps, allow_singular)
         values = np.asarray(rows.values, np.float64)
         results = np.column_stack([found.p_values, found.found, found.log_density, found.contributions])
         with open_output(out, form, header, values.dtype) as writer:
@@ -134,7 +151,14 @@ def output_columns(table: Table) -> tuple[str, ...]:
 
 
 def _find_anomalies(
-    table: Table, fdr: float, model: Model, folds: int, seed: int, effort: Effort
+    table: Table,
+    fdr: float,
+    model: Model,
+    folds: int,
+    seed: int,
+    effort: Effort,
+    rounding: Rounding,
+    allow_singular: bool,
 ) -> Anomalies:
     """Find the anomalies within a sample, with a progress bar."""
     with progress_bar(ROUNDS, "rounds", show_eta=False, item_show_func=lambda stage: stage) as bar:
@@ -146,4 +170,6 @@ def _find_anomalies(
             seed=seed,
             on_progress=lambda stage: bar.update(1, stage),
             effort=effort,
+            rounding=rounding,
+            allow_singular=allow_singular,
         )

@@ -32,8 +32,8 @@ def answers(found: Estimate, queries: Rows) -> Iterator[AnyFloats]:
         Blocks of rows (n, 2 D + 2): queries, log-density (nats), density, score.
 
     Raises:
-        InputError: The queries do not have the columns of DATA, or a row cannot be read or answered. The
-            answers to all rows before that one are yielded first.
+        InputError: The queries do not have the columns of DATA, or a row cannot be read. The answers to all
+            rows before that one are yielded first.
     """
     dim = found.diagnostics.dim
     if queries.dim != dim:
@@ -41,26 +41,9 @@ def answers(found: Estimate, queries: Rows) -> Iterator[AnyFloats]:
             f"{queries.name} has {queries.dim} columns, but DATA has {dim}: give the same columns "
             "in the same order"
         )
-    done = 0
-    for block in queries.blocks:
-        yield from _answer(found, queries.name, block, done)
-        done += len(block)
-
-
-def _answer(found: Estimate, name: str, block: AnyFloats, done: int) -> Iterator[AnyFloats]:
-    """Yield the answers to a block. If a row cannot be answered, find it by halving the block."""
     missing: Any = "error" if found.effort == "best" else "marginal"
-    try:
-        answer = _join(block, *found.log_density_and_score(block, missing))
-    except InputError as error:
-        if len(block) == 1:
-            raise InputError(f"{name}, row {done + 1} (queried on its own): {error}") from error
-    else:
-        yield answer
-        return
-    half = len(block) // 2
-    yield from _answer(found, name, block[:half], done)
-    yield from _answer(found, name, block[half:], done + half)
+    for block in queries.blocks:
+        yield _join(block, *found.log_density_and_score(block, missing))
 
 
 def _join(block: AnyFloats, log_density: AnyFloats, score: AnyFloats) -> AnyFloats:

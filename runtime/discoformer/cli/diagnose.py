@@ -49,6 +49,8 @@ def diagnose(
     columns: str | None,
     reading: ReadOptions,
     weights: str | None,
+    rounding: str,
+    allow_singular: bool,
     effort: Any,
     model: str,
     device: Any,
@@ -71,7 +73,16 @@ def diagnose(
             require("matplotlib")
         table, row_weights = read_data(data, columns, weights, reading)
         queries = read_table(query, table.columns, reading) if query else None
-        found = read_estimate(table, row_weights, model, device, threads, effort)
+        found = read_estimate(
+            table,
+            row_weights,
+            model,
+            device,
+            threads,
+            effort,
+            rounding=rounding,
+            allow_singular=allow_singular,
+        )
         diagnosis = found.diagnose(queries, seed)
         click.echo(json.dumps(diagnosis.as_dict(), indent=2) if as_json else str(diagnosis))
         if out:

@@ -19,8 +19,8 @@ from discoformer.cli.options import (
     reading_options,
     seed_option,
 )
-from discoformer.cli.reading import read_data
-from discoformer.errors import RangeWarning
+from discoformer.cli.reading import read_data, rounding_of
+from discoformer.errors import DataWarning, RangeWarning
 from discoformer.information import Information
 from discoformer.information import entropy as entropy_of
 from discoformer.io.text import ReadOptions
@@ -43,6 +43,8 @@ def entropy(
     as_json: bool,
     columns: str | None,
     reading: ReadOptions,
+    rounding: str,
+    allow_singular: bool,
     effort: Any,
     model: str,
     device: Any,
@@ -60,10 +62,20 @@ def entropy(
     with errors_as_messages():
         table, _ = read_data(data, columns, None, reading)
         loaded = load(model, device, threads)
-        print_doubts(table, loaded, effort)
+        steps = rounding_of(rounding, table)
+        print_doubts(table, loaded, effort, steps, allow_singular)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RangeWarning)  # print_doubts has printed these
-            found = entropy_of(table, model=loaded, folds=folds, seed=seed, effort=effort)
+            for category in (RangeWarning, DataWarning):  # print_doubts has printed these
+                warnings.simplefilter("ignore", category)
+            found = entropy_of(
+                table,
+                model=loaded,
+                folds=folds,
+                seed=seed,
+                effort=effort,
+                rounding=steps,
+                allow_singular=allow_singular,
+            )
         rows, dim = table.values.shape
         click.echo(_json(found, rows, dim) if as_json else _text(found, rows, dim))
 

@@ -67,6 +67,8 @@ def estimate(
     reading: ReadOptions,
     weights: str | None,
     landmarks: int | None,
+    rounding: str,
+    allow_singular: bool,
     effort: Any,
     model: str,
     device: Any,
@@ -95,8 +97,10 @@ def estimate(
         require_extras(out, plot)
         table, row_weights, asked = read_data_and_queries(data, columns, weights, reading)
         names = names_of(table)
-        found = read_estimate(table, row_weights, model, device, threads, effort, landmarks)
-        print_diagnostics(found.diagnostics)
+        found = read_estimate(
+            table, row_weights, model, device, threads, effort, landmarks, rounding, allow_singular
+        )
+        print_diagnostics(found)
         with _open_queries(table, query, on_grid, asked, reading) as queries:
             _write_answers(found, queries, names, out, form)
         if plot:

@@ -55,6 +55,8 @@ def impute(
     seed: int,
     columns: str | None,
     reading: ReadOptions,
+    rounding: str,
+    allow_singular: bool,
     effort: Any,
     model: str,
     device: Any,
@@ -77,7 +79,9 @@ def impute(
     with errors_as_messages():
         require_extras(out, None)
         gaps = read_gaps(data, names_in(columns), reading)
-        gaps.write(_filled(gaps, model, device, threads, effort, draw, samples, seed), out)
+        gaps.write(
+            _filled(gaps, model, device, threads, rounding, allow_singular, effort, draw, samples, seed), out
+        )
 
 
 def _filled(
@@ -85,6 +89,8 @@ def _filled(
     model: str,
     device: Any,
     threads: int | None,
+    rounding: str,
+    allow_singular: bool,
     effort: Any,
     draw: bool,
     samples: int,
@@ -92,21 +98,24 @@ def _filled(
 ) -> AnyFloats:
     """Return the table with its missing cells filled in, and print how many there were."""
     values = gaps.values
-    complete = values[~np.isnan(values).any(axis=1)]
+    rows = np.flatnonzero(~np.isnan(values).any(axis=1))
     incomplete, cells = missing_rows(values), int(np.isnan(values).sum())
-    if len(complete) < 2:
+    if len(rows) < 2:
         raise InputError(
-            f"{len(complete)} of the {len(values)} rows of DATA are complete, but 2 or more are needed to "
+            f"{len(rows)} of the {len(values)} rows of DATA are complete, but 2 or more are needed to "
             "estimate the density: use --columns to choose columns with fewer missing cells"
         )
     if not cells:
         click.echo(f"Nothing is missing in {len(values)} rows.", err=True)
         return values
-    found = read_estimate(Table(complete, gaps.columns), None, model, device, threads, effort)
-    print_diagnostics(found.diagnostics)
+    table = Table(values[rows], gaps.columns, rows)
+    found = read_estimate(
+        table, None, model, device, threads, effort, rounding=rounding, allow_singular=allow_singular
+    )
+    print_diagnostics(found)
     with progress_bar(incomplete, "imputing") as bar:
         filled = impute_rows(found, values, 1 if draw else None, samples, seed, bar.update)[0]
     click.echo(
-        f"Filled in {cells} cells in {incomplete} rows, using {len(complete)} complete rows.", err=True
+        f"Filled in {cells} cells in {incomplete} rows, using {len(rows)} complete rows.", err=True
     )
     return filled

@@ -14,10 +14,12 @@ from typing import Any, TextIO
 import click
 
 from discoformer.errors import DataWarning, DiscoformerError
-from discoformer.fit import Diagnostics, read_sample
+from discoformer.estimates import Estimate
+from discoformer.fit import read_sample
 from discoformer.io.tables import Table
 from discoformer.model import Model
 from discoformer.onnx.names import Effort
+from discoformer.table.cells import Rounding
 
 
 class _Interrupted(click.ClickException):
@@ -47,8 +49,17 @@ def progress_bar(
     return click.progressbar(length=length, label=label, file=sys.stderr, hidden=hidden, **options)
 
 
-def print_diagnostics(diagnostics: Diagnostics) -> None:
-    """Print how many landmarks the network reads, if not all rows, and the reasons to doubt the estimate."""
+def print_diagnostics(found: Estimate) -> None:
+    """Print how DATA is read, unless values and rows are all read as they are, and the reasons for doubt."""
+    diagnostics = found.diagnostics
+    names = found.columns or tuple(f"x{j + 1}" for j in range(diagnostics.dim))
+    steps = [f"{name} {step:.6g}" for name, step in zip(names, diagnostics.steps, strict=True) if step]
+    if steps:
+        click.echo(
+            f"Rounded values are spread over cells as wide as their step: {', '.join(steps)}. Use --rounding "
+            "none to read them as they are.",
+            err=True,
+        )
     if diagnostics.landmarks < diagnostics.n:
         click.echo(
             f"The network reads {diagnostics.landmarks} landmarks out of the {diagnostics.n} rows of DATA. "
@@ -58,11 +69,14 @@ def print_diagnostics(diagnostics: Diagnostics) -> None:
     _print_warnings(diagnostics.warnings)
 
 
-def print_doubts(table: Table, model: Model, effort: Effort) -> None:
+def print_doubts(
+    table: Table, model: Model, effort: Effort, rounding: Rounding, allow_singular: bool
+) -> None:
     """Print the reasons to doubt estimates from parts of a table, as far as the whole table shows them."""
     metadata = model.graphs.files(effort).metadata
-    sample = read_sample(table, None, effort=effort)
-    _print_warnings(metadata.out_of_range(*sample.z.shape) + sample.doubts())
+    sample = read_sample(table, None, effort=effort, rounding=rounding, allow_singular=allow_singular)
+    size = len(sample.data.points), sample.frame.rank
+    _print_warnings(metadata.out_of_range(*size) + sample.doubts())
 
 
 def _print_warnings(doubts: tuple[str, ...]) -> None:

@@ -67,6 +67,8 @@ def modes(
     columns: str | None,
     reading: ReadOptions,
     weights: str | None,
+    rounding: str,
+    allow_singular: bool,
     effort: Any,
     model: str,
     device: Any,
@@ -90,8 +92,17 @@ def modes(
         distinct_columns(*names, *LABELLED)
         if modes_out:
             distinct_columns(*names, *MODES)
-        found = read_estimate(table, row_weights, model, device, threads, effort)
-        print_diagnostics(found.diagnostics)
+        found = read_estimate(
+            table,
+            row_weights,
+            model,
+            device,
+            threads,
+            effort,
+            rounding=rounding,
+            allow_singular=allow_singular,
+        )
+        print_diagnostics(found)
         modes = _climb(found, table).merged(prominence)
         _write_labels(found, table, modes, names, out, form)
         if modes_out:

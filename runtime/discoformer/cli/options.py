@@ -41,6 +41,22 @@ effort_option = click.option(
     help="How DATA is read. fast turns it into a mixture by one pass of the network. best refines the "
     "mixture at each query.",
 )
+rounding_option = click.option(
+    "--rounding",
+    metavar="auto|none|COLUMN=STEP,...",
+    default="auto",
+    show_default=True,
+    help="How rounded values of DATA are read. auto finds the step of each column, and spreads its values "
+    "over cells as wide as the step. none reads values as they are. COLUMN=STEP,... gives the step of "
+    "columns, 0 for those to be read as they are; others are found.",
+)
+allow_singular_option = click.option(
+    "--allow-singular/--no-allow-singular",
+    default=True,
+    show_default=True,
+    help="Whether DATA may have constant or collinear columns. Then the density is that on the affine hull "
+    "of its rows, and 0 elsewhere.",
+)
 folds_option = click.option(
     "--folds",
     type=click.IntRange(min=2),
@@ -116,5 +132,5 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def estimate_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options ``--effort``, ``--model``, ``--device`` and ``--threads`` to a command."""
-    return effort_option(model_options(command))
+    """Add the options that say how a sample is read, and those of ``model_options``, to a command."""
+    return rounding_option(allow_singular_option(effort_option(model_options(command))))

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from discoformer.cli.messages import progress_bar
-from discoformer.errors import InputError, RangeWarning
+from discoformer.errors import DataWarning, InputError, RangeWarning
 from discoformer.estimates import Estimate
 from discoformer.io.tables import Table, read_table
 from discoformer.io.text import ReadOptions, name_of
 from discoformer.model import load
 from discoformer.onnx.names import Effort
+from discoformer.table.cells import Rounding
 
 
 def read_data(
@@ -68,6 +69,27 @@ def names_of(table: Table) -> tuple[str, ...]:
     return table.columns or tuple(f"x{j + 1}" for j in range(table.values.shape[1]))
 
 
+def rounding_of(text: str, table: Table) -> Rounding:
+    """Return the value of ``--rounding``, with columns by position.
+
+    Raises:
+        InputError: It is not valid, or names a column that is not there.
+    """
+    if text in ("auto", "none"):
+        return "auto" if text == "auto" else None
+    steps, names = {}, names_of(table)
+    for part in names_in(text) or ():
+        name, _, step = part.rpartition("=")
+        try:
+            steps[names.index(name.strip())] = float(step)
+        except ValueError as error:
+            raise InputError(
+                f"--rounding must be auto, none, or COLUMN=STEP,... with columns among {', '.join(names)}, "
+                f"got {part!r}"
+            ) from error
+    return steps
+
+
 def read_estimate(
     table: Table,
     weights: Any,
@@ -76,15 +98,28 @@ def read_estimate(
     threads: int | None,
     effort: Effort = "best",
     landmarks: int | None = None,
+    rounding: str = "auto",
+    allow_singular: bool = True,
 ) -> Estimate:
     """Load the model and estimate the density, with a progress bar.
 
     Reasons to doubt the estimate are not printed here; ``messages.print_diagnostics`` prints them.
     """
     with warnings.catch_warnings(), _stages(3 if effort == "best" else 2) as on_progress:
-        warnings.simplefilter("ignore", RangeWarning)
+        for category in (RangeWarning, DataWarning):
+            warnings.simplefilter("ignore", category)
         loaded = load(model, device, threads)
-        return loaded.estimate(table, weights, None, landmarks, on_progress, effort)
+        steps = rounding_of(rounding, table)
+        return loaded.estimate(
+            table,
+            weights,
+            None,
+            landmarks,
+            on_progress,
+            effort,
+            rounding=steps,
+            allow_singular=allow_singular,
+        )
 
 
 @contextmanager

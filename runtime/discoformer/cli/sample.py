@@ -57,6 +57,8 @@ def sample(
     columns: str | None,
     reading: ReadOptions,
     weights: str | None,
+    rounding: str,
+    allow_singular: bool,
     effort: Any,
     model: str,
     device: Any,
@@ -77,8 +79,17 @@ def sample(
         require_extras(out, None)
         table, row_weights = read_data(data, columns, weights, reading)
         names = names_of(table)
-        found = read_estimate(table, row_weights, model, device, threads, effort)
-        print_diagnostics(found.diagnostics)
+        found = read_estimate(
+            table,
+            row_weights,
+            model,
+            device,
+            threads,
+            effort,
+            rounding=rounding,
+            allow_singular=allow_singular,
+        )
+        print_diagnostics(found)
         method = method or default_method(effort)
         drawn = _draw(found, count, method, seed, steps)
         if method == "langevin":

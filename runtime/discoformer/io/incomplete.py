@@ -54,7 +54,7 @@ def complete_rows(X: Any, weights: Any, missing: Missing | None) -> tuple[Any, A
         return matrix, weights
     check_some_complete("X", matrix.values, matrix.columns)
     warn_of_rows("X", int((~kept).sum()), len(kept))
-    found = Matrix(matrix.values[kept], matrix.width, matrix.columns)
+    found = Matrix(matrix.values[kept], matrix.width, matrix.columns, rows=np.flatnonzero(kept))
     return found, None if weights is None else weights[kept]
 
 

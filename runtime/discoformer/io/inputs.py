@@ -28,6 +28,7 @@ class Matrix:
     width: np.dtype[Any]  # float32 if the input was float32 or narrower, else float64
     columns: tuple[str, ...] | None  # column names, or None if the input has none
     picked: tuple[int, ...] | None = None  # positions (D,) of the columns in the input; None for all in order
+    rows: npt.NDArray[np.intp] | None = None  # numbers of the rows in the input; None for all in order
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """Return the values, so that a matrix can be read again."""

@@ -28,6 +28,7 @@ class Table:
 
     values: npt.NDArray[Any]  # (rows, D)
     columns: tuple[str, ...] | None  # column names, or None if the file has none
+    rows: npt.NDArray[np.intp] | None = None  # numbers of the rows in the file; None for all in order
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """Return the values, so that ``np.asarray`` accepts a table."""
@@ -44,7 +45,7 @@ class Table:
             return self
         check_some_complete(name, self.values, self.columns)
         warn_of_rows(name, int((~kept).sum()), len(kept))
-        return Table(self.values[kept], self.columns)
+        return Table(self.values[kept], self.columns, np.flatnonzero(kept))
 
     def split_off(self, name: str) -> tuple["Table", npt.NDArray[Any]]:
         """Return the table without the named column, and the values of that column (rows,).
@@ -59,8 +60,8 @@ class Table:
                 f"there is no column {name!r}; there are {', '.join(self.columns)}: choose among these"
             )
         j = self.columns.index(name)
-        rest = Table(np.delete(self.values, j, axis=1), self.columns[:j] + self.columns[j + 1 :])
-        return rest, self.values[:, j]
+        columns = self.columns[:j] + self.columns[j + 1 :]
+        return Table(np.delete(self.values, j, axis=1), columns, self.rows), self.values[:, j]
 
 
 def read_table(path: Path, wanted: Sequence[str] | None = None, options: ReadOptions = READ_OPTIONS) -> Table:

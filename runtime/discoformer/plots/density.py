@@ -2,8 +2,8 @@
 
 - D = 1: a histogram, the density, and the score.
 - D = 2: the density with contours, the points, and the score as arrows.
-- D > 2: the points along the two leading principal directions of the standardised columns, coloured by
-  log-density.
+- D > 2, or a singular sample: the points along the two leading principal directions of the standardised
+  columns, coloured by log-density.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def save_figure(
     figure = require("matplotlib.figure").Figure(figsize=(7, 5.5), layout="constrained")
     if points.shape[1] == 1:
         _draw_line(figure, estimate, points, columns[0], weights)
-    elif points.shape[1] == 2:
+    elif points.shape[1] == 2 and not estimate.is_singular:
         _draw_plane(figure, estimate, points, columns)
     else:
         _draw_projection(figure, estimate, points)

@@ -10,7 +10,8 @@ from discoformer.estimates import Estimate
 from discoformer.model import DEFAULT_NAME
 from discoformer.onnx.names import Effort
 from discoformer.onnx.sessions import Device
-from discoformer.sklearn.models import load_once, queries, sample_rows
+from discoformer.sklearn.models import estimate_options, load_once, queries, sample_rows
+from discoformer.table.cells import Rounding
 
 
 class DensityClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
@@ -26,7 +27,7 @@ class DensityClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         prominence: Smallest prominence of a cluster, in nats. The prominence of a mode is the drop in
             log-density on the best path to a higher mode. A mode with less belongs to the cluster of the
             higher mode.
-        model, device, threads, effort: See ``DensityEstimator``.
+        model, device, threads, effort, rounding, allow_singular: See ``DensityEstimator``.
 
     Attributes:
         labels_: The cluster of each row (N,). The cluster of the highest mode is 0.
@@ -44,12 +45,16 @@ class DensityClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         device: Device = "auto",
         threads: int | None = None,
         effort: Effort = "best",
+        rounding: Rounding = "auto",
+        allow_singular: bool = True,
     ) -> None:
         self.prominence = prominence
         self.model = model
         self.device = device
         self.threads = threads
         self.effort = effort
+        self.rounding = rounding
+        self.allow_singular = allow_singular
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Estimate the density of a sample, and find its modes.
@@ -66,11 +71,12 @@ class DensityClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: As in ``DensityEstimator.fit``, or ``prominence`` is negative.
 
         Warns:
-            DataWarning: Columns of a data frame are left out because they hold no numbers.
+            DataWarning: Columns of a data frame are left out because they hold no numbers, or the rows are
+                singular or contaminated.
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
         X = sample_rows(self, X)
-        self.estimate_: Estimate = load_once(self).estimate(X, sample_weight, effort=self.effort)
+        self.estimate_: Estimate = load_once(self).estimate(X, sample_weight, **estimate_options(self))
         self.modes_: Modes = modes_of(self.estimate_, X).merged(self.prominence)
         self.cluster_centers_ = self.modes_.points
         self.labels_ = self.modes_.labels

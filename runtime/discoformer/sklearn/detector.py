@@ -15,7 +15,8 @@ from discoformer.io.inputs import AnyFloats, Floats, is_real
 from discoformer.model import DEFAULT_NAME
 from discoformer.onnx.names import Effort
 from discoformer.onnx.sessions import Device
-from discoformer.sklearn.models import load_once, queries, sample_rows
+from discoformer.sklearn.models import estimate_options, load_once, queries, sample_rows
+from discoformer.table.cells import Rounding
 
 
 class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
@@ -41,6 +42,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         threads: Number of CPU threads; chosen by onnxruntime if None.
         seed: Seed of the random split into folds, for p-values.
         effort: ``"fast"`` or ``"best"``, as in ``discoformer.Model.estimate``.
+        rounding: ``"auto"``, None, or steps by name or position of the column, as in
+            ``discoformer.Model.estimate``.
+        allow_singular: Whether the fitted rows may have constant or collinear columns, as in
+            ``discoformer.Model.estimate``; rows off their affine hull have log-density -inf.
 
     Attributes:
         estimate_: The ``discoformer.Estimate`` of the fitted rows.
@@ -57,6 +62,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         threads: int | None = None,
         seed: int = 0,
         effort: Effort = "best",
+        rounding: Rounding = "auto",
+        allow_singular: bool = True,
     ) -> None:
         self.contamination = contamination
         self.model = model
@@ -64,6 +71,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.threads = threads
         self.seed = seed
         self.effort = effort
+        self.rounding = rounding
+        self.allow_singular = allow_singular
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Estimate the density of a sample, without training.
@@ -78,11 +87,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: X is not a matrix of finite numbers with 2 rows or more.
             InputError: A parameter is invalid.
-            DegenerateDataError: A column is constant, or columns are collinear.
+            DegenerateDataError: All rows are the same; or, unless ``allow_singular``, a column is constant or
+                columns are collinear.
             ModelNotFoundError: The model does not exist.
 
         Warns:
-            DataWarning: Columns of a data frame are left out because they hold no numbers.
+            DataWarning: Columns of a data frame are left out because they hold no numbers, or the rows are
+                singular or contaminated.
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
         if not (is_real(self.contamination) and 0 < self.contamination <= 0.5):
@@ -91,7 +102,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
                 "the fitted rows to label as anomalies"
             )
         self._rows: AnyFloats = sample_rows(self, X, copy=True)
-        self.estimate_: Estimate = load_once(self).estimate(self._rows, effort=self.effort)
+        self.estimate_: Estimate = load_once(self).estimate(self._rows, **estimate_options(self))
         self.offset_ = float(np.quantile(self.estimate_.log_density(self._rows), self.contamination))
         self.__dict__.pop("_reference", None)  # of an earlier fit
         return self
@@ -155,4 +166,4 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     @cached_property
     def _reference(self) -> Reference:
-        return Reference(self._rows, model=self.estimate_.model, seed=self.seed, effort=self.effort)
+        return Reference(self._rows, model=self.estimate_.model, seed=self.seed, **estimate_options(self))

@@ -17,7 +17,8 @@ from discoformer.io.inputs import AnyFloats, Floats
 from discoformer.model import DEFAULT_NAME
 from discoformer.onnx.names import Effort
 from discoformer.onnx.sessions import Device
-from discoformer.sklearn.models import load_once, queries, sample_rows
+from discoformer.sklearn.models import estimate_options, load_once, queries, sample_rows
+from discoformer.table.cells import Rounding
 
 
 class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
@@ -38,6 +39,10 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         device: ``"cpu"``, ``"cuda"`` (an error if it is not available), or ``"auto"`` (CUDA if possible).
         threads: Number of CPU threads; chosen by onnxruntime if None.
         effort: ``"fast"`` or ``"best"``, as in ``discoformer.Model.estimate``.
+        rounding: ``"auto"``, None, or steps by name or position of the column, as in
+            ``discoformer.Model.estimate``.
+        allow_singular: Whether the fitted rows may have constant or collinear columns, as in
+            ``discoformer.Model.estimate``; rows off their affine hull have log-density -inf.
 
     Attributes:
         estimate_: The fitted ``discoformer.Estimate``. Reasons to doubt it are in ``estimate_.diagnostics``.
@@ -51,11 +56,15 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         device: Device = "auto",
         threads: int | None = None,
         effort: Effort = "best",
+        rounding: Rounding = "auto",
+        allow_singular: bool = True,
     ) -> None:
         self.model = model
         self.device = device
         self.threads = threads
         self.effort = effort
+        self.rounding = rounding
+        self.allow_singular = allow_singular
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Estimate the density of a sample, without training.
@@ -72,15 +81,17 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: X is not a matrix of finite numbers with 2 rows or more.
             InputError: The weights, the device, the number of threads or the effort are invalid.
-            DegenerateDataError: A column is constant, or columns are collinear.
+            DegenerateDataError: All rows are the same; or, unless ``allow_singular``, a column is constant or
+                columns are collinear.
             ModelNotFoundError: The model does not exist.
 
         Warns:
-            DataWarning: Columns of a data frame are left out because they hold no numbers.
+            DataWarning: Columns of a data frame are left out because they hold no numbers, or the rows are
+                singular or contaminated.
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
         X = sample_rows(self, X)
-        self.estimate_: Estimate = load_once(self).estimate(X, sample_weight, effort=self.effort)
+        self.estimate_: Estimate = load_once(self).estimate(X, sample_weight, **estimate_options(self))
         return self
 
     def score_samples(self, X: Any) -> AnyFloats:

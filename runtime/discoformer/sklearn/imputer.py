@@ -10,10 +10,12 @@ from discoformer.analysis.imputation import SAMPLES
 from discoformer.errors import InputError
 from discoformer.estimates import Estimate
 from discoformer.io.inputs import AnyFloats
+from discoformer.io.tables import Table
 from discoformer.model import DEFAULT_NAME
 from discoformer.onnx.names import Effort
 from discoformer.onnx.sessions import Device
-from discoformer.sklearn.models import load_once, queries, sample_rows
+from discoformer.sklearn.models import estimate_options, load_once, queries, sample_rows
+from discoformer.table.cells import Rounding
 
 
 class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -32,7 +34,7 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
         sample: Whether to fill in draws, which keep the spread of the data, instead of means.
         samples: Number of points that each row is imputed from; more are slower and more accurate.
         seed: Seed of these points and of the draws.
-        model, device, threads, effort: See ``DensityEstimator``.
+        model, device, threads, effort, rounding, allow_singular: See ``DensityEstimator``.
 
     Attributes:
         estimate_: The fitted ``discoformer.Estimate``.
@@ -50,6 +52,8 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
         device: Device = "auto",
         threads: int | None = None,
         effort: Effort = "best",
+        rounding: Rounding = "auto",
+        allow_singular: bool = True,
     ) -> None:
         self.sample = sample
         self.samples = samples
@@ -58,6 +62,8 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
         self.device = device
         self.threads = threads
         self.effort = effort
+        self.rounding = rounding
+        self.allow_singular = allow_singular
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Estimate the density of the complete rows of a sample.
@@ -71,21 +77,24 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
 
         Raises:
             ValueError: X is not a matrix of numbers, or has fewer than 2 complete rows.
-            DegenerateDataError: A column is constant, or columns are collinear.
+            DegenerateDataError: All rows are the same; or, unless ``allow_singular``, a column is constant or
+                columns are collinear.
 
         Warns:
-            DataWarning: Columns of a data frame are left out because they hold no numbers.
+            DataWarning: Columns of a data frame are left out because they hold no numbers, or the rows are
+                singular or contaminated.
             RangeWarning: N or D is outside the ranges the model was trained on.
         """
         X = sample_rows(self, X, ensure_all_finite="allow-nan")
-        complete = X[~np.isnan(X).any(axis=1)]
-        if len(complete) < 2:
+        rows = np.flatnonzero(~np.isnan(X).any(axis=1))
+        if len(rows) < 2:
             raise InputError(
-                f"X must have 2 complete rows or more, got {len(complete)} of {len(X)}: leave out columns "
+                f"X must have 2 complete rows or more, got {len(rows)} of {len(X)}: leave out columns "
                 "with many missing entries"
             )
-        self.n_complete_ = len(complete)
-        self.estimate_: Estimate = load_once(self).estimate(complete, effort=self.effort)
+        self.n_complete_ = len(rows)
+        complete = Table(X[rows], None, rows)
+        self.estimate_: Estimate = load_once(self).estimate(complete, **estimate_options(self))
         return self
 
     def transform(self, X: Any) -> AnyFloats:

@@ -4,6 +4,7 @@ Columns of a data frame that hold no numbers are left out. The others must have 
 the same order, as everywhere in scikit-learn.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,15 @@ def load_once(estimator: Any) -> Model:
     folder = find_folder(estimator.model)
     changed = tuple(path.stat().st_mtime_ns for path in _graphs(folder))
     return _load_cached(folder, estimator.device, estimator.threads, changed)
+
+
+def estimate_options(estimator: Any) -> dict[str, Any]:
+    """Return the options that an estimator passes to ``Model.estimate``; columns are named by position."""
+    names = list(getattr(estimator, "feature_names_in_", ()))
+    rounding = estimator.rounding
+    if isinstance(rounding, Mapping):
+        rounding = {names.index(key) if key in names else key: step for key, step in rounding.items()}
+    return {"effort": estimator.effort, "rounding": rounding, "allow_singular": estimator.allow_singular}
 
 
 def _graphs(folder: Path) -> list[Path]:

@@ -24,10 +24,10 @@ from discoformer.analysis.held_out import (
     standard_error,
     stein_of,
 )
-from discoformer.errors import InputError
-from discoformer.fit import few_valued
+from discoformer.errors import DataWarning, InputError
 from discoformer.io.inputs import Floats
 from discoformer.plots.diagnosis import save_report
+from discoformer.table.cells import few_valued
 
 pytestmark = pytest.mark.slow
 
@@ -79,10 +79,11 @@ def test_bad_data_are_found_out(gaussian: discoformer.Model, rng: np.random.Gene
     x[:, 1] = np.round(x[:, 1])
     x[:, 2] = x[:, 0] + 1e-4 * x[:, 2]
     found = gaussian.estimate(pd.DataFrame(x, columns=["a", "b", "c"])).diagnose()
-    assert levels(found)["few-valued columns"] == "bad"
+    assert levels(found)["few-valued columns"] == "doubtful"
     assert "column 1 ('b')" in str(found)
     assert levels(found)["condition"] == "doubtful"
-    repeated = gaussian.estimate(np.repeat(x[:40, :1], 5, axis=0)).diagnose()
+    with pytest.warns(DataWarning, match="160 of 200 rows of X repeat others"):
+        repeated = gaussian.estimate(np.repeat(x[:40, :1], 5, axis=0)).diagnose()
     assert levels(repeated)["repeated rows"] == "bad"
     assert repeated.verdict.startswith("Do not trust it")
     few = gaussian.estimate(rng.normal(size=(9, 4))).diagnose()

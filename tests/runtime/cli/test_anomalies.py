@@ -131,7 +131,8 @@ def test_a_constant_column_is_named(
 ) -> None:
     """Of the sample: not of the part of it that is estimated first."""
     sample[:, 1] = 3
-    result = run(command, gaussian_folder, save(tmp_path / "data.csv", sample))
+    data = save(tmp_path / "data.csv", sample)
+    result = run(command, gaussian_folder, data, "--no-allow-singular")
     assert result.exit_code == 1
     assert "'b'" in result.stderr
     assert "contexts" not in result.stderr

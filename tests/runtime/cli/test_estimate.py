@@ -100,7 +100,11 @@ def test_estimate_at_the_points_themselves(kde_folder: Path, kde: discoformer.Mo
 def test_output_files(kde_folder: Path, tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"out{suffix}"
     result = run(kde_folder, IRIS, "--out", out)
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == (
+        "Rounded values are spread over cells as wide as their step: petal_length_cm 0.1, petal_width_cm "
+        "0.1. Use --rounding none to read them as they are.\n"
+    )
     _, values = rows(run(kde_folder, IRIS))
     np.testing.assert_array_equal(read(out, suffix), values)
     assert [item.name for item in tmp_path.iterdir()] == [out.name]
@@ -173,13 +177,11 @@ def test_a_bad_row_leaves_the_answers_before_it(gaussian_folder: Path, tmp_path:
     assert not out.exists()
 
 
-def test_a_row_too_far_out_is_named(gaussian_folder: Path, nameless: Path) -> None:
+def test_a_row_far_out_is_answered(gaussian_folder: Path, nameless: Path) -> None:
     query = save(nameless.with_name("q.npy"), np.array([[1, 2], [3, 4], [1e30, 5], [6, 7]]), "ab")
-    result = run(gaussian_folder, nameless, "--query", query)
-    assert result.exit_code == 1
-    assert f"{query}, row 3 (queried on its own): Y is more than" in result.stderr
-    assert "Stopped after 2 rows of answers." in result.stderr
-    assert len(result.stdout.splitlines()) == 3
+    _, values = rows(run(gaussian_folder, nameless, "--query", query))
+    assert np.isfinite(values).all()
+    assert values[:, 2].argmin() == 2
 
 
 def test_blocks_are_read_one_at_a_time(gaussian: discoformer.Model, rng: np.random.Generator) -> None:
@@ -330,7 +332,7 @@ def test_errors(kde_folder: Path, arguments: list[object], code: int, message: s
 def test_errors_name_columns(kde_folder: Path, tmp_path: Path) -> None:
     data = tmp_path / "x.csv"
     data.write_text("a,b\n1,2\n2,2\n4,2\n")
-    result = run(kde_folder, data)
+    result = run(kde_folder, data, "--no-allow-singular")
     assert (result.exit_code, "constant in column 1 ('b')" in result.stderr) == (1, True)
     three = tmp_path / "x.npy"
     np.save(three, np.random.default_rng(0).normal(size=(60, 3)))

@@ -299,7 +299,7 @@ def test_few_sizes_occur_if_they_are_rounded():
 # Families
 
 
-RECIPE = Path(__file__).parents[3] / "training" / "recipes" / "base.json"
+RECIPES = Path(__file__).parents[3] / "training" / "recipes"
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -399,10 +399,32 @@ def test_a_configuration_without_families_draws_the_published_mixtures(monkeypat
     assert spied(monkeypatch, config, 3) == {"gmm": 3}
 
 
-def test_the_wide_recipe_has_every_family_and_the_published_mixtures_above_all():
-    config = TrainConfig.from_json(RECIPE.read_text(encoding="utf-8"))
-    shares = config.stream.families
-    assert shares.keys() == {"gmm", *FAMILIES}
+TABLES = {
+    "structural",
+    "copulas",
+    "vines",
+    "manifolds",
+    "scales",
+    "rounded",
+    "atoms",
+    "edges",
+    "checkerboard",
+}
+
+
+def test_recipes_have_every_family_and_the_published_mixtures_above_all():
+    base = TrainConfig.from_json((RECIPES / "base.json").read_text(encoding="utf-8"))
+    shares = base.stream.families
+    assert shares.keys() == {"gmm", *FAMILIES} - TABLES
     assert shares["gmm"] >= sum(shares.values()) / 3
-    assert shares["gmm"] == max(shares.values())
-    assert TrainConfig.from_json(config.to_json()) == config
+    assert TrainConfig.from_json(base.to_json()) == base
+    mixed = base.updated((RECIPES / "tables.json").read_text(encoding="utf-8"))
+    assert replace(mixed, stream=base.stream) == base
+    total = sum(mixed.stream.families.values())
+    assert mixed.stream.families.keys() == {"gmm", *FAMILIES}
+    assert abs(sum(mixed.stream.families[name] for name in TABLES) / total - 0.25) < 1e-3
+    for name, share in shares.items():  # the others keep their proportions
+        scaled = 0.75 * share / sum(shares.values())
+        assert abs(mixed.stream.families[name] / total / scaled - 1) < 0.01
+    for config in (base, mixed):
+        assert config.stream.families["gmm"] == max(config.stream.families.values())

@@ -20,6 +20,7 @@ from discoformer_training.evaluation.cells import (
     default_cells,
     draw,
     small_cells,
+    tables_cells,
     wide_cells,
 )
 from discoformer_training.evaluation.floor import FLOORS, Components, Floor
@@ -246,6 +247,29 @@ def test_wide_cells_are_drawn_once_and_for_all_and_have_no_floor() -> None:
         assert at.components is None
         assert np.isfinite(at.truth.log_density).all()
         assert str(cell) == f"{cell.family} D={cell.dim} N=1024"
+
+
+def test_tables_cells_are_drawn_once_and_for_all_and_all_have_scores() -> None:
+    cells = tables_cells()
+    assert len(cells) == len(set(cells)) == 12
+    for cell in cells:
+        at, again = draw(cell, 1), draw(cell, 1)
+        np.testing.assert_array_equal(at.queries, again.queries)
+        assert at.context.shape == (1024, cell.dim)
+        assert 2 <= cell.dim <= 20
+        assert np.isfinite(at.truth.log_density).all()
+        assert np.square(at.truth.score).sum() > 0
+        assert at.components is None
+
+
+def test_two_widths_are_one_and_a_thousandth() -> None:
+    """Half of the queries lie in each cluster, where the score has the size of 1 / width."""
+    for dim in (2, 5):
+        size = np.linalg.norm(draw(Cell("two_widths", dim, 1024), 0).truth.score, axis=1)
+        narrow = size > 30 * dim
+        assert 0.4 < narrow.mean() < 0.6
+        np.testing.assert_allclose(np.mean(size[narrow] ** 2), 1e6 * dim, rtol=0.2)
+        np.testing.assert_allclose(np.mean(size[~narrow] ** 2), dim, rtol=0.2)
 
 
 def test_small_cells_are_measured_by_every_baseline() -> None:

@@ -14,7 +14,7 @@ from discoformer_training.data.mixtures import draw_mixtures
 from discoformer_training.data.stream import StreamConfig, Task, draw_task
 from discoformer_training.nn.attention import attend_blocked
 from discoformer_training.nn.network import DiScoFormer
-from discoformer_training.run.loss import STEP, LossConfig, task_loss
+from discoformer_training.run.loss import LEAST, STEP, LossConfig, task_loss
 
 ALL = LossConfig(alpha=0.3, consistency=0.2, probed=1.0)
 Answer = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -106,6 +106,18 @@ def test_consistency_sees_a_score_that_is_not_the_slope():
     scale = task.score[:, :12].square().sum(-1).mean(1, keepdim=True)
     expected = rho(3 * (task.directions @ off).square() / scale).mean()
     torch.testing.assert_close(task_loss(Known(wrong), task, ALL)["consistency"], expected)
+
+
+def test_score_error_of_a_uniform_density_is_relative_to_the_least_size():
+    def even(y: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(y[..., 0]), torch.zeros_like(y)
+
+    def wrong(y: Tensor) -> tuple[Tensor, Tensor]:
+        return even(y)[0], torch.full_like(y, 0.2)
+
+    expected = rho(torch.tensor(3 * 0.2**2 / (3 * LEAST), dtype=torch.float64))
+    task = replace(make_task(even), n_on_support=20)
+    torch.testing.assert_close(task_loss(Known(wrong), task, ALL)["score"], expected)
 
 
 def test_only_the_probed_share_is_asked_twice_more():

@@ -149,7 +149,12 @@ def gaussian(context: FloatArray, queries: FloatArray, _truth: Values) -> Values
 
 
 def gmm_bic(context: FloatArray, queries: FloatArray, _truth: Values) -> Values:
-    """Estimate by a Gaussian mixture with full covariances and 1 to 12 components, chosen by BIC.
+    """Estimate by a Gaussian mixture with full covariances and 1 to 12 components, chosen by BIC."""
+    return mixture_values(fit_mixture_by_bic(context), queries)
+
+
+def fit_mixture_by_bic(context: FloatArray) -> GaussianMixture:
+    """Return the Gaussian mixture with full covariances and 1 to 12 components that BIC chooses.
 
     A fit is skipped if a component holds D points or fewer. Its covariance is singular, so its likelihood is
     unbounded and BIC would choose it (log-density MSE 551 instead of 70 nats^2 at D = 30, N = 256). The
@@ -166,7 +171,7 @@ def gmm_bic(context: FloatArray, queries: FloatArray, _truth: Values) -> Values:
             failures += 1
         if failures == PATIENCE:
             break
-    return mixture_values(best, queries)
+    return best
 
 
 def _fit_mixture(context: FloatArray, components: int) -> GaussianMixture:

@@ -5,8 +5,9 @@ a cell is one random density, a context (N, D) and fresh queries (M, D) from it,
 score at the queries. It depends on the seed, the cell and the index of the draw alone.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -71,6 +72,14 @@ def _student3(cell: Cell, generator: torch.Generator) -> Density:
     return placed(students, 1, cell.dim, AFFINE_CONDITION, generator)
 
 
+def _two_widths(cell: Cell, generator: torch.Generator) -> Density:
+    """Draw two Gaussians of widths 1 and 1/1000, with equal weights and the means of published mixtures."""
+    one = draw_mixtures(1, cell.dim, modes=(2, 2), generator=generator)
+    variances = torch.tensor([[1.0], [1e-6]], dtype=torch.float64).expand_as(one.variances)
+    two = replace(one, log_weights=torch.full_like(one.log_weights, -math.log(2)), variances=variances)
+    return placed(two, 1, cell.dim, 1.0, generator)  # without a floor, whose covariances have one scale
+
+
 def _streamed(cell: Cell, generator: torch.Generator) -> Density:
     return draw_density(cell.family, 1, cell.dim, generator=generator)
 
@@ -78,6 +87,7 @@ def _streamed(cell: Cell, generator: torch.Generator) -> Density:
 FAMILIES: dict[str, Callable[[Cell, torch.Generator], Density]] = {
     "gmm": _gaussian_mixture,
     "student3": _student3,  # 3 degrees of freedom exactly
+    "two_widths": _two_widths,
     **dict.fromkeys(STREAMED, _streamed),
 }
 
@@ -103,7 +113,24 @@ def small_cells() -> list[Cell]:
     return [*mixtures, Cell("laplace", 1, 16), Cell("student3", 3, 16), Cell("gumbel", 3, 24)]
 
 
-TABLES = {"default": default_cells, "wide": wide_cells, "small": small_cells}
+def tables_cells() -> list[Cell]:
+    """Return densities like those of real tables: dependent, rounded, with atoms, edges, several scales."""
+    dims = {
+        "two_widths": (2, 5),
+        "scales": (5,),
+        "structural": (5, 20),
+        "copulas": (5,),
+        "vines": (10,),
+        "manifolds": (20,),
+        "rounded": (4,),
+        "atoms": (3,),
+        "edges": (2,),
+        "checkerboard": (3,),
+    }
+    return [Cell(family, dim, 1024) for family in dims for dim in dims[family]]
+
+
+TABLES = {"default": default_cells, "wide": wide_cells, "small": small_cells, "tables": tables_cells}
 
 
 def draw(cell: Cell, index: int, *, seed: int = 0) -> Draw:

@@ -8,11 +8,12 @@ quadratic in the error near 0 and linear far out:
     L_con = mean rho(D (dT/du - S . u)^2 / c),  |u| = 1     score head and slope of the density head
     L     = alpha L_T + (1 - alpha) L_S + lambda L_con
 
-Off the support errors are relative: (log f - mean log f)^2 is added to D, and |s|^2 to c. At imagined queries
-the error of the log-density is not relative, but T and log f are replaced by a floor where they are lower.
-There the score does not count either. So the network learns that a region is empty (exp T must integrate to
-1), but not how empty it is. The slope is a central difference along one random direction per query, because
-blocked attention is differentiable only once. The points of the differences are extra queries.
+c is at least LEAST D, since the score of a uniform density is 0. Off the support errors are relative: (log f
+- mean log f)^2 is added to D, and |s|^2 to c. At imagined queries the error of the log-density is not
+relative, but T and log f are replaced by a floor where they are lower. There the score does not count either.
+So the network learns that a region is empty (exp T must integrate to 1), but not how empty it is. The slope
+is a central difference along one random direction per query, because blocked attention is differentiable only
+once. The points of the differences are extra queries.
 """
 
 import math
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from discoformer_training.data.stream import Task
 
 STEP = 0.05  # half-width of the central difference, frame units
+LEAST = 0.1  # least mean of |s|^2 / D; it is higher for all densities without hard edges
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def task_loss(network: nn.Module, task: Task, config: LossConfig) -> dict[str, T
     log_density, score = network(task.context, queries)
 
     square = task.score.square().sum(-1)
-    scale = square[:, : task.n_fresh].mean(1, keepdim=True)  # (B, 1)
+    scale = square[:, : task.n_fresh].mean(1, keepdim=True).clamp(min=LEAST * dim)  # (B, 1)
     depth = task.log_density - task.log_density[:, : task.n_fresh].mean(1, keepdim=True)
     off_support = torch.arange(m, device=square.device) >= task.n_on_support
     imagined = task.floor > -math.inf

@@ -6,9 +6,9 @@ log_density, score = densities.log_density_and_score(points)
 """
 
 from discoformer_training.data.families.density import Affine, Density
+from discoformer_training.data.families.products import LAWS
 from discoformer_training.data.families.registry import (
     FAMILIES,
-    LAWS,
     Family,
     draw_density,
     draw_students,

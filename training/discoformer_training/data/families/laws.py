@@ -29,6 +29,13 @@ class Law(Protocol):
         """Return log p and its derivative at each entry of y (B, n, D)."""
 
 
+class NormalScored(Law, Protocol):
+    """A law that is an increasing map of a normal one."""
+
+    def normal_score(self, y: Tensor) -> Tensor:
+        """Return the standard normal number that the map takes to y, infinite outside the support."""
+
+
 @dataclass(frozen=True)
 class Product:
     """B densities in D dimensions with independent coordinates, all of one law."""
@@ -58,6 +65,10 @@ class Normal:
     def log_density_and_slope(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return log p and its derivative."""
         return -y.square() / 2 - LOG_ROOT_TAU, -y
+
+    def normal_score(self, y: Tensor) -> Tensor:
+        """Return y."""
+        return y
 
 
 @dataclass(frozen=True)
@@ -157,6 +168,10 @@ class SinhArcsinh:
         log_density = -w.sinh().square() / 2 - LOG_ROOT_TAU + log_cosh(w) + rise.log()
         return log_density, rise * (w.tanh() - w.sinh() * w.cosh()) - y / square
 
+    def normal_score(self, y: Tensor) -> Tensor:
+        """Return z."""
+        return (self.tail * y.asinh() - self.skew).sinh()
+
 
 @dataclass(frozen=True)
 class Gamma:
@@ -172,7 +187,7 @@ class Gamma:
         """Return log p and its derivative."""
         inside = y > 0
         y, a = torch.where(inside, y, 1.0), self.shape
-        return _within(inside, (a - 1) * y.log() - y - a.lgamma(), (a - 1) / y - 1)
+        return within(inside, (a - 1) * y.log() - y - a.lgamma(), (a - 1) / y - 1)
 
 
 @dataclass(frozen=True)
@@ -191,7 +206,12 @@ class LogNormal:
         y = torch.where(inside, y, 1.0)
         z = y.log() / self.deviation
         log_density = -z.square() / 2 - LOG_ROOT_TAU - self.deviation.log() - y.log()
-        return _within(inside, log_density, -(z / self.deviation + 1) / y)
+        return within(inside, log_density, -(z / self.deviation + 1) / y)
+
+    def normal_score(self, y: Tensor) -> Tensor:
+        """Return z, -inf outside the support."""
+        inside = y > 0
+        return torch.where(inside, torch.where(inside, y, 1.0).log() / self.deviation, -math.inf)
 
 
 @dataclass(frozen=True)
@@ -212,7 +232,13 @@ class SoftplusNormal:
         fall = -(-y).expm1()  # dy/dz
         z = (y + fall.log() - self.mean) / self.deviation
         log_density = -z.square() / 2 - LOG_ROOT_TAU - self.deviation.log() - fall.log()
-        return _within(inside, log_density, -(z / self.deviation + 1 - fall) / fall)
+        return within(inside, log_density, -(z / self.deviation + 1 - fall) / fall)
+
+    def normal_score(self, y: Tensor) -> Tensor:
+        """Return the standardised z, -inf outside the support."""
+        inside = y > 0
+        y = torch.where(inside, y, 1.0)
+        return torch.where(inside, (y + (-(-y).expm1()).log() - self.mean) / self.deviation, -math.inf)
 
 
 @dataclass(frozen=True)
@@ -233,7 +259,7 @@ class Beta:
         y, a, b = torch.where(inside, y, 0.5), self.left, self.right
         constant = (a + b).lgamma() - a.lgamma() - b.lgamma()
         log_density = constant + (a - 1) * y.log() + (b - 1) * (-y).log1p()
-        return _within(inside, log_density, (a - 1) / y - (b - 1) / (1 - y))
+        return within(inside, log_density, (a - 1) / y - (b - 1) / (1 - y))
 
 
 @dataclass(frozen=True)
@@ -254,7 +280,13 @@ class LogitNormal:
         rise = y * (1 - y)  # dy/dlogit
         z = (y.logit() - self.mean) / self.deviation
         log_density = -z.square() / 2 - LOG_ROOT_TAU - self.deviation.log() - rise.log()
-        return _within(inside, log_density, (2 * y - 1 - z / self.deviation) / rise)
+        return within(inside, log_density, (2 * y - 1 - z / self.deviation) / rise)
+
+    def normal_score(self, y: Tensor) -> Tensor:
+        """Return the standardised logit, infinite outside the support."""
+        inside = (y > 0) & (y < 1)
+        z = (torch.where(inside, y, 0.5).logit() - self.mean) / self.deviation
+        return torch.where(inside, z, torch.where(y > 0, math.inf, -math.inf))
 
 
 @dataclass(frozen=True)
@@ -298,6 +330,6 @@ def log_cosh(w: Tensor) -> Tensor:
     return w.abs() + (-2 * w.abs()).exp().log1p() - math.log(2)
 
 
-def _within(inside: Tensor, log_density: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+def within(inside: Tensor, log_density: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
     """Set log-density -inf and slope 0 outside the support."""
     return torch.where(inside, log_density, -math.inf), torch.where(inside, slope, 0.0)

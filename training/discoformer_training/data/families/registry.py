@@ -5,23 +5,35 @@ affine map gives the data. Some families have parts, each of a law drawn from a 
 held out from training does not return as a part.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
 
-from discoformer_training.data.families import laws
-from discoformer_training.data.families.curves import Rings, draw_curves, draw_rings, draw_spirals
+from discoformer_training.data.families.copulas import draw_copulas, draw_vines
+from discoformer_training.data.families.curves import draw_curves, draw_rings, draw_spirals
 from discoformer_training.data.families.density import Affine, Density, Joint, Mixed
+from discoformer_training.data.families.edges import draw_checkerboard, draw_edges
 from discoformer_training.data.families.elliptical import StudentMixtures
+from discoformer_training.data.families.manifolds import draw_manifolds
 from discoformer_training.data.families.maps import Mapped, bananas, draw_maps, funnels
+from discoformer_training.data.families.products import (
+    ANY,
+    FREEDOM_RANGE,
+    LAWS,
+    draw_any_product,
+    draw_groups,
+    draw_product,
+    gaussian,
+    log_weights,
+    scaled,
+)
+from discoformer_training.data.families.rounding import draw_atoms, draw_rounded
+from discoformer_training.data.families.structural import draw_structural
 from discoformer_training.data.mixtures import (
     MEAN_RANGE,
     VARIANCE_RANGE,
-    WEIGHT_RANGE,
     Mixtures,
     draw_linear,
     draw_mixtures,
@@ -29,30 +41,10 @@ from discoformer_training.data.mixtures import (
 )
 from discoformer_training.data.randoms import choice, log_uniform, normal, uniform
 
-FREEDOM_RANGE = (2.0, 30.0)  # least and greatest degrees of freedom of Student-t distributions
 LOCATION = 3.0  # standard deviation of the centre of a density
-WIDTH = 6.0  # width of supports that are intervals
 CLUSTER_WEIGHTS = (0.02, 1.0)  # log-uniform, then normalised to sum 1: some clusters are rare
-
-Range = Callable[[float, float], Tensor]  # draws one parameter per coordinate, uniform, (B, 1, D)
-
-LAWS: dict[str, Callable[[Range], laws.Law]] = {
-    "laplace": lambda _: laws.Laplace(),
-    "logistic": lambda _: laws.Logistic(),
-    "gumbel": lambda _: laws.Gumbel(),  # the map to the data mirrors half of them
-    "student_product": lambda among: laws.Student(among(*map(math.log, FREEDOM_RANGE)).exp()),
-    "skew_normal": lambda among: laws.SkewNormal(among(1, 8)),
-    "sinh_arcsinh": lambda among: laws.SinhArcsinh(among(-0.8, 0.8), among(0.6, 1.4)),
-    "gamma": lambda among: laws.Gamma(among(2.5, 10)),
-    "log_normal": lambda among: laws.LogNormal(among(0.3, 0.9)),
-    "softplus_normal": lambda among: laws.SoftplusNormal(among(-1, 2), among(0.5, 1.5)),
-    "beta": lambda among: laws.Beta(among(2.5, 8), among(2.5, 8)),
-    "logit_normal": lambda among: laws.LogitNormal(among(-1, 1), among(0.5, 1.2)),
-    "plateau": lambda among: laws.Plateau(among(0.03, 0.3)),
-    "generalised_normal": lambda among: laws.GeneralisedNormal(among(4, 8)),
-}
-ANY = tuple(LAWS)
-"""The laws of parts, by default."""
+SCALES_WEIGHTS = (0.01, 1.0)  # of clusters of very different widths
+LEAST_WIDTH = 1e-3  # of such clusters
 
 
 @dataclass(frozen=True)
@@ -97,33 +89,6 @@ def placed(own: Density, batch: int, dim: int, affine_condition: float, generato
     return Affine(own, linear, LOCATION * normal(batch, dim, generator=generator))
 
 
-# Independent coordinates
-
-
-def _draw_product(name: str, batch: int, dim: int, generator: torch.Generator) -> Density:
-    def among(low: float, high: float) -> Tensor:
-        return uniform(low, high, batch, 1, dim, generator=generator)
-
-    product = laws.Product(LAWS[name](among), batch, dim)
-    if name in ("beta", "logit_normal"):
-        size = torch.full((batch, 1, dim), WIDTH, dtype=torch.float64, device=generator.device)
-        return _scaled(product, size)
-    return product
-
-
-def _draw_any_product(
-    batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY
-) -> Density:
-    return _draw_product(parts[choice(len(parts), generator)], batch, dim, generator)
-
-
-def _draw_groups(batch: int, dim: int, generator: torch.Generator, parts: Sequence[str] = ANY) -> Density:
-    """Draw densities of two or three groups of coordinates, each group of one law."""
-    count = min(dim, 2 + choice(2, generator))
-    dims = tuple(dim // count + (group < dim % count) for group in range(count))
-    return Joint(tuple(_draw_any_product(batch, size, generator, parts) for size in dims), dims)
-
-
 # Elliptical densities, and mixtures
 
 
@@ -146,7 +111,7 @@ def draw_students(
     """
     count = modes[0] + choice(modes[1] - modes[0] + 1, generator)
     return StudentMixtures(
-        log_weights=_log_weights(batch, count, generator),
+        log_weights=log_weights(batch, count, generator),
         means=uniform(-MEAN_RANGE, MEAN_RANGE, batch, count, dim, generator=generator),
         scales=uniform(*VARIANCE_RANGE, batch, count, dim, generator=generator),
         freedom=log_uniform(*freedom, batch, count, generator=generator),
@@ -160,7 +125,7 @@ def _draw_clusters(batch: int, dim: int, generator: torch.Generator, parts: Sequ
     def cluster() -> Density:
         size = uniform(*VARIANCE_RANGE, batch, 1, 1, generator=generator).sqrt()
         center = uniform(-MEAN_RANGE, MEAN_RANGE, batch, dim, generator=generator)
-        own = _draw_any_product(batch, dim, generator, parts)
+        own = draw_any_product(batch, dim, generator, parts)
         return Affine(own, size * draw_rotations(batch, dim, generator), center)
 
     weights = log_uniform(*CLUSTER_WEIGHTS, batch, count, generator=generator)
@@ -173,11 +138,9 @@ def _draw_outliers(batch: int, dim: int, generator: torch.Generator, parts: Sequ
     clean: Density = (
         draw_mixtures(batch, dim, modes=(1, 5), generator=generator)
         if choice(2, generator)
-        else _draw_any_product(batch, dim, generator, parts)
+        else draw_any_product(batch, dim, generator, parts)
     )
-    broad = _scaled(
-        _gaussian(batch, dim), uniform(4, 10, batch, 1, 1, generator=generator).expand(-1, -1, dim)
-    )
+    broad = scaled(gaussian(batch, dim), uniform(4, 10, batch, 1, 1, generator=generator).expand(-1, -1, dim))
     return Mixed(torch.cat([(-share).log1p(), share.log()], 1), (clean, broad))
 
 
@@ -196,7 +159,24 @@ def _draw_thin(batch: int, dim: int, generator: torch.Generator) -> Density:
             linear=draw_rotations(batch, dim, generator),
         )
 
-    return Mixed(_log_weights(batch, count, generator), tuple(sheet() for _ in range(count)))
+    return Mixed(log_weights(batch, count, generator), tuple(sheet() for _ in range(count)))
+
+
+def _draw_scales(batch: int, dim: int, generator: torch.Generator) -> Density:
+    """Draw two to six Gaussians with widths from 1 to 1/1000 and weights from 1 to 1/100."""
+    count = 2 + choice(5, generator)
+
+    def cluster(narrowest: float) -> Density:
+        width = log_uniform(narrowest, 1, batch, 1, 1, generator=generator)
+        return Mixtures(
+            log_weights=torch.zeros_like(width[..., 0]),
+            means=uniform(-MEAN_RANGE, MEAN_RANGE, batch, 1, dim, generator=generator),
+            variances=width**2 * uniform(*VARIANCE_RANGE, batch, 1, dim, generator=generator),
+            linear=draw_rotations(batch, dim, generator),
+        )
+
+    shares = log_uniform(*SCALES_WEIGHTS, batch, count, generator=generator).log().log_softmax(-1)
+    return Mixed(shares, tuple(cluster(1.0 if k == 0 else LEAST_WIDTH) for k in range(count)))
 
 
 # Curved densities
@@ -209,15 +189,15 @@ def _with_others(
     if dim == 2:
         return plane
     others = (
-        _draw_any_product(batch, dim - 2, generator, parts)
+        draw_any_product(batch, dim - 2, generator, parts)
         if choice(2, generator)
-        else _gaussian(batch, dim - 2)
+        else gaussian(batch, dim - 2)
     )
     return Joint((plane, others), (2, dim - 2))
 
 
 def _draw_curved(
-    draw: Callable[[int, torch.Generator], Rings | Mixtures],
+    draw: Callable[[int, torch.Generator], Density],
     batch: int,
     dim: int,
     generator: torch.Generator,
@@ -229,12 +209,12 @@ def _draw_curved(
 def _draw_bananas(batch: int, dim: int, generator: torch.Generator) -> Density:
     bend = uniform(-1, 1, batch, 1, dim - 1, generator=generator)
     width = uniform(0.2, 0.6, batch, 1, dim - 1, generator=generator)
-    own = _scaled(_gaussian(batch, dim), torch.cat([torch.ones_like(width[..., :1]), width], -1))
+    own = scaled(gaussian(batch, dim), torch.cat([torch.ones_like(width[..., :1]), width], -1))
     return Mapped(own, (bananas(bend),))
 
 
 def _draw_funnels(batch: int, dim: int, generator: torch.Generator) -> Density:
-    return Mapped(_gaussian(batch, dim), (funnels(uniform(0.3, 1.2, batch, 1, 1, generator=generator)),))
+    return Mapped(gaussian(batch, dim), (funnels(uniform(0.3, 1.2, batch, 1, 1, generator=generator)),))
 
 
 def _draw_warped(batch: int, dim: int, generator: torch.Generator) -> Density:
@@ -243,26 +223,9 @@ def _draw_warped(batch: int, dim: int, generator: torch.Generator) -> Density:
     return Mapped(own, draw_maps(batch, dim, generator))
 
 
-# Building blocks
-
-
-def _gaussian(batch: int, dim: int) -> Density:
-    return laws.Product(laws.Normal(), batch, dim)
-
-
-def _scaled(own: Density, size: Tensor) -> Affine:
-    """Scale the coordinates of a density by size (B, 1, D)."""
-    return Affine(own, size[:, 0].diag_embed(), torch.zeros_like(size[:, 0]))
-
-
-def _log_weights(batch: int, count: int, generator: torch.Generator) -> Tensor:
-    weights = uniform(*WEIGHT_RANGE, batch, count, generator=generator)
-    return (weights / weights.sum(-1, keepdim=True)).log()
-
-
 FAMILIES: dict[str, Family] = {
-    **{name: Family(partial(_draw_product, name)) for name in LAWS},
-    "groups": Family(_draw_groups, has_parts=True),
+    **{name: Family(partial(draw_product, name)) for name in LAWS},
+    "groups": Family(draw_groups, has_parts=True),
     "student": Family(draw_students),
     "student_mixtures": Family(partial(draw_students, modes=(2, 6))),
     "clusters": Family(_draw_clusters, has_parts=True),
@@ -274,5 +237,14 @@ FAMILIES: dict[str, Family] = {
     "banana": Family(_draw_bananas, least_dim=2),
     "funnel": Family(_draw_funnels, least_dim=2),
     "warped": Family(_draw_warped),
+    "structural": Family(draw_structural, has_parts=True),
+    "copulas": Family(draw_copulas, least_dim=2),
+    "vines": Family(draw_vines, least_dim=2),
+    "manifolds": Family(draw_manifolds, least_dim=2),
+    "scales": Family(_draw_scales),
+    "rounded": Family(draw_rounded, has_parts=True),
+    "atoms": Family(draw_atoms, has_parts=True),
+    "edges": Family(draw_edges, has_parts=True),
+    "checkerboard": Family(partial(_draw_curved, draw_checkerboard), has_parts=True, least_dim=2),
 }
 """All families, by name."""

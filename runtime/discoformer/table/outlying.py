@@ -1,0 +1,123 @@
+r"""Rows so far out that they would carry the frame: they are found, and left out of the reading.
+
+With ``w`` the weights, of sum 1, and ``H`` a set of rows, at first all of them::
+
+    d_i = Mahalanobis distance of row i in the mean and covariance of H
+    H   <- the rows of smallest d that hold CENTRAL of the weight                          (STEPS times)
+    R   = the distance within which CENTRAL of the weight lies
+
+These are concentration steps (Rousseeuw and van Driessen, *Technometrics* 41, 1999). Sort the rows by ``d``.
+Rows are left out from the first on that lies beyond ``FAR R``, is ``GAP`` times as far out as the row before
+it, and has no more than ``MOST`` of the weight from it on. Then all of this is done again without them, until
+no more are found. Else nothing changes. Student-t tails have no such gap, nor do two clusters of which the
+smaller one holds more than ``MOST``.
+
+**Equivariance.** Distances do not change under affine maps, so the same rows are left out. Directions in
+which H is flat (relative variance below ``FLAT``) are not judged: nothing is known of their scale. With an
+effective size below ``4 D``, covariances are replaced by their diagonals, so the rule is exact under shifts,
+scales and permutations of columns alone.
+
+**Breakdown.** Rows may hold up to ``MOST`` of the weight. Along one line, at distances that differ, they may
+hold about ``1 / D``, if that is less: more of them hide each other (measured for D up to 80).
+
+**Cost.** The steps use at most ``USED`` rows, evenly spaced in the ranks of the first d. They are skipped if
+no first d is large: rows far out that hold the share e of the weight have a mean square of d above 1 / e - 1,
+about, whatever the others are.
+
+Shapes: N rows, D columns.
+"""
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from discoformer.base.arrays import TIE, kth_smallest
+from discoformer.base.frame import standardised
+from discoformer.base.landmarks import evenly_spaced
+from discoformer.io.inputs import Floats
+
+CENTRAL = 0.75  # share of the weight that the central part holds
+STEPS = 4  # concentration steps
+USED = 4096  # rows, or 16 D of them
+FAR = 1e3  # times the radius of the central part
+GAP = 10.0  # times the distance of the nearest row that stays
+MOST = 0.05  # greatest share of the weight that is left out
+LEAST_SQUARE = 0.9 * (1 / MOST - 1)  # least first d^2 of the farthest row, if rows are far out
+FLAT = 1e-10  # least variance along a direction, in standardised columns, that tells a scale
+CLIP = 1e140  # standardised values beyond this are as far out
+
+Flags: TypeAlias = npt.NDArray[np.bool_]
+
+
+def outlying(points: Floats, w: Floats, size: float) -> Flags:
+    """Return which rows (N,) of points (N, D) lie so far out that they would carry the frame.
+
+    Args:
+        points: Finite, data units.
+        w: Weights (N,), positive, of sum 1.
+        size: Effective size.
+    """
+    out = np.zeros(len(points), bool)
+    if w.min() > MOST:
+        return out
+    diagonal, weight = size < 4 * points.shape[1], 0.0
+    while True:
+        near = np.flatnonzero(~out)
+        found = near[_beyond_a_gap(points[near], w[near], weight, diagonal)]
+        if not len(found):
+            return out
+        out[found] = True
+        weight = float(w[out].sum())
+
+
+def _beyond_a_gap(points: Floats, w: Floats, weight: float, diagonal: bool) -> npt.NDArray[np.intp]:
+    """Return which rows are to be left out, beside others of a weight that are left out already."""
+    none = np.zeros(0, np.intp)
+    distance = _distances(points, points, w, diagonal)
+    if distance.max() ** 2 < LEAST_SQUARE:
+        return none
+    some, w_of_some, d = points, w, distance
+    if len(points) > (used := max(USED, 16 * points.shape[1])):
+        picked = evenly_spaced(distance[None], w[None] / w.sum(), used)[0]
+        some, w_of_some, d = points[picked], np.full(used, 1 / used), distance[picked]
+    for _ in range(STEPS):
+        central = d <= _radius(d, w_of_some)
+        d = _distances(some, some[central], w_of_some[central], diagonal)
+    if some is not points:
+        d = _distances(points, some[central], w_of_some[central], diagonal)
+    radius = _radius(d, w)
+    far = (d > FAR * radius) & (radius > 0)
+    if not far.any():
+        return none
+    order = np.flatnonzero(far)[np.argsort(d[far])]
+    before = np.append(d[~far].max(), d[order[:-1]])
+    held = weight + np.cumsum(w[order][::-1])[::-1]  # from each row on
+    first = np.flatnonzero((d[order] >= GAP * before) & (held <= MOST * (1 + TIE)))
+    return order[first[0] :] if first.size else none
+
+
+def _radius(distance: Floats, w: Floats) -> float:
+    """Return the distance within which ``CENTRAL`` of the weight lies."""
+    if (w == w[0]).all():
+        return float(kth_smallest(distance, math.ceil(CENTRAL * len(w)) - 1))
+    order = np.argsort(distance)
+    held = np.cumsum(w[order])
+    return float(distance[order[np.searchsorted(held, CENTRAL * held[-1])]])
+
+
+def _distances(points: Floats, rows: Floats, w: Floats, diagonal: bool) -> Floats:
+    """Return the Mahalanobis distances (N,) of points in the mean and covariance of rows of weights w."""
+    w = w / w.sum()
+    center, spread, of_rows = (field[0] for field in standardised(rows[None], w[None]))
+    known = spread > 8 * np.finfo(float).eps * np.abs(center)
+    with np.errstate(over="ignore"):
+        u = np.clip((points[:, known] - center[known]) / spread[known], -CLIP, CLIP)
+    if not diagonal:
+        of_rows = of_rows[:, known]
+        values, vectors = np.linalg.eigh((of_rows * w[:, None]).T @ of_rows)
+        wide = values > FLAT
+        u = u @ (vectors[:, wide] / np.sqrt(values[wide]))
+    distance: Floats = np.sqrt(np.square(u).sum(axis=1))
+    return distance

@@ -12,10 +12,13 @@ it, and has no more than ``MOST`` of the weight from it on. Then all of this is 
 no more are found. Else nothing changes. Student-t tails have no such gap, nor do two clusters of which the
 smaller one holds more than ``MOST``.
 
-**Equivariance.** Distances do not change under affine maps, so the same rows are left out. Directions in
-which H is flat (relative variance below ``FLAT``) are not judged: nothing is known of their scale. With an
-effective size below ``4 D``, covariances are replaced by their diagonals, so the rule is exact under shifts,
-scales and permutations of columns alone.
+**Unknown scales.** Nothing is known of the scale of a direction in which most central rows agree, such as a
+column of zeros with few other values. So directions in which H is flat (relative variance below ``FLAT``)
+count for nothing. And a row stays if, along its own direction, half of H lies within ``SPIKE`` spreads.
+
+**Equivariance.** Distances do not change under affine maps, so the same rows are left out. With an effective
+size below ``4 D``, covariances are replaced by their diagonals, so the rule is exact under shifts, scales and
+permutations of columns alone.
 
 **Breakdown.** Rows may hold up to ``MOST`` of the weight. Along one line, at distances that differ, they may
 hold about ``1 / D``, if that is less: more of them hide each other (measured for D up to 80).
@@ -33,7 +36,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from discoformer.base.arrays import TIE, kth_smallest
+from discoformer.base.arrays import TIE, kth_smallest, slices
 from discoformer.base.frame import standardised
 from discoformer.base.landmarks import evenly_spaced
 from discoformer.io.inputs import Floats
@@ -46,6 +49,8 @@ GAP = 10.0  # times the distance of the nearest row that stays
 MOST = 0.05  # greatest share of the weight that is left out
 LEAST_SQUARE = 0.9 * (1 / MOST - 1)  # least first d^2 of the farthest row, if rows are far out
 FLAT = 1e-10  # least variance along a direction, in standardised columns, that tells a scale
+SPIKE = 0.3  # spreads of H along a direction
+BLOCK = 256  # directions that are checked at a time
 CLIP = 1e140  # standardised values beyond this are as far out
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -75,27 +80,39 @@ def outlying(points: Floats, w: Floats, size: float) -> Flags:
 def _beyond_a_gap(points: Floats, w: Floats, weight: float, diagonal: bool) -> npt.NDArray[np.intp]:
     """Return which rows are to be left out, beside others of a weight that are left out already."""
     none = np.zeros(0, np.intp)
-    distance = _distances(points, points, w, diagonal)
-    if distance.max() ** 2 < LEAST_SQUARE:
+    d = _length(_whitened(points, points, w, diagonal))
+    if d.max() ** 2 < LEAST_SQUARE:
         return none
-    some, w_of_some, d = points, w, distance
+    some, w_of_some = points, w
     if len(points) > (used := max(USED, 16 * points.shape[1])):
-        picked = evenly_spaced(distance[None], w[None] / w.sum(), used)[0]
-        some, w_of_some, d = points[picked], np.full(used, 1 / used), distance[picked]
-    for _ in range(STEPS):
+        picked = evenly_spaced(d[None], w[None] / w.sum(), used)[0]
+        some, w_of_some, d = points[picked], np.full(used, 1 / used), d[picked]
+    central = d <= _radius(d, w_of_some)
+    for _ in range(STEPS - 1):
+        d = _length(_whitened(some, some[central], w_of_some[central], diagonal))
         central = d <= _radius(d, w_of_some)
-        d = _distances(some, some[central], w_of_some[central], diagonal)
-    if some is not points:
-        d = _distances(points, some[central], w_of_some[central], diagonal)
-    radius = _radius(d, w)
-    far = (d > FAR * radius) & (radius > 0)
+    u = _whitened(points, some[central], w_of_some[central], diagonal)
+    d = _length(u)
+    far = (d > FAR * _radius(d, w)) & (d > 0)
     if not far.any():
         return none
+    inner = _whitened(some[central], some[central], w_of_some[central], diagonal)
+    far[far] = _have_known_scale(u[far] / d[far, None], inner, w_of_some[central])
     order = np.flatnonzero(far)[np.argsort(d[far])]
     before = np.append(d[~far].max(), d[order[:-1]])
     held = weight + np.cumsum(w[order][::-1])[::-1]  # from each row on
-    first = np.flatnonzero((d[order] >= GAP * before) & (held <= MOST * (1 + TIE)))
+    first = np.flatnonzero((d[order] >= GAP * before[: len(order)]) & (held <= MOST * (1 + TIE)))
     return order[first[0] :] if first.size else none
+
+
+def _have_known_scale(directions: Floats, points: Floats, w: Floats) -> Flags:
+    """Return along which directions (m, k) no half of the points (n, k) is within ``SPIKE`` spreads."""
+    known = np.zeros(len(directions), bool)
+    for part in slices(len(directions), BLOCK):
+        along = np.abs(points @ directions[part].T)  # (n, m)
+        spread = np.sqrt(w @ np.square(along) / w.sum())
+        known[part] = w @ (along < SPIKE * spread) < 0.5 * w.sum()
+    return known
 
 
 def _radius(distance: Floats, w: Floats) -> float:
@@ -107,17 +124,23 @@ def _radius(distance: Floats, w: Floats) -> float:
     return float(distance[order[np.searchsorted(held, CENTRAL * held[-1])]])
 
 
-def _distances(points: Floats, rows: Floats, w: Floats, diagonal: bool) -> Floats:
-    """Return the Mahalanobis distances (N,) of points in the mean and covariance of rows of weights w."""
+def _whitened(points: Floats, rows: Floats, w: Floats, diagonal: bool) -> Floats:
+    """Return points (N, k) in coordinates in which rows of weights w have mean 0 and covariance 1."""
     w = w / w.sum()
     center, spread, of_rows = (field[0] for field in standardised(rows[None], w[None]))
     known = spread > 8 * np.finfo(float).eps * np.abs(center)
     with np.errstate(over="ignore"):
         u = np.clip((points[:, known] - center[known]) / spread[known], -CLIP, CLIP)
-    if not diagonal:
-        of_rows = of_rows[:, known]
-        values, vectors = np.linalg.eigh((of_rows * w[:, None]).T @ of_rows)
-        wide = values > FLAT
-        u = u @ (vectors[:, wide] / np.sqrt(values[wide]))
-    distance: Floats = np.sqrt(np.square(u).sum(axis=1))
-    return distance
+    if diagonal:
+        return u
+    of_rows = of_rows[:, known]
+    values, vectors = np.linalg.eigh((of_rows * w[:, None]).T @ of_rows)
+    wide = values > FLAT
+    whitened: Floats = u @ (vectors[:, wide] / np.sqrt(values[wide]))
+    return whitened
+
+
+def _length(points: Floats) -> Floats:
+    """Return the distances (N,) of points (N, k) from 0."""
+    length: Floats = np.sqrt(np.square(points).sum(axis=1))
+    return length

@@ -40,8 +40,9 @@ def openvino(path: Path) -> tuple[str, Run]:
     compiled = openvino.Core().compile_model(path, "CPU", options)
 
     def run(values: Arrays) -> Arrays:
-        result = compiled({item.any_name: values[item.any_name] for item in compiled.inputs})
-        return {item.any_name: result[item] for item in compiled.outputs}
+        names = [next(name for name in item.names if name in values) for item in compiled.inputs]
+        result = compiled({name: values[name] for name in names})
+        return {name: result[item] for item in compiled.outputs for name in item.names}
 
     return openvino.__version__.partition("-")[0], run
 

@@ -152,6 +152,16 @@ def test_columns_whose_central_part_is_constant(rng: np.random.Generator) -> Non
     np.testing.assert_array_equal(np.flatnonzero(found(x)), [7])
 
 
+@pytest.mark.parametrize(("n", "dim"), [(20, 1), (30, 1), (1000, 1), (100, 5), (30, 20), (1000, 3)])
+def test_columns_of_zeros_with_few_other_values(n: int, dim: int) -> None:
+    """The few values near zero tell no scale of the others."""
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        zeros = np.where(rng.random((n, dim)) < 0.97, 0, rng.exponential(size=(n, dim)))
+        assert not found(zeros).any()
+        assert not found(zeros * rng.exponential(size=(n, dim)) @ affine(rng, dim)).any()
+
+
 def test_singular_tables(rng: np.random.Generator) -> None:
     x = rng.normal(size=(500, 2))
     x = np.c_[x, x.sum(axis=1), 3 - x[:, 0]]

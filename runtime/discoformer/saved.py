@@ -18,7 +18,8 @@ from discoformer.base.frame import Frame
 from discoformer.base.hull import HullFrame
 from discoformer.errors import InputError
 from discoformer.fit import Context, Diagnostics
-from discoformer.fitted import FittedDensity, Reading
+from discoformer.fitted import FittedDensity
+from discoformer.held_sample import Reading
 from discoformer.io.files import atomic
 from discoformer.onnx.names import CONTEXT, MIXTURE, STATES
 from discoformer.onnx.sessions import Float32s

@@ -28,6 +28,7 @@ ORDER = {  # folders and modules of a package, from the lowest on
         "table",
         "fit",
         "proposal",
+        "held_sample",
         "fitted",
         "saved",
         "analysis",

@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from discoformer.errors import DataWarning, InputError, warn_caller
 from discoformer.fit import Sample, read_sample
-from discoformer.fitted import EncodingModel, FittedDensity, warn_of_range
+from discoformer.fitted import FittedDensity, warn_of_range
+from discoformer.held_sample import EncodingModel
 from discoformer.io.inputs import Floats, Matrix, read_matrix, whole_number
 from discoformer.io.tables import Table
 from discoformer.onnx.names import Effort, check_effort

@@ -115,7 +115,5 @@ def _filled(
     print_diagnostics(found)
     with progress_bar(incomplete, "imputing") as bar:
         filled = impute_rows(found, values, 1 if draw else None, samples, seed, bar.update)[0]
-    click.echo(
-        f"Filled in {cells} cells in {incomplete} rows, using {len(rows)} complete rows.", err=True
-    )
+    click.echo(f"Filled in {cells} cells in {incomplete} rows, using {len(rows)} complete rows.", err=True)
     return filled

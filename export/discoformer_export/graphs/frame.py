@@ -178,7 +178,7 @@ def _local_scatter(sample: _Sample, metric: Tensor) -> Tensor:
     near = torch.where((near > local_scatter.EDGE) & (near < 1), near, 0.0)  # 1: the points coincide
     weighted = sample.weights[..., None] * sample.points
     of_centres = sample.centre_weights[..., None] * sample.centre_points
-    sums = near @ torch.cat([weighted, sample.weights[..., None].expand_as(weighted[..., :1])], -1)
+    sums = near @ torch.cat([weighted, sample.weights[..., None]], -1)
     of_points = (sample.centre_weights[..., None, :] @ near)[..., 0, :, None]
     cross = of_centres.mT @ sums[..., :-1]
     return (

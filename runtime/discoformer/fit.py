@@ -31,6 +31,7 @@ from discoformer.table.contamination import Contamination, clean
 
 OnStage: TypeAlias = Callable[[str], None]  # called with a few words at the start of each stage
 
+_MOST_POINTS = 16_384  # of a sample that the mixture is fitted to: memory grows with them
 _BATCH_FILL = 0.7  # least share of them that is not padding
 _BATCH_PAIRS = 2**18  # most pairs of context points of one data set, summed, in a run of a graph
 _OF_COORDINATES = {  # (B, D, J)
@@ -184,6 +185,12 @@ def landmarks_of(sample: Sample, most: int) -> tuple[Floats, Floats]:
     return points, merged
 
 
+def points_of(sample: Sample) -> tuple[Floats, Floats]:
+    """Return the points (n, D) that the mixture is fitted to, in the frame, and the weight (n,) of each."""
+    points, counts = landmarks_of(sample, _MOST_POINTS)
+    return points, counts / counts.sum()
+
+
 def groups(samples: Sequence[Sample]) -> Iterator[list[int]]:
     """Split samples into groups to encode together: of one dimension, of similar size, and not too large.
 
@@ -209,14 +216,15 @@ def groups(samples: Sequence[Sample]) -> Iterator[list[int]]:
 def graph_inputs(samples: Sequence[Sample], read: Sequence[tuple[Floats, Floats]]) -> dict[str, Float32s]:
     """Return the inputs of the mixture graph for B data sets, given their landmarks."""
     frames = [sample.frame for sample in samples]
+    all_points, weights = zip(*map(points_of, samples), strict=True)
     given = {
         "context": _padded([points for points, _ in read]),
         "log_weights": log_weights_of([counts for _, counts in read]),
         "precision_root": np.stack([frame.precision_root for frame in frames]),
         "log_det_precision": np.array([frame.log_det_precision for frame in frames]),
         "effective_size": np.array([frame.effective_size for frame in frames]),
-        "all_points": _padded([sample.z for sample in samples]),
-        "all_log_weights": log_weights_of([sample.spread.weights for sample in samples]),
+        "all_points": _padded(all_points),
+        "all_log_weights": log_weights_of(weights),
     }
     return {name: array.astype(np.float32) for name, array in given.items()}
 

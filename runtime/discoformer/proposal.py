@@ -22,7 +22,7 @@ from discoformer.base.independent import (
 from discoformer.base.landmarks import take_landmarks
 from discoformer.base.mixture import ABSENT, Components, components_of
 from discoformer.base.mixture_answers import MixtureAnswers
-from discoformer.fit import Sample, log_weights_of
+from discoformer.fit import Sample, log_weights_of, points_of
 from discoformer.io.inputs import Floats
 from discoformer.onnx.graphs import Graphs
 from discoformer.onnx.names import MIXTURE
@@ -52,7 +52,7 @@ def propose(
 
 def _product_and_share(graphs: Graphs, sample: Sample) -> tuple[IndependentMixture[Floats], Floats]:
     """Return the product (1, D, J) of a sample and its share (1,) in the base."""
-    z, w, frame = sample.z[None], sample.spread.weights[None], sample.frame
+    (z, w), frame = (array[None] for array in points_of(sample)), sample.frame
     size, root = np.array([frame.effective_size]), frame.precision_root[None]
     dim = z.shape[-1]
     if dim == 1 or frame.effective_size < enough(dim):

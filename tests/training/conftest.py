@@ -31,7 +31,7 @@ SMALL = NetworkConfig(
     blocks=2, scalars=16, channels=4, heads=2, head_scalars=4, head_channels=2, pairs=4, hidden=64, sample=8
 )
 OF_MIXTURE = replace(SMALL, kind="mixture", blocks=1, updates=1)
-TRAINED = Path(__file__).parents[2] / "checkpoints" / "mixture_next.safetensors"
+TRAINED = Path(__file__).parents[2] / "models" / "base" / "mixture.safetensors"
 
 
 @pytest.fixture(scope="session")

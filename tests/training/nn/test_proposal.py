@@ -211,7 +211,7 @@ def test_the_runtime_makes_the_same_base(
 def test_integer_weights_are_repetitions_in_the_runtime(graphs: Graphs) -> None:
     data, times = laplace(300, 2)[0].numpy(), np.random.default_rng(0).integers(1, 4, 300)
     base, z = proposed(graphs, data, times.astype(float), float(times.sum()))
-    repeated, _ = proposed(graphs, np.repeat(data, times, axis=0))
+    repeated, _ = proposed(graphs, np.repeat(data, times, axis=0), size=float(times.sum()))
     np.testing.assert_allclose(base.product_share, repeated.product_share, atol=1e-3)
     found, expected = (evaluate_base(one, z[None]).log_density for one in (base, repeated))
     np.testing.assert_allclose(found, expected, atol=1e-3)

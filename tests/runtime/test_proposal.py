@@ -10,6 +10,7 @@ import pytest
 import discoformer
 from discoformer.base.base import halves, share_of_product
 from discoformer.base.independent import LANDMARKS, evaluate_product
+from discoformer.fit import points_of, read_sample
 from discoformer.io.inputs import Floats
 
 
@@ -122,3 +123,25 @@ def test_weights_are_repetitions(released: discoformer.Model, n: int, dim: int) 
     repeated = released.estimate(np.repeat(x, counts, axis=0), effective_size=n).log_density_and_score(y)
     np.testing.assert_allclose(weighted[0], repeated[0], atol=1e-3)
     assert np.linalg.norm(weighted[1] - repeated[1]) < 1e-3 * np.linalg.norm(repeated[1])
+
+
+def test_the_mixture_of_a_large_sample_is_fitted_to_points_that_stand_for_it(
+    rng: np.random.Generator,
+) -> None:
+    """Memory is bounded. The points have the moments of the sample. The order of the rows does not matter."""
+    x = rng.normal(size=(40_000, 2))
+    points, weights = points_of(read_sample(x, None))
+    assert points.shape == (16_384, 2)
+    np.testing.assert_allclose(weights, 1 / 16_384)
+    z = read_sample(x, None).z
+    np.testing.assert_allclose(points.mean(0), z.mean(0), atol=0.03)
+    np.testing.assert_allclose(np.cov(points.T), np.cov(z.T), atol=0.05)
+    again, _ = points_of(read_sample(rng.permutation(x), None))
+    np.testing.assert_array_equal(again, points)
+
+
+def test_the_mixture_of_other_samples_is_fitted_to_all_rows(rng: np.random.Generator) -> None:
+    sample = read_sample(rng.normal(size=(16_384, 1)), rng.random(16_384) + 0.1)
+    points, weights = points_of(sample)
+    np.testing.assert_array_equal(points, sample.z)
+    np.testing.assert_allclose(weights, sample.data.weights, rtol=1e-12)

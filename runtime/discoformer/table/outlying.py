@@ -7,10 +7,11 @@ With ``w`` the weights, of sum 1, and ``H`` a set of rows, at first all of them:
     R   = the distance within which CENTRAL of the weight lies
 
 These are concentration steps (Rousseeuw and van Driessen, *Technometrics* 41, 1999). Sort the rows by ``d``.
-Rows are left out from the first on that lies beyond ``FAR R``, is ``GAP`` times as far out as the row before
+Rows are left out from the last on that lies beyond ``FAR R``, is ``GAP`` times as far out as the row before
 it, and has no more than ``MOST`` of the weight from it on. Then all of this is done again without them, until
-no more are found. Else nothing changes. Student-t tails have no such gap, nor do two clusters of which the
-smaller one holds more than ``MOST``.
+no more are found: rows far out cost the others digits, so nearer rows are judged without them. Else nothing
+changes. Student-t tails have no such gap, nor do two clusters of which the smaller one holds more than
+``MOST``.
 
 **Unknown scales.** Nothing is known of the scale of a direction in which most central rows agree, such as a
 column of zeros with few other values. So directions in which H is flat (relative variance below ``FLAT``)
@@ -101,8 +102,8 @@ def _beyond_a_gap(points: Floats, w: Floats, weight: float, diagonal: bool) -> n
     order = np.flatnonzero(far)[np.argsort(d[far])]
     before = np.append(d[~far].max(), d[order[:-1]])
     held = weight + np.cumsum(w[order][::-1])[::-1]  # from each row on
-    first = np.flatnonzero((d[order] >= GAP * before[: len(order)]) & (held <= MOST * (1 + TIE)))
-    return order[first[0] :] if first.size else none
+    gaps = np.flatnonzero((d[order] >= GAP * before[: len(order)]) & (held <= MOST * (1 + TIE)))
+    return order[gaps[-1] :] if gaps.size else none
 
 
 def _have_known_scale(directions: Floats, points: Floats, w: Floats) -> Flags:

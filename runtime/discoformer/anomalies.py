@@ -1,10 +1,10 @@
-r"""Anomalies with control of false discoveries: p-values of the log-density, and the columns to blame.
+r"""Anomalies with control of false discoveries: p-values of the typicality, and the columns to blame.
 
-A row y is anomalous if its log-density T(y) is low. How low is too low is found from rows that the estimate
-has not seen.
+A row y is anomalous if its typicality T(y) is low (see ``analysis.typicality``). How low is too low is found
+from rows that the estimate has not seen.
 
 **New rows against a clean sample** (conformal: nothing is assumed about f). X is dealt into K folds, and T_k
-is estimated without fold k (cross-conformal: Vovk, *Annals of Mathematics and Artificial Intelligence* 74,
+is found without fold k (cross-conformal: Vovk, *Annals of Mathematics and Artificial Intelligence* 74,
 2015)::
 
     p(y) = (1 + sum_k #{x_i in fold k : T_k(x_i) <= T_k(y)}) / (N + 1)
@@ -12,17 +12,23 @@ is estimated without fold k (cross-conformal: Vovk, *Annals of Mathematics and A
 With ``method="split"``, one half of X is read, and the other half calibrates: the same formula with that half
 alone. Split p-values are super-uniform if y comes from f, and with them the procedure below controls the
 false discovery rate exactly (Bates, Candes, Lei, Romano and Sesia, *Annals of Statistics* 51, 2023).
-Cross-conformal p-values use every row twice and find more in small samples. They are measured to control the
-rate too (benchmarks/analysis/anomaly_fdr).
+Cross-conformal p-values use every row twice and find more in small samples. Proven is ``P(p <= a) <= 2 a``,
+up to a term of order 1 / K; measured is ``P(p <= a) <= a`` (benchmarks/analysis/anomaly_fdr).
 
-**A sample against itself.** Here ranks say nothing. Instead, p-values come from the estimate's own density,
-and the control is only as good as that density::
+**A sample against itself.** Here ranks say nothing: some row is always the lowest. So p-values beyond the
+lowest TAIL of the rows come from a tail fitted to the typicalities ``T_k(x_i)``, ``x_i`` in fold k. With
+``e_i`` how far a row is below the other rows, ``e_(1) <= ... <= e_(k)`` those of the tail, and c the number
+of rows in the lowest CENSORED of the sample::
 
-    p(x_i) = mean over j of P(T_j(z) <= T_k(x_i)), z drawn from the estimate without fold j, x_i in fold k
+    m = (e_(1) + ... + e_(r) + c e_(r)) / r,  r = k - c        p(x_i) = k / N (1 + e_i / (S m))^-S
 
-by importance sampling. So that anomalies do not hide each other, the tenth of the rows of lowest density is
-left out at first. Then the anomalies found are left out, and the rest is estimated again, until they stay the
-same. A dense cluster of anomalies is a mode of the density: it is not found.
+m is the mean excess of an exponential tail, from its r least excesses alone (Epstein and Sobel, *JASA* 48,
+1953), so that anomalies do not hide each other. Minus the log-density has such a tail under Gaussian and
+under power-law densities. The p-value is that of a slightly heavier one, a generalised Pareto tail of shape
+1 / S, because its form is not known exactly. Since held-out rows are measured, errors of the estimate count.
+Rows found at the generous rate SUSPECT are left out, and the rest is read again, until they stay the same.
+A dense cluster of anomalies is a mode of the density, and many scattered ones are a heavy tail: they are not
+found.
 
 **Which of M rows** (Benjamini and Hochberg, *JRSS B* 57, 1995). With sorted p-values ``p_(j)``, all rows up
 to the greatest j with ``p_(j) <= fdr j / M`` are anomalies. The expected share of false ones among them is at
@@ -37,7 +43,6 @@ how far column j is off, in spreads.
 Shapes: N rows, M queries, D columns, K folds.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -45,10 +50,9 @@ import numpy as np
 import numpy.typing as npt
 
 from discoformer.analysis.folds import FOLDS, deal, fit_parts, in_cells, read_rows
+from discoformer.analysis.typicality import Typicality
 from discoformer.base.arrays import or_one, spaced
 from discoformer.base.hull import HullFrame
-from discoformer.base.mixture import draw
-from discoformer.base.mixture_answers import MixtureAnswers
 from discoformer.deprecation import renamed_arguments, renamed_attribute
 from discoformer.errors import InputError
 from discoformer.fit import OnStage, ignore
@@ -61,10 +65,11 @@ from discoformer.table.cells import Rounding
 Method: TypeAlias = Literal["cross", "split"]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
-ROUNDS = 6  # most rounds of leaving out the anomalies found in a sample
+ROUNDS = 4  # most readings of a sample that is held against itself
 MEASURED = 4096  # most points of the sample that the mean square of the score is taken over
-SUSPECT = 0.1  # share of a sample, of lowest density, that is left out in the first round
-FEWEST_DRAWS, MOST_DRAWS = 2**12, 2**16  # of draws from the estimates that a sample is compared with
+TAIL, CENSORED = 0.3, 0.1  # shares of a sample
+STEEPNESS = 10.0  # S, the exponent of the tail
+SUSPECT = 0.5  # false discovery rate at which rows are left out
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class Reference:
         model: Model | None = None,
         folds: int = FOLDS,
         seed: int = 0,
-        effort: Effort = "best",
+        effort: Effort = "fast",
         rounding: Rounding = "auto",
         allow_singular: bool = True,
     ) -> None:
@@ -125,9 +130,9 @@ class Reference:
         self.estimate = model.estimate(rows, effort=effort, rounding=rounding, allow_singular=allow_singular)
         spread = in_cells(rows, rounding, apart=False)
         fits = fit_parts(model, spread, [fold != k for k in held], effort, allow_singular)
-        self._folds = [p.without_sample() for p in fits]
+        self._folds = [Typicality(p) for p in fits]
         self._calibration = [
-            np.sort(p.answer(rows.values[fold == k])[0]) for k, p in zip(held, self._folds, strict=True)
+            np.sort(t(rows.values[fold == k])) for k, t in zip(held, self._folds, strict=True)
         ]
 
     def p_values(self, Y: Any) -> Floats:
@@ -139,10 +144,10 @@ class Reference:
         Raises:
             InputError: Y is not a matrix of finite numbers with the columns of X.
         """
-        rows = self.estimate.read_queries(Y)
-        below = np.zeros(len(rows.values))
-        for p, calibration in zip(self._folds, self._calibration, strict=True):
-            below += np.searchsorted(calibration, p.answer_queries(rows)[0].astype(float), side="right")
+        rows = self.estimate.read_queries(Y).values
+        below = np.zeros(len(rows))
+        for typicality, calibration in zip(self._folds, self._calibration, strict=True):
+            below += np.searchsorted(calibration, typicality(rows), side="right")
         found: Floats = (1 + below) / (1 + sum(map(len, self._calibration)))
         return found
 
@@ -170,7 +175,7 @@ def find_anomalies(
     folds: int = FOLDS,
     seed: int = 0,
     on_progress: OnStage = ignore,
-    effort: Effort = "best",
+    effort: Effort = "fast",
     rounding: Rounding = "auto",
     allow_singular: bool = True,
 ) -> Anomalies:
@@ -180,8 +185,8 @@ def find_anomalies(
         X: Array-like (N, D), data units.
         fdr: False discovery rate to aim at.
         model: The model that estimates densities; by default the default model.
-        folds: Number of folds; each of them takes one encoding in each of up to 6 rounds.
-        seed: Seed of the deal into folds and of the draws.
+        folds: Number of folds; each of them takes one encoding in each of up to 4 rounds.
+        seed: Seed of the deal into folds.
         on_progress: Called with a few words at the start of each round.
         effort: As in ``Model.estimate``, of all estimates.
         rounding: As in ``Model.estimate``. Rows are compared at their values.
@@ -197,31 +202,44 @@ def find_anomalies(
     benjamini_hochberg(np.ones(1), fdr)  # raises if fdr is out of range
     sample, model = read_rows("X", X, folds), model_or_default(model)
     rows, spread = sample.values, in_cells(sample, rounding, apart=False)
-    fold, found = deal(len(rows), folds, seed), np.zeros(len(rows), bool)
-    samples = max(math.ceil(len(rows) / fdr), FEWEST_DRAWS)  # so that a single anomaly can be found
+    fold, left_out = deal(len(rows), folds, seed), np.zeros(len(rows), bool)
+    typicality, log_density, contributions = np.empty(len(rows)), np.empty(len(rows)), np.empty(rows.shape)
     for turn in range(ROUNDS):
-        on_progress(f"round {turn + 1}: {found.sum()} of {len(rows)} rows left out")
-        parts = [(fold != k) & ~found for k in range(folds)]
+        on_progress(f"round {turn + 1}: {left_out.sum()} of {len(rows)} rows left out")
+        parts = [(fold != k) & ~left_out for k in range(folds)]
         fits = fit_parts(model, spread, parts, effort, allow_singular)
-        log_density, contributions = np.empty(len(rows)), np.empty(rows.shape)
         for k, p in enumerate(fits):
-            log_density[fold == k], contributions[fold == k] = _explained(p, rows[fold == k])
-        if turn == 0:
-            found = log_density < _level_of_suspects(log_density)
-            continue
-        ranks = np.array([p.frame.rank for p in fits])[fold]
-        p_values = mass_below(fits, log_density, samples, seed, ranks)
-        before, found = found, benjamini_hochberg(p_values, fdr)
-        if (before == found).all():
+            typicality[fold == k] = Typicality(p)(rows[fold == k])
+        p_values = tail_p_values(typicality)
+        before, left_out = left_out, benjamini_hochberg(p_values, SUSPECT)
+        if (before == left_out).all():
             break
-    return Anomalies(p_values, found, log_density, contributions)
+    for k, p in enumerate(fits):
+        log_density[fold == k], contributions[fold == k] = _explained(p, rows[fold == k])
+    return Anomalies(p_values, benjamini_hochberg(p_values, fdr), log_density, contributions)
 
 
-def _level_of_suspects(log_density: Floats) -> float:
-    """Return the log-density below which rows are left out at first, given those (N,) of all rows."""
-    finite = log_density > -np.inf
-    least = log_density[finite].min(initial=0) - 1  # stands for -inf, off the hull of a singular sample
-    return float(np.quantile(np.where(finite, log_density, least), SUSPECT))
+def tail_p_values(typicality: Floats) -> Floats:
+    """Return the p-values (N,) of the rows of a sample, from their typicalities (N,); see the module's head.
+
+    Rows that are not in the tail get their rank among all, over N.
+    """
+    n = len(typicality)
+    order = np.sort(typicality)
+    finite = order[np.isfinite(order)]
+    if not finite.size:
+        return np.ones(n)
+    order = np.maximum(order, finite[0])  # for -inf, off the hull of a singular sample
+    tail, censored = max(1, round(TAIL * n)), round(CENSORED * n)
+    excess = (order[tail] - order[:tail])[::-1]
+    used = tail - censored
+    mean = (excess[:used].sum() + censored * excess[used - 1]) / used
+    p_values = np.searchsorted(order, typicality, side="right") / n
+    if mean > 0:
+        beyond = typicality < order[tail]
+        far = (order[tail] - typicality[beyond]) / mean
+        p_values[beyond] = tail / n * (1 + far / STEEPNESS) ** -STEEPNESS
+    return p_values
 
 
 def benjamini_hochberg(p_values: Floats, fdr: float) -> Flags:
@@ -253,36 +271,6 @@ def contributions_of(p: FittedDensity, score: Floats) -> Floats:
     standard = np.square(score / unit) / or_one(weights @ np.square(own / unit))
     total = standard.sum(axis=1, keepdims=True)
     return -np.sign(score) * standard / np.where(total > 0, total, 1)
-
-
-def mass_below(
-    fits: list[FittedDensity],
-    levels: Floats,
-    samples: int,
-    seed: int,
-    ranks: npt.NDArray[np.int64] | None = None,
-) -> Floats:
-    """Return the probability (M,) of a log-density of at most each level (M,), as the mean over estimates.
-
-    Densities on hulls of different dimensions have different units. So with ``ranks`` (M,), of the estimates
-    that the levels come from, the mean is over the estimates of the same rank.
-
-    The result is that of so many ``samples``, plus one more below each level, so it is never 0. No more than
-    ``MOST_DRAWS`` points are drawn. They suffice because the proposal reaches further than the density, so
-    draws in its tails have little weight.
-    """
-    each = math.ceil(min(samples, MOST_DRAWS) / len(fits))
-    found, count = np.zeros(len(levels)), np.zeros(len(levels))
-    for k, p in enumerate(fits):
-        alike = True if ranks is None else ranks == p.frame.rank
-        z = draw(p.proposal, each, np.random.default_rng([seed, k]))
-        log_density = p.answer(p.frame.to_data(z))[0]
-        log_weights = log_density - p.frame.log_abs_det - MixtureAnswers(p.proposal).answer(z)[0]
-        order = np.argsort(log_density)
-        mass = np.r_[0, np.cumsum(np.exp(log_weights - log_weights.max())[order])]
-        found += alike * mass[np.searchsorted(log_density[order], levels, side="right")] / mass[-1]
-        count += alike
-    return (found / count * samples + 1) / (samples + 1)
 
 
 def _explained(p: FittedDensity, rows: Floats) -> tuple[Floats, Floats]:

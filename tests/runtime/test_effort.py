@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 import discoformer
 from discoformer import information
-from discoformer.anomalies import find_anomalies, mass_below
+from discoformer.anomalies import find_anomalies
 from discoformer.cli import main
 from discoformer.errors import InputError
 from discoformer.io.inputs import Floats
@@ -62,16 +62,10 @@ def test_a_reference(mixture: discoformer.Model, x: Floats, rng: np.random.Gener
 
 
 def test_anomalies_in_a_sample(mixture: discoformer.Model, x: Floats) -> None:
-    found = find_anomalies(np.r_[x, [[90.0, -90.0]]], model=mixture, effort="fast")
+    found = find_anomalies(np.r_[x, [[90.0, -90.0]]], model=mixture)
     assert found.found[-1]
-    best = find_anomalies(np.r_[x, [[90.0, -90.0]]], model=mixture)
+    best = find_anomalies(np.r_[x, [[90.0, -90.0]]], model=mixture, effort="best")
     assert not np.array_equal(found.log_density, best.log_density)
-
-
-def test_the_mass_below_a_level_is_that_of_exact_draws(mixture: discoformer.Model, x: Floats) -> None:
-    p = mixture.estimate(x, effort="fast")
-    levels = np.quantile(p.log_density(p.sample(50000)), [0.01, 0.1, 0.5, 0.9])
-    np.testing.assert_allclose(mass_below([p], levels, 2**15, 0), [0.01, 0.1, 0.5, 0.9], rtol=0.15)
 
 
 @pytest.mark.parametrize("functional", ["entropy", "fisher", "kl", "relative_fisher", "mutual_information"])
@@ -133,9 +127,9 @@ def test_scikit_learn(gaussian_folder: Path, x: Floats, kind: type) -> None:
 
 
 def test_the_reference_of_a_detector_keeps_the_effort(gaussian_folder: Path, x: Floats) -> None:
-    detector = AnomalyDetector(model=gaussian_folder, device="cpu", threads=1, effort="fast").fit(x)
+    detector = AnomalyDetector(model=gaussian_folder, device="cpu", threads=1, effort="best").fit(x)
     detector.p_values(x[:3])
-    assert detector._reference.estimate.effort == "fast"
+    assert detector._reference.estimate.effort == "best"
 
 
 @pytest.fixture
@@ -160,7 +154,7 @@ def test_commands(mixture_alone: Path, data: Path, command: str) -> None:
         data.write_text("\n".join(lines) + "\n")
     result = run(mixture_alone, command, data, *more, "--effort", "fast")
     assert result.exit_code == 0, result.output
-    refused = run(mixture_alone, command, data, *more)
+    refused = run(mixture_alone, command, data, *more, "--effort", "best")
     assert refused.exit_code == 1
     assert "effort='best' needs encode.onnx and query.onnx" in refused.stderr
     assert run(mixture_alone, command, data, *more, "--effort", "slow").exit_code == 2

@@ -38,7 +38,7 @@ from discoformer.plots.anomalies import save_anomalies
 from discoformer.table.cells import Rounding
 
 
-@click.command(epilog=EXIT_CODES)
+@click.command(epilog=EXIT_CODES, context_settings={"default_map": {"effort": "fast"}})
 @click.argument("data", type=INPUT)
 @click.option("--query", type=INPUT, help="New rows to test. By default the rows of DATA are tested.")
 @click.option(
@@ -58,7 +58,7 @@ from discoformer.table.cells import Rounding
     "with split is the bound --fdr proven.",
 )
 @folds_option
-@seed_option("Random seed of the folds and draws.")
+@seed_option("Random seed of the folds.")
 @output_options
 @click.option("--plot", type=Output(*PICTURES), help="Draw the anomalies into this file: .png, .svg or .pdf.")
 @columns_option
@@ -86,13 +86,14 @@ def anomalies(
 ) -> None:
     """Find anomalies, with control of the false discovery rate.
 
-    A row is an anomaly if its density is too low.
+    A row is an anomaly if its density is too low, or if its values are too rare in their columns.
 
     With --query, DATA is a sample without anomalies, and the rows of --query are tested against it. Their
     p-values are conformal: they assume nothing about the distribution.
 
-    Without --query, DATA may contain anomalies. Each row is tested against a density estimated from other
-    rows. The false discovery rate is then only as accurate as that estimate.
+    Without --query, DATA may contain anomalies. Each row is compared with a density estimated from other
+    rows. p-values then assume that the tail of this comparison is about exponential, as it is for normal
+    and for heavy-tailed data.
 
     DATA and --query are files with one row for each point, or - for CSV on stdin. Both are held in memory.
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, OutlierMixin
 
+from discoformer.analysis.typicality import Typicality
 from discoformer.anomalies import Anomalies, Reference
 from discoformer.errors import InputError
 from discoformer.estimates import Estimate
@@ -20,11 +21,13 @@ from discoformer.table.cells import Rounding
 
 
 class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
-    """Detector of anomalies: rows of low density, as estimated by a pretrained model.
+    """Detector of anomalies: rows of low typicality, as estimated by a pretrained model.
 
-    ``predict`` labels a row as an anomaly (-1) if its density is below a threshold. The threshold is chosen
-    so that a share ``contamination`` of the fitted rows are anomalies. ``find`` controls the false discovery
-    rate instead, and returns the contribution of each column.
+    The typicality of a row is low if its density is low, or if its values are rare in their columns (see
+    ``discoformer.analysis.typicality``). ``predict`` labels a row as an anomaly (-1) if its typicality is
+    below a threshold. The threshold is chosen so that a share ``contamination`` of the fitted rows are
+    anomalies. ``find`` controls the false discovery rate instead, and returns the contribution of each
+    column.
 
     >>> import numpy as np
     >>> from discoformer.sklearn import AnomalyDetector
@@ -45,11 +48,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         rounding: ``"auto"``, None, or steps by name or position of the column, as in
             ``discoformer.Model.estimate``.
         allow_singular: Whether the fitted rows may have constant or collinear columns, as in
-            ``discoformer.Model.estimate``; rows off their affine hull have log-density -inf.
+            ``discoformer.Model.estimate``; rows off their affine hull have typicality -inf.
 
     Attributes:
         estimate_: The ``discoformer.Estimate`` of the fitted rows.
-        offset_: The log-density (nats) below which ``predict`` labels a row as an anomaly.
+        offset_: The typicality below which ``predict`` labels a row as an anomaly.
         n_features_in_: Number of columns seen in ``fit``.
         feature_names_in_: Names of the columns seen in ``fit`` (D,), if all names are strings.
     """
@@ -61,7 +64,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         device: Device = "auto",
         threads: int | None = None,
         seed: int = 0,
-        effort: Effort = "best",
+        effort: Effort = "fast",
         rounding: Rounding = "auto",
         allow_singular: bool = True,
     ) -> None:
@@ -103,12 +106,16 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             )
         self._rows: AnyFloats = sample_rows(self, X, copy=True)
         self.estimate_: Estimate = load_once(self).estimate(self._rows, **estimate_options(self))
-        self.offset_ = float(np.quantile(self.estimate_.log_density(self._rows), self.contamination))
+        self._typicality = Typicality(self.estimate_)
+        self.offset_ = float(np.quantile(self._score(self._rows), self.contamination))
         self.__dict__.pop("_reference", None)  # of an earlier fit
         return self
 
     def score_samples(self, X: Any) -> AnyFloats:
-        """Return the log-density of each row, in nats. Lower values are more anomalous.
+        """Return the typicality of each row. Lower values are more anomalous.
+
+        It is 0 for a row as ordinary as the median of the fitted rows, and -1 one interquartile range below.
+        Log-densities are those of ``estimate_``.
 
         Args:
             X: Array-like (M, D), data units.
@@ -121,7 +128,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             NotFittedError: ``fit`` was not called.
         """
         X = queries(self, X)
-        return self.estimate_.log_density(X)
+        return self._score(X)
 
     def decision_function(self, X: Any) -> AnyFloats:
         """Return ``score_samples(X) - offset_`` (M,), which is negative for anomalies.
@@ -163,6 +170,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """
         X = queries(self, X)
         return self._reference.find(X, fdr)
+
+    def _score(self, rows: AnyFloats) -> AnyFloats:
+        return self._typicality(rows.astype(np.float64)).astype(rows.dtype)
 
     @cached_property
     def _reference(self) -> Reference:

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import discoformer
+from discoformer.analysis.typicality import Typicality
 from discoformer.anomalies import Reference
 from discoformer.errors import InputError, ModelNotFoundError
 from discoformer.io.inputs import Floats
@@ -53,7 +54,7 @@ def test_the_share_asked_for_is_called_anomalous(clean: Floats) -> None:
     assert np.sum(labels == -1) == 30
     np.testing.assert_array_equal(labels == -1, detector.score_samples(clean) < detector.offset_)
     np.testing.assert_array_equal(labels < 0, detector.decision_function(clean) < 0)
-    np.testing.assert_array_equal(detector.score_samples(clean), detector.estimate_.log_density(clean))
+    np.testing.assert_array_equal(detector.score_samples(clean), Typicality(detector.estimate_)(clean))
 
 
 def test_new_rows_are_held_against_the_sample(clean: Floats, rng: np.random.Generator) -> None:

@@ -53,7 +53,8 @@ def test_the_default_model(mixture: discoformer.Model, x: Floats, effort: str) -
 
 def test_a_reference(mixture: discoformer.Model, x: Floats, rng: np.random.Generator) -> None:
     reference = discoformer.Reference(x, model=mixture, effort="fast")
-    assert {p.effort for p in (reference.estimate, *reference._folds)} == {"fast"}
+    parts = [typicality.fitted for typicality in reference._folds]
+    assert {p.effort for p in (reference.estimate, *parts)} == {"fast"}
     new = np.r_[rng.normal(size=(20, 2)) @ [[2, 0.5], [0, 1]] + [3, -1], [[60.0, 60.0]]]
     assert reference.find(new, fdr=0.2).found[-1]
     p_values = reference.p_values(x)

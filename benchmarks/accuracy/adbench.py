@@ -44,7 +44,7 @@ MOST_READ, MOST_SCORED = 4000, 8000
 NEIGHBOURS = 5
 SHOWN = 100  # characters of a message in the report
 SETTINGS = ("one class", "unsupervised")
-OURS = ("best", "fast")
+OURS = ("fast", "best")
 
 
 @dataclass(frozen=True)

@@ -49,12 +49,13 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from discoformer.analysis.folds import FOLDS, deal, fit_parts, in_cells, read_rows
+from discoformer.analysis.folds import deal, fit_parts, in_cells, read_rows
 from discoformer.analysis.typicality import Typicality
 from discoformer.base.arrays import or_one, spaced
 from discoformer.base.hull import HullFrame
 from discoformer.deprecation import renamed_arguments, renamed_attribute
 from discoformer.errors import InputError
+from discoformer.estimates import Estimate
 from discoformer.fit import OnStage, ignore
 from discoformer.fitted import FittedDensity
 from discoformer.io.inputs import Floats, is_real
@@ -65,6 +66,7 @@ from discoformer.table.cells import Rounding
 Method: TypeAlias = Literal["cross", "split"]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
+FOLDS = 2  # halves are cheap to read, and rank rows about as well as larger parts
 ROUNDS = 4  # most readings of a sample that is held against itself
 MEASURED = 4096  # most points of the sample that the mean square of the score is taken over
 TAIL, CENSORED = 0.3, 0.1  # shares of a sample
@@ -102,6 +104,7 @@ class Reference:
         effort: Effort = "fast",
         rounding: Rounding = "auto",
         allow_singular: bool = True,
+        estimate: Estimate | None = None,
     ) -> None:
         """Read a sample and calibrate.
 
@@ -114,6 +117,7 @@ class Reference:
             effort: As in ``Model.estimate``, of all estimates.
             rounding: As in ``Model.estimate``. Rows are compared at their values.
             allow_singular: As in ``Model.estimate``. Rows off the affine hull get the smallest p-values.
+            estimate: The estimate from the whole of X with these options, if there is one already.
 
         Raises:
             InputError: X is not a matrix of finite numbers or has too few rows, there is no such method or
@@ -127,7 +131,9 @@ class Reference:
         rows, model = read_rows("X", X, folds), model_or_default(model)
         fold = deal(len(rows.values), folds if method == "cross" else 2, seed)
         held = range(folds) if method == "cross" else [0]
-        self.estimate = model.estimate(rows, effort=effort, rounding=rounding, allow_singular=allow_singular)
+        if estimate is None:
+            estimate = model.estimate(rows, effort=effort, rounding=rounding, allow_singular=allow_singular)
+        self.estimate = estimate
         spread = in_cells(rows, rounding, apart=False)
         fits = fit_parts(model, spread, [fold != k for k in held], effort, allow_singular)
         self._folds = [Typicality(p) for p in fits]

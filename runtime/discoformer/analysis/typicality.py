@@ -6,7 +6,7 @@ log-density of the estimate::
     whole(y) = T(y)        columns(y) = sum_j log f_j(y_j)
     typicality(y) = min over both of (value at y - median) / interquartile range
 
-The medians and ranges are over the rows of the sample (1,024 of many, evenly spaced in the ranks of ``|z|``
+The medians and ranges are over the rows of the sample (256 of many, evenly spaced in the ranks of ``|z|``
 in the frame). So 0 is as ordinary as the median row, and -1 is
 one interquartile range below. The lower, the more anomalous. Rows off the affine hull of a singular sample
 have typicality -inf.
@@ -37,7 +37,7 @@ from discoformer.io.inputs import Floats
 from discoformer.onnx.graphs import CHUNK
 
 QUARTILES = (0.25, 0.5, 0.75)
-MEASURED = 1024  # rows of the sample that they are taken over
+MEASURED = 256  # rows of the sample that they are taken over; of large samples, none is a landmark
 _FARTHEST = 1e15  # spreads of a column; farther values count as this far out
 _BLOCK = 2**17  # pairs of a value and a component in memory at a time
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
-from discoformer.anomalies import ROUNDS, Anomalies, Reference, find_anomalies
+from discoformer.anomalies import FOLDS, ROUNDS, Anomalies, Reference, find_anomalies
 from discoformer.cli.messages import errors_as_messages, print_diagnostics, print_doubts, progress_bar
 from discoformer.cli.options import (
     DROP_OR_ERROR,
@@ -38,7 +38,7 @@ from discoformer.plots.anomalies import save_anomalies
 from discoformer.table.cells import Rounding
 
 
-@click.command(epilog=EXIT_CODES, context_settings={"default_map": {"effort": "fast"}})
+@click.command(epilog=EXIT_CODES, context_settings={"default_map": {"effort": "fast", "folds": FOLDS}})
 @click.argument("data", type=INPUT)
 @click.option("--query", type=INPUT, help="New rows to test. By default the rows of DATA are tested.")
 @click.option(

@@ -147,7 +147,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     def p_values(self, X: Any) -> Floats:
         """Return cross-conformal p-values (M,) of new rows; see ``discoformer.anomalies``.
 
-        The fitted rows must be a clean sample, without anomalies. The first call encodes six samples.
+        The fitted rows must be a clean sample, without anomalies. The first call reads both halves of them.
         Arguments and errors are those of ``score_samples``.
         """
         X = queries(self, X)
@@ -176,4 +176,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     @cached_property
     def _reference(self) -> Reference:
-        return Reference(self._rows, model=self.estimate_.model, seed=self.seed, **estimate_options(self))
+        options = estimate_options(self)
+        return Reference(
+            self._rows, model=self.estimate_.model, seed=self.seed, estimate=self.estimate_, **options
+        )

@@ -96,8 +96,8 @@ def test_the_share_is_checked(clean: Floats, contamination: float) -> None:
 
 def test_few_rows_have_no_p_values(clean: Floats) -> None:
     with pytest.warns(discoformer.RangeWarning):
-        detector = unfitted().fit(clean[:7])
-    with pytest.raises(InputError, match=r"^X must have 10 rows or more"):
+        detector = unfitted().fit(clean[:3])
+    with pytest.raises(InputError, match=r"^X must have 4 rows or more"):
         detector.p_values(clean)
 
 

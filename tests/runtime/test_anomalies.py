@@ -170,8 +170,8 @@ def test_columns_go_by_name(gaussian: discoformer.Model, rng: np.random.Generato
         reference.find(x[["a"]])
     with pytest.raises(InputError, match=r"^method must be 'cross' or 'split', got 'full'"):
         Reference(x, method="full", model=gaussian)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"^X must have 10 rows or more, 2 for each of 5 folds, got 9"):
-        Reference(x[:9], model=gaussian)
+    with pytest.raises(InputError, match=r"^X must have 4 rows or more, 2 for each of 2 folds, got 3"):
+        Reference(x[:3], model=gaussian)
 
 
 @pytest.mark.parametrize("dim", [1, 3])

@@ -276,6 +276,7 @@ def report(model: discoformer.Model, results: Sequence[Result], said: str) -> st
     """Return the report in Markdown."""
     about, seeds = model.metadata, 1 + max(r.seed for r in results)
     measured = [setting for setting in SETTINGS if any(r.setting == setting for r in results)]
+    chosen = "" if len(measured) == len(SETTINGS) else "".join(f" --setting {name!r}" for name in measured)
     tables = "\n\n".join(table(results, setting) for setting in measured)
     return f"""\
 Model `{about.name}` {about.version}. Figures are in per cent: mean of {seeds} seeds from 0 on ± its standard
@@ -287,7 +288,7 @@ discovery. The table "why" has how often the moved column gets the greatest cont
 
 {said}
 
-`python -m benchmarks.analysis.anomaly_fdr --model {about.name} --seeds {seeds} --out docs/anomalies`
+`python -m benchmarks.analysis.anomaly_fdr --model {about.name} --seeds {seeds}{chosen} --out docs/anomalies`
 """
 
 

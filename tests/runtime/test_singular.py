@@ -330,9 +330,10 @@ def test_new_rows_off_the_hull_have_the_smallest_p_value(kde: Model, x: Floats) 
     rows = x @ T + 3
     with pytest.warns(DataWarning, match="rank"):
         reference = Reference(rows, model=kde)
-    beside = rows[:3] + np.array([[0, 0, 0, 0, 1], [0, -2, 0, 0, 0], [0, 0, 0, 0, 0]])
+    beside = np.tile(rows[reference.estimate.log_density(rows).argmax()], (3, 1))
+    beside[:2] += [[0, 0, 0, 0, 1], [0, -2, 0, 0, 0]]
     np.testing.assert_allclose(reference.p_values(beside)[:2], 1 / 201)
-    found = reference.find(beside, fdr=0.02)
+    found = reference.find(beside)
     np.testing.assert_array_equal(found.found, [True, True, False])
     np.testing.assert_allclose(found.contributions[0], [0, 0, 0, 0, 1], atol=1e-9)
     assert (

@@ -12,8 +12,9 @@ is found without fold k (cross-conformal: Vovk, *Annals of Mathematics and Artif
 With ``method="split"``, one half of X is read, and the other half calibrates: the same formula with that half
 alone. Split p-values are super-uniform if y comes from f, and with them the procedure below controls the
 false discovery rate exactly (Bates, Candes, Lei, Romano and Sesia, *Annals of Statistics* 51, 2023).
-Cross-conformal p-values use every row twice and find more in small samples. Proven is ``P(p <= a) <= 2 a``,
-up to a term of order 1 / K; measured is ``P(p <= a) <= a`` (benchmarks/analysis/anomaly_fdr).
+Cross-conformal p-values use every row twice and find more in small samples. Proven is
+``P(p <= a) <= 2 a + 2 (K - 1) / N`` (Barber, Candes, Ramdas and Tibshirani, *Annals of Statistics* 49, 2021),
+measured is ``P(p <= a) <= a`` (benchmarks/analysis/anomaly_fdr).
 
 **A sample against itself.** Here ranks say nothing: some row is always the lowest. So p-values beyond the
 lowest TAIL of the rows come from a tail fitted to the typicalities ``T_k(x_i)``, ``x_i`` in fold k. With

@@ -237,6 +237,14 @@ def test_imagined_queries_come_from_the_components_and_have_a_floor(name: str, t
     # E_c [f / c] = 1 for draws of c, where c covers f; less where it does not.
     covered = (task.log_density[:, m:] - components.log_density).exp().mean()
     assert 0.8 < covered < 1.1
+    # Both densities integrate to 1 over the draws of either.
+    n_fresh = task.n_fresh
+    both = [torch.cat([x[:, :n_fresh], x[:, m:]], 1) for x in (task.queries, task.log_density)]
+    of_components = evaluate(task.context.base.components, both[0]).log_density
+    for log_density in (both[1], of_components):
+        integrals = (log_density - task.log_drawn).exp().mean(1)
+        assert (integrals - 1).abs().mean() < 0.06
+        assert abs(integrals.mean() - 1) < 0.03
 
 
 def test_the_mixture_network_gets_no_imagined_queries_and_fewer_in_high_dimension(same):

@@ -48,6 +48,7 @@ def make_task(truth: Answer, dim: int = 3, m: int = 20) -> Task:
         log_density=log_density,
         score=score,
         floor=torch.full_like(log_density, -math.inf),
+        log_drawn=log_density[:, :12],
         directions=directions / directions.norm(dim=-1, keepdim=True),
         n_fresh=12,
         n_on_support=15,
@@ -63,7 +64,7 @@ def rho(error: Tensor) -> Tensor:
 def test_the_truth_costs_nothing(dim):
     """All of it for a Gaussian, for which central differences are exact."""
     loss = task_loss(Known(gaussian), make_task(gaussian, dim), ALL)
-    assert set(loss) == {"density", "score", "consistency", "loss"}
+    assert set(loss) == {"density", "score", "consistency", "normalisation", "loss"}
     for name, value in loss.items():
         assert abs(value.item()) < 1e-12, name
 
@@ -83,6 +84,39 @@ def test_the_truth_of_a_drawn_task_costs_nothing(proposal):
     assert loss["density"].item() == 0
     assert loss["score"].item() == 0
     assert loss["consistency"].item() > 0
+
+
+@pytest.mark.parametrize("log_integral", [-0.3, 0.2])
+def test_the_integral_counts_and_its_error_does_not(log_integral):
+    """The integral is exp(0.2), say, so L_Z is 0.2^2: also where the draws are those of another density."""
+
+    def scaled(y: Tensor) -> tuple[Tensor, Tensor]:
+        log_density, score = gaussian(y)
+        return log_density + log_integral, score
+
+    task = make_task(gaussian)
+    loss = task_loss(Known(scaled), task, ALL)["normalisation"]
+    torch.testing.assert_close(loss.item(), log_integral**2, rtol=1e-9, atol=0)
+
+    generator = torch.Generator().manual_seed(1)
+    m = 400_000
+    queries = torch.randn(2, m, 2, generator=generator, dtype=torch.float64)
+    queries[:, m // 2 :] *= 1.5  # imagined, of n_fresh draws as many
+    fresh, _ = gaussian(queries)
+    imagined = gaussian(queries / 1.5)[0] - 2 * math.log(1.5)
+    wide = replace(
+        task,
+        queries=queries,
+        log_density=fresh,
+        score=-queries,
+        floor=torch.full_like(fresh, -math.inf),
+        log_drawn=torch.logaddexp(fresh, imagined) - math.log(2),
+        directions=torch.nn.functional.normalize(queries, dim=-1),
+        n_fresh=m // 2,
+        n_on_support=m // 2,
+    )
+    loss = task_loss(Known(scaled), wide, replace(ALL, consistency=0.0))["normalisation"]
+    assert loss.item() == pytest.approx(log_integral**2, rel=0.02)
 
 
 def test_consistency_of_a_smooth_density_is_small_however_wrong_it_is():
@@ -201,6 +235,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(make_network, alpha, consiste
     with torch.no_grad():
         loss = task_loss(make_network().float(), task, LossConfig(alpha=alpha, consistency=consistency))
     expected = alpha * loss["density"] + (1 - alpha) * loss["score"] + consistency * loss["consistency"]
+    expected = expected + LossConfig().normalisation * loss["normalisation"]
     torch.testing.assert_close(loss["loss"], expected)
 
 

@@ -84,6 +84,7 @@ class Task:
     log_density: Tensor  # (B, M) nats, at least the floor
     score: Tensor  # (B, M, D)
     floor: Tensor  # (B, M) nats: lower log-densities are replaced by it; -inf except at imagined queries
+    log_drawn: Tensor  # (B, n) nats, log-density that the n fresh and imagined queries together are draws of
     directions: Tensor  # (B, M, D) unit vectors, for directional derivatives
     n_fresh: int  # number of fresh queries, which come first
     n_on_support: int  # number of fresh queries and context points
@@ -102,6 +103,7 @@ class Task:
             log_density=change(self.log_density),
             score=change(self.score),
             floor=change(self.floor),
+            log_drawn=change(self.log_drawn),
             directions=change(self.directions),
         )
 
@@ -138,15 +140,22 @@ def draw_task(
     frame = fit_frames(context)
     framed = context_in_frame(context, frame, config.landmarks, propose)
     queries = torch.cat([draws[:, :n_fresh], context[:, :n_seen], off_support], 1)
-    floor = torch.full_like(queries[..., 0], -math.inf)
-    if framed.base is not None and round(config.imagined * m):
-        imagined, imagined_floor = _draw_imagined(
-            framed.base.components, round(config.imagined * m), generator
-        )
+    n_imagined = 0 if framed.base is None else round(config.imagined * m)
+    floor = queries.new_full((batch, m + n_imagined), -math.inf)
+    if n_imagined:
+        components = Components(*(field.double() for field in framed.base.components))
+        imagined = draw_components(components, n_imagined, generator)
+        drawn = torch.cat([frame.to_frame(queries[:, :n_fresh]), imagined], 1)
+        log_components = evaluate(components, drawn).log_density
+        floor[:, m:] = log_components[:, n_fresh:] - FLOOR * math.sqrt(dim)
         queries = torch.cat([queries, frame.to_data(imagined)], 1)
-        floor = torch.cat([floor, imagined_floor], 1)
     log_density, score = densities.log_density_and_score(queries)
-    log_density = torch.maximum(log_density - frame.log_abs_det[:, None], floor)
+    log_density = log_density - frame.log_abs_det[:, None]
+    log_drawn = torch.cat([log_density[:, :n_fresh], log_density[:, m:]], 1)
+    if n_imagined:
+        share = n_imagined / (n_fresh + n_imagined)
+        log_drawn = torch.logaddexp(log_drawn + math.log(1 - share), log_components + math.log(share))
+    log_density = torch.maximum(log_density, floor)
     directions = torch.randn(queries.shape, generator=generator, device=device)
     return Task(
         context=framed,
@@ -154,6 +163,7 @@ def draw_task(
         log_density=log_density.float(),
         score=torch.where((log_density > floor)[..., None], frame.score_to_frame(score), 0).float(),
         floor=floor.float(),
+        log_drawn=log_drawn.float(),
         directions=directions / directions.norm(dim=-1, keepdim=True),
         n_fresh=n_fresh,
         n_on_support=n_fresh + n_seen,
@@ -239,13 +249,9 @@ def _move_off_support(
     return torch.where((log_density > -DEEPEST)[..., None], moved, draws)
 
 
-def _draw_imagined(
-    components: Components[Tensor], count: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Draw points (B, count, D) from the components of each context, with their floor (B, count)."""
-    components = Components(*(field.double() for field in components))
+def draw_components(components: Components[Tensor], count: int, generator: torch.Generator) -> Tensor:
+    """Draw points (B, count, D) from the mixture of each context, float64."""
     log_scale, means, factors, freedom = components
-    dim = means.shape[-1]
     shares = torch.softmax(log_scale - log_peak(factors, freedom), -1)
     which = torch.multinomial(shares, count, replacement=True, generator=generator)
     means, factors, freedom = (take_rows(field, which) for field in (means, factors, freedom))
@@ -254,8 +260,7 @@ def _draw_imagined(
     squares = 2 * power * gamma(half + 1, generator)  # chi-squared
     noise = normal(*means.shape, generator=generator)[..., None]
     offset = torch.linalg.solve_triangular(factors, noise, upper=False)[..., 0]
-    points = means + offset * (freedom / squares).sqrt()[..., None]
-    return points, evaluate(components, points).log_density - FLOOR * math.sqrt(dim)
+    return means + offset * (freedom / squares).sqrt()[..., None]
 
 
 def _generator(*key: int, device: torch.device | str = "cpu") -> torch.Generator:

@@ -6,12 +6,16 @@ quadratic in the error near 0 and linear far out:
     L_T   = mean rho((T - log f)^2 / D)                     nats per square root of D
     L_S   = mean rho(|S - s|^2 / c),    c = mean |s|^2      mean over the fresh queries of the data set
     L_con = mean rho(D (dT/du - S . u)^2 / c),  |u| = 1     score head and slope of the density head
-    L     = alpha L_T + (1 - alpha) L_S + lambda L_con
+    L_Z   = log Z_1 log Z_2,   Z_k = mean exp(T - log p)     over half k of the draws from a density p
+    L     = alpha L_T + (1 - alpha) L_S + lambda L_con + zeta L_Z
 
 c is at least LEAST D, since the score of a uniform density is 0. Off the support errors are relative: (log f
 - mean log f)^2 is added to D, and |s|^2 to c. At imagined queries the error of the log-density is not
 relative, but T and log f are replaced by a floor where they are lower. There the score does not count either.
-So the network learns that a region is empty (exp T must integrate to 1), but not how empty it is. The slope
+So the network learns that a region is empty (exp T must integrate to 1), but not how empty it is. The
+integral of exp T itself is estimated from the fresh and the imagined queries, which together are draws from a
+mixture p of the true density and the components. Two halves of them have independent errors, so the mean of
+L_Z is 0 for a normalised density, whatever the number of draws. The slope
 is a central difference along one random direction per query, because blocked attention is differentiable only
 once. The points of the differences are extra queries.
 """
@@ -35,6 +39,7 @@ class LossConfig:
     alpha: float = 0.5  # weight of the log-density; that of the score is 1 - alpha
     consistency: float = 0.1  # lambda
     probed: float = 0.125  # share of the queries that L_con uses
+    normalisation: float = 0.5  # zeta
 
 
 def task_loss(network: nn.Module, task: Task, config: LossConfig) -> dict[str, Tensor]:
@@ -69,4 +74,17 @@ def task_loss(network: nn.Module, task: Task, config: LossConfig) -> dict[str, T
         + (1 - config.alpha) * loss["score"]
         + config.consistency * loss["consistency"]
     )
+    if config.normalisation:
+        loss["normalisation"] = _log_integrals(log_density[:, :m], task).prod(0).mean()
+        loss["loss"] = loss["loss"] + config.normalisation * loss["normalisation"]
     return loss
+
+
+def _log_integrals(log_density: Tensor, task: Task) -> Tensor:
+    """Return two estimates (2, B) of the logarithm of the integral, each from every other draw."""
+    n_imagined = task.log_drawn.shape[1] - task.n_fresh
+    of_draws = torch.cat(
+        [log_density[:, : task.n_fresh], log_density[:, log_density.shape[1] - n_imagined :]], 1
+    )
+    halves = [(of_draws - task.log_drawn)[:, start::2] for start in (0, 1)]
+    return torch.stack([half.logsumexp(1) - math.log(half.shape[1]) for half in halves])

@@ -140,10 +140,11 @@ def draw_task(
     frame = fit_frames(context)
     framed = context_in_frame(context, frame, config.landmarks, propose)
     queries = torch.cat([draws[:, :n_fresh], context[:, :n_seen], off_support], 1)
-    n_imagined = 0 if framed.base is None else round(config.imagined * m)
+    base = framed.base
+    n_imagined = 0 if base is None else round(config.imagined * m)
     floor = queries.new_full((batch, m + n_imagined), -math.inf)
-    if n_imagined:
-        components = Components(*(field.double() for field in framed.base.components))
+    if base is not None and n_imagined:
+        components = Components(*(field.double() for field in base.components))
         imagined = draw_components(components, n_imagined, generator)
         drawn = torch.cat([frame.to_frame(queries[:, :n_fresh]), imagined], 1)
         log_components = evaluate(components, drawn).log_density

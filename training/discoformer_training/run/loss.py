@@ -6,7 +6,7 @@ quadratic in the error near 0 and linear far out:
     L_T   = mean rho((T - log f)^2 / D)                     nats per square root of D
     L_S   = mean rho(|S - s|^2 / c),    c = mean |s|^2      mean over the fresh queries of the data set
     L_con = mean rho(D (dT/du - S . u)^2 / c),  |u| = 1     score head and slope of the density head
-    L_Z   = log Z_1 log Z_2,   Z_k = mean exp(T - log p)     over half k of the draws from a density p
+    L_Z   = log Z_1 log Z_2 / D,    Z_k = mean exp(T - log p)      over half k of the draws from a density p
     L     = alpha L_T + (1 - alpha) L_S + lambda L_con + zeta L_Z
 
 c is at least LEAST D, since the score of a uniform density is 0. Off the support errors are relative: (log f
@@ -39,7 +39,7 @@ class LossConfig:
     alpha: float = 0.5  # weight of the log-density; that of the score is 1 - alpha
     consistency: float = 0.1  # lambda
     probed: float = 0.125  # share of the queries that L_con uses
-    normalisation: float = 0.5  # zeta
+    normalisation: float = 5.0  # zeta
 
 
 def task_loss(network: nn.Module, task: Task, config: LossConfig) -> dict[str, Tensor]:
@@ -75,7 +75,7 @@ def task_loss(network: nn.Module, task: Task, config: LossConfig) -> dict[str, T
         + config.consistency * loss["consistency"]
     )
     if config.normalisation:
-        loss["normalisation"] = _log_integrals(log_density[:, :m], task).prod(0).mean()
+        loss["normalisation"] = _log_integrals(log_density[:, :m], task).prod(0).mean() / dim
         loss["loss"] = loss["loss"] + config.normalisation * loss["normalisation"]
     return loss
 

@@ -21,9 +21,9 @@ import numpy as np
 
 from discoformer.base.arrays import slices
 from discoformer.base.base import Base
-from discoformer.base.mixture import Components, broadened, components_of
+from discoformer.base.mixture import Components, broadened
 from discoformer.base.mixture_answers import MixtureAnswers
-from discoformer.errors import DataWarning, InputError, RangeWarning, warn_caller
+from discoformer.errors import DataWarning, InputError, ModelError, RangeWarning, warn_caller
 from discoformer.fit import (
     OnStage,
     Sample,
@@ -41,7 +41,7 @@ from discoformer.io.inputs import AnyFloats, Floats, Matrix, read_matrix, whole_
 from discoformer.onnx.graphs import CHUNK, Encoded, Graphs
 from discoformer.onnx.metadata import Metadata
 from discoformer.onnx.names import MIXTURE, Effort
-from discoformer.proposal import propose
+from discoformer.proposal import checked_components, propose
 
 _FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
 _CACHED = ("components", "mixture", "proposal")  # attributes that follow from the encoding
@@ -197,7 +197,7 @@ class FittedDensity(HeldSample):
         """The mixture of Student-t distributions, in the frame, that the network made of the sample."""
         if self.effort == "best":
             return self.base.components
-        return components_of(*(self.encoded.arrays[name][0] for name in MIXTURE))
+        return checked_components(self.encoded.arrays[name][0] for name in MIXTURE)
 
     @cached_property
     def mixture(self) -> MixtureAnswers:
@@ -228,12 +228,20 @@ class FittedDensity(HeldSample):
 
         Off the affine hull of a singular sample, they are -inf and 0. Queries farther out than float32 can
         hold get the answer at the farthest point on their ray that it holds.
+
+        Raises:
+            ModelError: An answer is not finite, so the model or the saved estimate is none.
         """
         log_density = np.empty(len(queries.values), queries.width)
         score = np.empty(queries.values.shape, queries.width)
         for part in slices(len(queries.values), CHUNK):
             z = self.reach_in_frame(queries.values[part])
             framed_log_density, framed_score = self.answer_in_frame(z)
+            if not (np.isfinite(framed_log_density).all() and np.isfinite(framed_score).all()):
+                raise ModelError(
+                    "the estimate gives values that are not finite: the model or the saved estimate has "
+                    "numbers out of range; estimate again with the released model"
+                )
             with np.errstate(over="ignore", under="ignore"):
                 log_density[part] = self.frame.log_density_to_data(framed_log_density)
                 score[part] = self.frame.score_to_data(framed_score)

@@ -19,8 +19,10 @@ from discoformer.fitted import warn_of_range, warn_of_rows
 from discoformer.io.incomplete import Missing, complete_rows
 from discoformer.onnx.graphs import Encoded, Graphs, has_files
 from discoformer.onnx.metadata import Metadata
+from discoformer.onnx.model_files import ModelFiles
 from discoformer.onnx.names import GRAPHS, Effort, check_effort
 from discoformer.onnx.parallel import both
+from discoformer.onnx.released import RELEASED
 from discoformer.onnx.sessions import Device, two_builds
 from discoformer.saved import read_estimate
 from discoformer.table.cells import Rounding
@@ -33,6 +35,7 @@ def load(
     device: Device = "auto",
     threads: int | None = None,
     provider_options: Mapping[str, str] | None = None,
+    trust: bool = False,
 ) -> "Model":
     """Load a model: find its files and check them. Each is opened when it is first needed.
 
@@ -42,10 +45,13 @@ def load(
         device: ``"cpu"``, ``"cuda"`` (an error if it cannot be had), or ``"auto"`` (CUDA if possible).
         threads: CPU threads; onnxruntime's own choice by default.
         provider_options: Options of onnxruntime's CUDA provider, such as ``{"device_id": "1"}``.
+        trust: Whether to load a folder whose ``config.json`` does not record the SHA-256 of its files, or
+            records others. A model with the name and version of a released one must have its files anyway.
 
     Raises:
+        InputError: An argument is invalid.
         ModelNotFoundError: There is no such model, or the folder is incomplete.
-        ModelError: The files are not safe to open, or do not fit together.
+        ModelError: The files are not those that were recorded, are not safe to open, or do not fit together.
         DeviceError: CUDA was asked for and cannot be had.
         MissingExtraError: onnxruntime is not installed.
 
@@ -55,7 +61,8 @@ def load(
     """
     if trouble := two_builds():
         warn_caller(trouble, DeviceWarning)
-    return Model(Graphs(find_folder(path_or_name), device, threads, provider_options))
+    source = ModelFiles(find_folder(path_or_name), trust)
+    return Model(Graphs(source, device, threads, provider_options))
 
 
 def estimate(
@@ -92,28 +99,41 @@ def estimate(
     return Estimate.of_samples(model, [sample], landmarks)[0]
 
 
-def load_estimate(path: str | os.PathLike[str], model: "Model | None" = None) -> Estimate:
+def load_estimate(
+    path: str | os.PathLike[str], model: "Model | str | os.PathLike[str] | None" = None
+) -> Estimate:
     """Read what ``Estimate.save`` wrote.
 
     Args:
-        path: The file.
-        model: The model that made the estimate; by default the released one of the name in the file.
+        path: The file. It may come from anyone: it is checked, and names no other file.
+        model: The model that made the estimate, or its folder; by default the released one of the name and
+            version in the file.
 
     Returns:
         The estimate as it was saved: its answers are the same.
 
     Raises:
-        InputError: The file is no estimate, is damaged, or has a format that this version does not read.
+        InputError: The file is no estimate, is damaged, holds values that no estimate has, or has a format
+            that this version does not read.
         ModelError: The model is not the one that made the estimate.
-        ModelNotFoundError: There is no released model of that name.
+        ModelNotFoundError: No released model of this version of discoformer made it.
         OSError: The file cannot be read.
     """
     saved = read_estimate(Path(path))
-    model = model_or_default(model) if model or saved.model == DEFAULT_NAME else load(saved.model)
+    if isinstance(model, str | os.PathLike):
+        model = load(model)
+    elif model is None and (saved.model, saved.version) not in RELEASED:
+        raise ModelNotFoundError(
+            f"{path} was made by the model {saved.model[:80]!r} {saved.version[:80]}, which does not come "
+            "with this version of discoformer: pass model=discoformer.load(its folder), or estimate again"
+        )
+    elif model is None and saved.model != DEFAULT_NAME:
+        model = load(saved.model)
+    model = model_or_default(model)
     files = model.graphs.files(saved.diagnostics.effort)
     if files.sha256 != saved.sha256:
         raise ModelError(
-            f"{path} was made by the model {saved.model!r} {saved.version} (SHA-256 of its files "
+            f"{path} was made by the model {saved.model[:80]!r} {saved.version[:80]} (SHA-256 of its files "
             f"{saved.sha256[:12]}), got {files.metadata.name!r} {files.metadata.version} in {model.folder} "
             f"({files.sha256[:12]}): pass model=discoformer.load(folder of the one that made it), or "
             "estimate again"
@@ -327,8 +347,13 @@ def find_folder(path_or_name: str | os.PathLike[str]) -> Path:
     """Find the folder of a model: a path as it is; a name in the package, else in ``models`` of the checkout.
 
     Raises:
+        InputError: It is neither a string nor a path.
         ModelNotFoundError: There is no folder with the graph files of an effort.
     """
+    if not isinstance(path_or_name, str | os.PathLike) or "\0" in str(path_or_name) or not str(path_or_name):
+        raise InputError(
+            f"path_or_name must be the name of a model or the path of its folder, got {path_or_name!r}"
+        )
     package = Path(__file__).resolve().parent
     if isinstance(path_or_name, str) and Path(path_or_name).name == path_or_name:
         candidates = [package / "models" / path_or_name, package.parents[1] / "models" / path_or_name]

@@ -3,7 +3,7 @@
 Shapes: B data sets, N points, D dimensions, K components, J components of each coordinate.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from discoformer.base.independent import (
 from discoformer.base.landmarks import take_landmarks
 from discoformer.base.mixture import ABSENT, Components, components_of
 from discoformer.base.mixture_answers import MixtureAnswers
+from discoformer.errors import ModelError
 from discoformer.fit import Sample, log_weights_of, points_of
 from discoformer.io.inputs import Floats
 from discoformer.onnx.graphs import Graphs
@@ -39,7 +40,7 @@ def propose(
         samples: The samples.
         mixtures: Outputs of the mixture graph for them.
     """
-    components = [components_of(*(mixtures[name][i] for name in MIXTURE)) for i in range(len(samples))]
+    components = [checked_components(mixtures[name][i] for name in MIXTURE) for i in range(len(samples))]
     products, shares = zip(*(_product_and_share(graphs, sample) for sample in samples), strict=True)
     axes, *of_coordinates = zip(*products, strict=True)
     base = Base(
@@ -80,7 +81,7 @@ def _share_of(graphs: Graphs, points: Floats, weights: Floats, size: Floats) -> 
     seen, asked = frame.to_frame(seen), frame.to_frame(held_out)
     mixture = _mixtures_of(graphs, seen, w, frame, seen.shape[1])
     product = _product_of(graphs, seen, w, frame.effective_size, frame.precision_root)
-    log_mixture, _ = MixtureAnswers(components_of(*(field[0] for field in mixture))).answer(asked[0])
+    log_mixture, _ = MixtureAnswers(checked_components(field[0] for field in mixture)).answer(asked[0])
     return share_of_product(log_mixture[None], evaluate_product(product, asked).log_density)
 
 
@@ -100,6 +101,27 @@ def _mixtures_of(
     }
     found = graphs.mixture({name: array.astype(np.float32) for name, array in given.items()})
     return [found[name].astype(np.float64) for name in MIXTURE]
+
+
+def checked_components(fields: Iterable[Floats]) -> Components[Floats]:
+    """Return the components (1, K) of one mixture; see ``components_of``.
+
+    Raises:
+        ModelError: It is no mixture.
+    """
+    try:
+        found = components_of(*fields)
+    except np.linalg.LinAlgError as error:
+        raise ModelError(
+            f"the mixture of the model or of the saved estimate has a scale that is no covariance ({error}): "
+            "estimate again with the released model"
+        ) from error
+    if not found.freedom.size:
+        raise ModelError(
+            "the mixture of the model or of the saved estimate has no component: estimate again with the "
+            "released model"
+        )
+    return found
 
 
 def _stacked(fields: Sequence[Sequence[Floats]], axis: int) -> Iterator[Floats]:

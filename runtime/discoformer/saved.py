@@ -1,11 +1,9 @@
 """An estimate in one file: the encoded sample, which model encoded it and, if asked for, the sample itself.
 
-The file is a NumPy ``.npz`` archive of plain arrays: no pickle, so reading it runs no code. The entry
-``about`` is JSON: format, model with its SHA-256, diagnostics, columns. Archives carry checksums, so a
-damaged file is an error.
+The file is an archive of plain arrays with a checksum (see ``io.archives``). The entry ``about`` is JSON:
+format, name, version and SHA-256 of the model, diagnostics, columns. The name is no path: it opens no file.
 """
 
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -20,13 +18,19 @@ from discoformer.errors import InputError
 from discoformer.fit import Context, Diagnostics
 from discoformer.fitted import FittedDensity
 from discoformer.held_sample import Reading
-from discoformer.io.files import atomic
-from discoformer.onnx.names import CONTEXT, MIXTURE, STATES
+from discoformer.io.archives import read_arrays, write_arrays
 from discoformer.onnx.sessions import Float32s
+from discoformer.saved_checks import (
+    check_context,
+    check_diagnostics,
+    check_encoded,
+    check_fields,
+    check_frame,
+    check_type,
+)
 
-FORMAT = 5  # raised when the meaning of the entries changes
+FORMAT = 6  # raised when the meaning of the entries changes
 _KIND = "discoformer estimate"
-_ENCODED = {"best": {*CONTEXT, *STATES}, "fast": {"context", "log_weights", *MIXTURE}}  # by effort
 
 
 @dataclass(frozen=True)
@@ -81,30 +85,29 @@ def save_estimate(path: Path, fitted: FittedDensity, sample: bool) -> None:
         arrays |= {f"data.{name}": array for name, array in fitted.data._asdict().items()}
         if fitted.is_spread:
             arrays |= {f"spread.{name}": array for name, array in fitted.spread._asdict().items()}
-    with atomic(path) as part, part.open("wb") as file:
-        np.savez(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+    write_arrays(path, {"about": np.array(json.dumps(about)), **arrays})
 
 
 def read_estimate(path: Path) -> Saved:
     """Read a file.
 
     Raises:
-        InputError: The file is no estimate, is damaged, or has a format that this version does not read.
+        InputError: The file is no estimate, is damaged, holds values that no estimate has, or has a format
+            that this version does not read.
         OSError: The file cannot be read.
     """
-    content = io.BytesIO(path.read_bytes())
     try:
-        with np.load(content, allow_pickle=False) as archive:
-            about = json.loads(str(archive["about"]))
-            if about["kind"] != _KIND:
-                raise KeyError(f"kind is {about['kind']!r}")
-            if about["format"] != FORMAT:
-                raise InputError(
-                    f"{path} has format {about['format']}, this version of discoformer reads {FORMAT}: "
-                    "estimate again from the data and save that, or use the version that wrote it"
-                )
-            return _read(about, {name: archive[name] for name in archive.files})
-    except InputError:
+        arrays = read_arrays(path)
+        about = json.loads(str(arrays.pop("about")))
+        if about["kind"] != _KIND:
+            raise KeyError(f"kind is {about['kind']!r}")
+        if about["format"] != FORMAT:
+            raise InputError(
+                f"{path} has format {str(about['format'])[:80]}, this version of discoformer reads {FORMAT}: "
+                "estimate again from the data and save that, or use the version that wrote it"
+            )
+        return _read(about, arrays)
+    except (InputError, OSError):
         raise
     except Exception as error:  # a damaged archive may raise anything
         raise InputError(
@@ -114,23 +117,37 @@ def read_estimate(path: Path) -> Saved:
 
 
 def _read(about: Mapping[str, Any], arrays: Mapping[str, Any]) -> Saved:
-    diagnostics = about["diagnostics"]
-    encoded, known = _under("encoded.", arrays), _ENCODED[diagnostics["effort"]]
-    if encoded.keys() != known:
-        raise KeyError(", ".join(sorted(encoded.keys() ^ known)))
-    frame, data, spread = (_under(prefix, arrays) for prefix in ("frame.", "data.", "spread."))
-    kind = HullFrame if "inverse" in frame else Frame
+    diagnostics = Diagnostics(**{name: _tuples(value) for name, value in about["diagnostics"].items()})
+    check_diagnostics(diagnostics)
+    reading = Reading(about["most_landmarks"], about["landmarks_are_sample"], about["allow_singular"])
+    check_fields(reading)
+    for name in ("model", "version", "sha256"):
+        check_type(name, about[name], str)
+    columns = _tuples(about["columns"])
+    check_type("columns", columns, tuple[str, ...] | None)
+    if columns is not None and len(columns) != diagnostics.dim:
+        raise ValueError(f"{len(columns)} columns, needed {diagnostics.dim}")
+    parts = {prefix: _under(f"{prefix}.", arrays) for prefix in ("encoded", "frame", "data", "spread")}
+    if sum(map(len, parts.values())) != len(arrays):
+        raise ValueError("arrays of unknown names")
+    check_encoded(parts["encoded"], diagnostics)
+    kind = HullFrame if "inverse" in parts["frame"] else Frame
+    check_frame(parts["frame"], {item.name for item in fields(kind)}, diagnostics)
+    if parts["data"]:
+        check_context(parts["data"], diagnostics.dim, diagnostics.n)
+    if parts["spread"]:
+        check_context(parts["spread"], diagnostics.dim, None)
     return Saved(
         model=about["model"],
         version=about["version"],
         sha256=about["sha256"],
-        frame=kind(**{item.name: _plain(frame[item.name]) for item in fields(kind)}),
-        diagnostics=Diagnostics(**{name: _tuples(value) for name, value in diagnostics.items()}),
-        columns=None if about["columns"] is None else tuple(about["columns"]),
-        encoded=encoded,
-        data=Context(**data) if data else None,
-        spread=Context(**spread) if spread else None,
-        reading=Reading(about["most_landmarks"], about["landmarks_are_sample"], about["allow_singular"]),
+        frame=kind(**{name: _plain(array) for name, array in parts["frame"].items()}),
+        diagnostics=diagnostics,
+        columns=columns,
+        encoded=parts["encoded"],
+        data=Context(**parts["data"]) if parts["data"] else None,
+        spread=Context(**parts["spread"]) if parts["spread"] else None,
+        reading=reading,
     )
 
 

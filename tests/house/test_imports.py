@@ -30,6 +30,7 @@ ORDER = {  # folders and modules of a package, from the lowest on
         "proposal",
         "held_sample",
         "fitted",
+        "saved_checks",
         "saved",
         "analysis",
         "estimates",

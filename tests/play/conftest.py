@@ -3,6 +3,7 @@
 The stand-in is a small real graph, run by the real onnxruntime-web, whose mixture is known in closed form.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -121,6 +122,7 @@ def save_stand_in(folder: Path, outputs: tuple[str, ...] = (*ANSWERS, *MIXTURE))
     onnx.save(model, folder / "discoformer.onnx")
     (folder / "mixture.onnx").touch()  # by which the package knows the folder of a model; not used here
     config = {"model": METADATA | {"version": "of the heads"}, "mixture": {"version": METADATA["version"]}}
+    config["files"] = {"discoformer.onnx": hashlib.sha256(model.SerializeToString()).hexdigest()}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return folder
 

@@ -1,5 +1,6 @@
 """Stand-in models: small real graphs, run by the real onnxruntime, whose answer is known in closed form."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +48,7 @@ def save_graph(
         "minus_half": np.float32(-0.5),
         "half_log_2pi": np.float32(0.5 * np.log(2 * np.pi)),
         "precision_kde": np.float32(BANDWIDTH**-2),
-        "log_bandwidth": np.float32(np.log(BANDWIDTH)),
+        "norm_kde": np.float32(0.5 * np.log(2 * np.pi) + np.log(BANDWIDTH)),
         "zero": np.float32(0),
         "share_of_points": np.float32(np.log(1 - BROAD)),
         "share_of_broad": np.float32(np.log(BROAD)),
@@ -60,6 +61,7 @@ def save_graph(
         "axis2": np.array([2], np.int64),
         "axis3": np.array([3], np.int64),
         "axis13": np.array([1, 3], np.int64),
+        "axis14": np.array([1, 4], np.int64),
         "last": np.array([-1], np.int64),
         "index2": np.array(2, np.int64),
     }
@@ -83,13 +85,21 @@ def save_graph(
         entry.key, entry.value = key, value
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
+    record(path.parent)
+
+
+def record(folder: Path) -> None:
+    """Writes config.json with the hashes of the files in a folder, as the export does."""
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    hashes.pop("config.json", None)
+    (folder / "config.json").write_text(json.dumps({"files": hashes}))
 
 
 def save_encode(folder: Path, **metadata: str) -> None:
     """Encode passes the context through as the one vector channel of the one layer."""
     nodes: list[Node] = [
         ("Unsqueeze", ["log_weights", "axis13"], "scalars", {}),
-        ("Unsqueeze", ["context", "axis13"], "vectors", {}),
+        ("Unsqueeze", ["context", "axis14"], "vectors", {}),
         ("Unsqueeze", ["effective_size", "axis1"], "sample", {}),
     ]
     shapes: dict[str, list[str | int]] = {
@@ -97,7 +107,7 @@ def save_encode(folder: Path, **metadata: str) -> None:
         "log_weights": ["B", "N"],
         "effective_size": ["B"],
         "scalars": ["B", 1, "N", 1],
-        "vectors": ["B", 1, "N", 1, "D"],
+        "vectors": ["B", 1, "N", "D", 1],
         "sample": ["B", 1],
     }
     save_graph(folder / "encode.onnx", nodes, shapes, ["scalars", "vectors", "sample"], **metadata)
@@ -109,7 +119,8 @@ def save_gaussian_query(folder: Path, **metadata: str) -> None:
         ("MatMul", ["queries", "precision_root"], "white", {}),
         ("MatMul", ["white", "precision_root"], "pull", {}),
         ("Neg", ["pull"], "score", {}),
-        ("ReduceSumSquare", ["white", "axis2"], "square", {"keepdims": 0}),
+        ("Mul", ["white", "white"], "squares", {}),
+        ("ReduceSum", ["squares", "axis2"], "square", {"keepdims": 0}),
         ("Mul", ["square", "minus_half"], "exponent", {}),
         ("Mul", ["log_det_precision", "half"], "half_log_det", {}),
         ("Unsqueeze", ["half_log_det", "axis1"], "constant", {}),
@@ -133,21 +144,27 @@ def save_gaussian_query(folder: Path, **metadata: str) -> None:
 def save_kde_query(folder: Path, **metadata: str) -> None:
     """T = log sum_j w_j N(z; z_j, h^2 I) and S = sum_j a_j (z_j - z) / h^2: a weighted KDE in the frame."""
     nodes: list[Node] = [
-        ("Squeeze", ["vectors", "axis13"], "context", {}),
+        ("Squeeze", ["vectors", "axis14"], "context", {}),
         ("Unsqueeze", ["queries", "axis2"], "rows", {}),
         ("Unsqueeze", ["context", "axis1"], "columns", {}),
         ("Sub", ["columns", "rows"], "difference", {}),
-        ("ReduceSumSquare", ["difference", "last"], "square", {"keepdims": 0}),
+        ("Mul", ["difference", "difference"], "squares", {}),
+        ("ReduceSum", ["squares", "last"], "square", {"keepdims": 0}),
         ("Mul", ["square", "minus_half"], "negative", {}),
         ("Mul", ["negative", "precision_kde"], "exponent", {}),
         ("Unsqueeze", ["log_weights", "axis1"], "log_weights_row", {}),
         ("Add", ["exponent", "log_weights_row"], "logits", {}),
-        ("ReduceLogSumExp", ["logits", "axis2"], "log_sum", {"keepdims": 0}),
+        ("ReduceMax", ["logits", "axis2"], "greatest", {"keepdims": 1}),
+        ("Sub", ["logits", "greatest"], "below", {}),
+        ("Exp", ["below"], "shares", {}),
+        ("ReduceSum", ["shares", "axis2"], "sum", {"keepdims": 0}),
+        ("Log", ["sum"], "log_of_sum", {}),
+        ("Squeeze", ["greatest", "axis2"], "level", {}),
+        ("Add", ["log_of_sum", "level"], "log_sum", {}),
         ("Shape", ["queries"], "shape", {}),
         ("Gather", ["shape", "index2"], "dim", {}),
         ("Cast", ["dim"], "dim_float", {"to": TensorProto.FLOAT}),
-        ("Add", ["half_log_2pi", "log_bandwidth"], "norm_one", {}),
-        ("Mul", ["dim_float", "norm_one"], "norm", {}),
+        ("Mul", ["dim_float", "norm_kde"], "norm", {}),
         ("Sub", ["log_sum", "norm"], "log_density", {}),
         ("Softmax", ["logits"], "attention", {"axis": -1}),
         ("MatMul", ["attention", "context"], "mean", {}),
@@ -156,7 +173,7 @@ def save_kde_query(folder: Path, **metadata: str) -> None:
     ]
     shapes: dict[str, list[str | int]] = {
         "queries": ["B", "M", "D"],
-        "vectors": ["B", 1, "N", 1, "D"],
+        "vectors": ["B", 1, "N", "D", 1],
         "log_weights": ["B", "N"],
         "log_density": ["B", "M"],
         "score": ["B", "M", "D"],
@@ -170,7 +187,8 @@ def save_mixture(folder: Path, **metadata: str) -> None:
     m_j = z_j, S_j = (W + z_j z_j^T) / 10 and f_j = 3 + |z_j|^2; the broad one has m = 0, S = 4 W and f = 3.
     """
     nodes: list[Node] = [
-        ("LogSoftmax", ["log_weights"], "normalised", {"axis": -1}),
+        ("Softmax", ["log_weights"], "shares", {"axis": -1}),
+        ("Log", ["shares"], "normalised", {}),
         ("Add", ["normalised", "share_of_points"], "of_points", {}),
         ("Slice", ["log_weights", "start0", "axis1", "axis1"], "first_weight", {}),
         ("Mul", ["first_weight", "zero"], "nothing", {}),
@@ -187,7 +205,8 @@ def save_mixture(folder: Path, **metadata: str) -> None:
         ("Mul", ["scatter", "narrow"], "narrow_scales", {}),
         ("Mul", ["root", "wide"], "wide_scale", {}),
         ("Concat", ["narrow_scales", "wide_scale"], "mixture_scales", {"axis": 1}),
-        ("ReduceSumSquare", ["mixture_means", "axis2"], "squares", {"keepdims": 0}),
+        ("Mul", ["mixture_means", "mixture_means"], "means_squared", {}),
+        ("ReduceSum", ["means_squared", "axis2"], "squares", {"keepdims": 0}),
         ("Add", ["squares", "freedom"], "mixture_freedom", {}),
     ]
     shapes: dict[str, list[str | int]] = {

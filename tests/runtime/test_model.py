@@ -55,18 +55,18 @@ def test_files_that_are_no_graphs(other_folder: Folder) -> None:
     folder = other_folder()
     (folder / "encode.onnx").write_bytes(b"not a graph")
     with pytest.raises(discoformer.ModelError, match=r"encode\.onnx is not opened.*is not ONNX"):
-        discoformer.load(folder)
+        discoformer.load(folder, trust=True)
 
 
 def test_graphs_of_another_version(other_folder: Folder) -> None:
     folder = other_folder()
     (folder / "query.onnx").write_bytes((folder / "encode.onnx").read_bytes())
     with pytest.raises(discoformer.ModelError, match=r"missing outputs \['log_density', 'score'\]"):
-        discoformer.load(folder)
+        discoformer.load(folder, trust=True)
     folder = other_folder()
     (folder / "encode.onnx").write_bytes((folder / "query.onnx").read_bytes())
     with pytest.raises(discoformer.ModelError, match=r"unknown inputs \['queries'\]"):
-        discoformer.load(folder)
+        discoformer.load(folder, trust=True)
 
 
 def test_arguments(gaussian_folder: Path) -> None:

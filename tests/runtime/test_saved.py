@@ -1,11 +1,16 @@
 """Estimates in files: they answer as before, and never for another model than their own."""
 
+import hashlib
 import io
+import json
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +18,7 @@ import pytest
 
 import discoformer
 from discoformer import saved
+from discoformer.io.archives import read_arrays, write_arrays
 
 
 @pytest.fixture
@@ -98,7 +104,7 @@ def test_another_format_is_refused(
     estimate.save(tmp_path / "p")
     monkeypatch.undo()
     with pytest.raises(
-        discoformer.InputError, match=f"has format {other}, this version .* reads 5: estimate again"
+        discoformer.InputError, match=f"has format {other}, this version .* reads 6: estimate again"
     ):
         discoformer.load_estimate(tmp_path / "p", kde)
 
@@ -257,3 +263,119 @@ def test_the_sample_that_is_kept_cannot_be_changed(kde: discoformer.Model) -> No
     p = kde.estimate(np.random.default_rng(10).normal(size=(30, 2)))
     with pytest.raises(ValueError, match="read-only"):
         p.data.points[0] = 1
+
+
+def rewritten(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> None:
+    """Changes entries and arrays of an archive as a stranger would: with a good checksum."""
+    arrays = read_arrays(path)
+    about = json.loads(str(arrays.pop("about")))
+    change(about, arrays)
+    write_arrays(path, {"about": np.array(json.dumps(about)), **arrays})
+
+
+CHANGES: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
+    "not finite": lambda _, arrays: arrays["encoded.vectors"].fill(np.nan),
+    "not finite, in the frame": lambda _, arrays: arrays["frame.linear"].fill(np.inf),
+    "another shape": lambda _, arrays: arrays.update({"encoded.context": arrays["encoded.context"][:, :5]}),
+    "another rank": lambda _, arrays: arrays.update({"encoded.context": arrays["encoded.context"][0]}),
+    "a frame of another shape": lambda _, arrays: arrays.update({"frame.linear": np.eye(3)}),
+    "whole numbers": lambda _, arrays: arrays.update({"encoded.scalars": np.zeros((1, 1, 30, 1), np.int64)}),
+    "float16": lambda _, arrays: arrays.update({"encoded.scalars": np.zeros((1, 1, 30, 1), np.float16)}),
+    "weights that are positive logarithms": lambda _, arrays: arrays["encoded.log_weights"].fill(3),
+    "degrees of freedom below 0": lambda _, arrays: arrays["encoded.component_freedom"].fill(-1),
+    "an unknown array": lambda _, arrays: arrays.update({"more": np.zeros(3)}),
+    "an unknown entry": lambda about, _: about["diagnostics"].update({"more": 1}),
+    "no diagnostics": lambda about, _: about.pop("diagnostics"),
+    "rows below 1": lambda about, _: about["diagnostics"].update({"n": -1}),
+    "a text for a number": lambda about, _: about["diagnostics"].update({"landmarks": "30"}),
+    "another effort": lambda about, _: about["diagnostics"].update({"effort": "quick"}),
+    "names that are no texts": lambda about, _: about.update({"columns": [1] * 10}),
+    "too few names": lambda about, _: about.update({"columns": ["a"]}),
+    "a model that is no text": lambda about, _: about.update({"model": ["base"]}),
+    "landmarks that are no number": lambda about, _: about.update({"most_landmarks": None}),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_contents_that_no_estimate_has_are_refused(
+    estimate: discoformer.Estimate, kde: discoformer.Model, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "p"
+    estimate.save(path)
+    rewritten(path, lambda about, arrays: None)
+    discoformer.load_estimate(path, kde)  # as it was
+    rewritten(path, CHANGES[name])
+    with pytest.raises(discoformer.InputError, match="no saved estimate, or is damaged"):
+        discoformer.load_estimate(path, kde)
+
+
+def test_numbers_out_of_range_never_give_answers_that_are_not_finite(
+    kde: discoformer.Model, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    x, path = rng.normal(size=(30, 2)), tmp_path / "p"
+    for name, value in (("means", 1e38), ("scales", -1), ("scales", 0), ("log_weights", -1e38)):
+        kde.estimate(x, effort="fast").save(path)
+        rewritten(
+            path, lambda _, arrays, name=name, value=value: arrays[f"encoded.mixture_{name}"].fill(value)
+        )
+        again = discoformer.load_estimate(path, kde)
+        with (
+            np.errstate(all="ignore"),
+            pytest.raises(discoformer.ModelError, match=r"not finite|no covariance|no component"),
+        ):
+            again.log_density(x)
+
+
+@pytest.mark.parametrize("folder", ["/etc", "../models/base", "./base", "base/../base", "~", ""])
+def test_the_file_does_not_choose_a_folder(
+    estimate: discoformer.Estimate, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "p"
+    estimate.save(path)
+    rewritten(path, lambda about, _: about.update({"model": folder}))
+    opened: list[Any] = []
+    monkeypatch.setattr(discoformer.model, "load", opened.append)
+    with pytest.raises(discoformer.ModelNotFoundError, match="does not come with this version"):
+        discoformer.load_estimate(path)
+    assert not opened
+
+
+def test_the_user_may_give_the_folder_of_the_model(
+    estimate: discoformer.Estimate, kde_folder: Path, tmp_path: Path
+) -> None:
+    estimate.save(tmp_path / "p")
+    for folder in (kde_folder, str(kde_folder)):
+        assert discoformer.load_estimate(tmp_path / "p", folder).model.folder == kde_folder
+
+
+def test_a_small_archive_of_large_arrays_is_refused_before_memory_is_taken(
+    estimate: discoformer.Estimate, kde: discoformer.Model, tmp_path: Path
+) -> None:
+    """Also one with the header of a huge array, and one whose directory has very many entries."""
+    path, file = tmp_path / "p", io.BytesIO()
+    estimate.save(path)
+    arrays = read_arrays(path)
+    np.savez_compressed(file, **(arrays | {"encoded.vectors": np.zeros(2 * 10**7)}))
+    bombs = [file.getvalue()]
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }"
+    for names in (["encoded.vectors.npy"], [f"{i}.npy" for i in range(2000)]):
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            for name in names:
+                archive.writestr(name, b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+        bombs.append(file.getvalue())
+    for bomb in bombs:
+        body = bomb[:-2] + (64).to_bytes(2, "little")
+        path.write_bytes(body + hashlib.sha256(body).hexdigest().encode())
+        tracemalloc.start()
+        with pytest.raises(discoformer.InputError, match="is damaged"):
+            discoformer.load_estimate(path, kde)
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(bomb) + 10**6
+        tracemalloc.stop()
+
+
+def test_a_link_is_not_read(estimate: discoformer.Estimate, kde: discoformer.Model, tmp_path: Path) -> None:
+    estimate.save(tmp_path / "file")
+    (tmp_path / "link").symlink_to("file")
+    with pytest.raises(discoformer.InputError, match="is a symbolic link, needed a regular file"):
+        discoformer.load_estimate(tmp_path / "link", kde)

@@ -215,11 +215,11 @@ def basis(checkpoint: Path, tasks: int, seed: int, out: Path | None) -> None:
         config, progress, tensors = load_checkpoint(checkpoint)
         network = load_network(checkpoint, attend_blocked)
         propose = Proposal(load_mixture_network(checkpoint, attend_blocked))
+        steps = track(range(tasks), "data sets", console=Console(stderr=True))
+        learned = learn_basis(network, steps, propose, seed=seed)
+        save_checkpoint(out or checkpoint, config, progress, tensors | {TENSOR: learned.float()})
     except CheckpointError as error:
         raise click.ClickException(str(error)) from error
-    steps = track(range(tasks), "data sets", console=Console(stderr=True))
-    learned = learn_basis(network, steps, propose, seed=seed)
-    save_checkpoint(out or checkpoint, config, progress, tensors | {TENSOR: learned.float()})
 
 
 @commands.command()

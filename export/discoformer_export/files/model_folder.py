@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from discoformer.io.files import write_bytes
-from discoformer.onnx.model_folder import CONFIG
+from discoformer.onnx.model_files import CONFIG
 from discoformer.onnx.weights import BASIS, FILE, MIXTURE_FILE
 from discoformer_export.checks.parity import Parity, measure, measure_mixture, measure_raw, to_json
 from discoformer_export.errors import ExportError

@@ -30,8 +30,8 @@ def basis_of(graphs: Graphs) -> Floats:
     entries = _entries(read_weights_file(weights_of(graphs)))
     path = graphs.folder / BASIS
     try:
-        basis = read_weights_file(path.read_bytes(), path).get("basis", np.empty(0)).astype(float)
-    except FileNotFoundError as error:
+        basis = read_weights_file(graphs.source.read(BASIS), path).get("basis", np.empty(0)).astype(float)
+    except ModelNotFoundError as error:
         raise ModelNotFoundError(
             f"no {BASIS} in {graphs.folder}, which adaptation needs: take the whole folder from its source, "
             "or run discoformer-train basis on the checkpoint and export it again"

@@ -28,8 +28,8 @@ def weights_of(graphs: Graphs) -> bytes:
         return graphs.weights
     path = graphs.folder / FILE
     try:
-        weights = path.read_bytes()
-    except FileNotFoundError as error:
+        weights = graphs.source.read(FILE)
+    except ModelNotFoundError as error:
         raise ModelNotFoundError(
             f"no {FILE} in {graphs.folder}, which adaptation needs: take the whole folder from its source"
         ) from error

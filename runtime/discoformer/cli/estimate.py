@@ -85,8 +85,8 @@ def estimate(
     and score_COLUMN for each column. Numbers written as text read back to the same values. A density too
     large for its float width is inf, or null in JSON lines.
 
-    Until it is complete, --out is named OUT.partial. After an error or Ctrl-C, that file holds the rows
-    answered so far, and the error message gives their number.
+    Until it is complete, --out is named OUT.RANDOM.partial. After an error or Ctrl-C, that file holds the
+    rows answered so far, and the error message gives its name and their number.
     """
     if query and on_grid:
         raise click.UsageError("--query and --grid cannot be used together: choose one")

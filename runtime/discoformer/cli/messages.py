@@ -1,6 +1,6 @@
 """Messages on stderr: progress, reasons to doubt an estimate, and errors. Results never go to stderr.
 
-Exit codes: 0 (success), 1 (error), 2 (wrong usage), 130 (Ctrl-C), 143 (SIGTERM).
+Exit codes: 0 (success), 1 (error), 2 (wrong usage), 130 (Ctrl-C), 143 (SIGTERM), 129 (SIGHUP).
 """
 
 import signal
@@ -30,8 +30,17 @@ class _Ended(click.ClickException):
     exit_code = 128 + signal.SIGTERM
 
 
+class _HungUp(click.ClickException):
+    exit_code = 128 + 1  # SIGHUP, which not all systems have
+
+
+_ENDING: dict[int, tuple[str, type[click.ClickException]]] = {signal.SIGTERM: ("terminated", _Ended)}
+if hasattr(signal, "SIGHUP"):
+    _ENDING[signal.SIGHUP] = ("hung up", _HungUp)
+
+
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM was received; it ends a command as Ctrl-C does."""
+    """SIGTERM or SIGHUP was received; it ends a command as Ctrl-C does."""
 
 
 def progress_bar(
@@ -91,7 +100,9 @@ def errors_as_messages() -> Iterator[None]:
     Unexpected errors keep their traceback.
     """
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
+        for number in _ENDING:
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
+                signal.signal(number, _terminate)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", DataWarning)
@@ -100,7 +111,8 @@ def errors_as_messages() -> Iterator[None]:
     except BrokenPipeError:
         raise  # the reader of stdout has closed it; click exits quietly
     except _Terminated as error:
-        raise _Ended(_with_notes("terminated", error)) from error
+        said, kind = _ENDING[error.args[0]]
+        raise kind(_with_notes(said, error)) from error
     except KeyboardInterrupt as error:
         raise _Interrupted(_with_notes("interrupted", error)) from error
     except (DiscoformerError, OSError) as error:
@@ -119,7 +131,7 @@ def _print_warning(
 
 
 def _terminate(number: int, frame: Any) -> None:
-    raise _Terminated
+    raise _Terminated(number)
 
 
 def _with_notes(message: str, error: BaseException) -> str:

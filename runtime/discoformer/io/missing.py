@@ -118,8 +118,8 @@ def _read_parquet(path: Path, wanted: Sequence[str] | None, _options: ReadOption
         for k, j in enumerate(picked):
             if np.isnan(values[:, k]).any():
                 found = _replaced(found, j, filled[:, k])
-        with atomic(_file(path, out)) as part:
-            parquet.write_table(found, part)
+        with atomic(_file(path, out)) as file:
+            parquet.write_table(found, file)
 
     return Gaps(values, columns, write)
 

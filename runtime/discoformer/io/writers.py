@@ -1,7 +1,9 @@
 """Writers of numeric tables, block by block: CSV, JSON lines, NPY and Parquet.
 
-A file is written as ``NAME.partial`` and renamed when it is complete. If writing fails, the partial file
-stays. It is a valid file with the blocks written so far, and a note to the error says so.
+A file is written as ``NAME.RANDOM.partial`` and renamed when it is complete (see ``files``). If writing
+fails, the partial file stays. It is a valid file with the blocks written so far, and a note to the error says
+so.
+After ``kill -9``, too, the blocks can be read, but not those of Parquet, whose footer is missing.
 
 As text, each number has the fewest digits that read back to the same value. JSON has no infinity, so JSON
 lines have ``null`` where CSV has ``inf``.
@@ -15,12 +17,14 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from discoformer.errors import InputError, require
+from discoformer.errors import require
+from discoformer.io.files import create_beside, put_in_place, target_of
 from discoformer.io.inputs import AnyFloats
 
 STDOUT_FORMATS = ("csv", "jsonl")
@@ -181,8 +185,9 @@ WRITERS: dict[str, type[Writer]] = {
 def open_file(path: Path, columns: Sequence[str], dtype: np.dtype[Any]) -> Iterator[Writer]:
     """Open a file for writing; it appears under its name if the ``with`` block ends without an error.
 
-    After an error the rows written so far are in ``NAME.partial``, and a note to the error says so. If there
-    are none, that file is removed.
+    After an error the rows written so far are in ``NAME.RANDOM.partial``, and a note to the error says where.
+    If there are none, that file is removed. If ``path`` is a symbolic link, the file that it points to is
+    written. Of several jobs that write one file at the same time, the last one to end determines it.
 
     Args:
         path: The file. Its suffix, one of ``WRITERS``, determines the format.
@@ -191,47 +196,19 @@ def open_file(path: Path, columns: Sequence[str], dtype: np.dtype[Any]) -> Itera
 
     Raises:
         OSError: The file cannot be written. An existing file of that name is unchanged.
-        InputError: Another process is writing the file.
         MissingExtraError: The file is Parquet, and pyarrow is not installed.
     """
-    partial = path.with_name(f"{path.name}.partial")
-    with _open_alone(partial) as file:
-        writer = None
-        try:
-            writer = WRITERS[path.suffix](file, columns, dtype)
-            yield writer
-            _finish(writer, file)
-        except BaseException as error:
-            error.add_note(_keep(writer, file, partial))
-            raise
-        if os.name == "posix":
-            partial.replace(path)  # still locked, so that no other process can start to write into it
-    if os.name != "posix":
-        partial.replace(path)
-
-
-def _open_alone(partial: Path) -> io.FileIO:
-    """Open an empty file for writing, unless another process is writing it."""
-    file = io.FileIO(str(partial), "r+", opener=lambda name, flags: os.open(name, flags | os.O_CREAT, 0o666))
+    target = target_of(path)
+    file = create_beside(target)
+    writer = None
     try:
-        if os.name == "posix":
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not _is_at(file, partial):  # another process has just finished and renamed it
-                raise BlockingIOError
-        file.truncate(0)
-    except BlockingIOError as error:
-        file.close()
-        raise InputError(
-            f"{partial} is being written by another process: wait until it ends, or choose another --out"
-        ) from error
-    return file
-
-
-def _is_at(file: io.FileIO, path: Path) -> bool:
-    """Return whether a path still refers to an open file."""
-    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
+        writer = WRITERS[path.suffix](file, columns, dtype)
+        yield writer
+        _finish(writer, file)
+        put_in_place(file, target)
+    except BaseException as error:
+        error.add_note(_keep(writer, file))
+        raise
 
 
 @contextmanager
@@ -254,18 +231,21 @@ def _finish(writer: Writer, file: BinaryIO) -> None:
     file.truncate(writer.size)
 
 
-def _keep(writer: Writer | None, file: BinaryIO, partial: Path) -> str:
+def _keep(writer: Writer | None, file: FileIO) -> str:
     """Make the partial file valid, or remove it if it has no rows; return a note that says which."""
+    partial = Path(os.fsdecode(file.name))
     kept = f"kept in {partial}"
     try:
-        if writer:
+        if writer and not file.closed:
             _finish(writer, file)
     except OSError as error:
         kept = f"but {partial} could not be completed: {error}"
+    file.close()
+    if not partial.exists():
+        return f"All {writer.rows if writer else 0} rows of answers are in place."
     if writer and writer.rows:
         return f"Stopped after {writer.rows} rows of answers, {kept}"
-    file.close()
-    partial.unlink(missing_ok=True)
+    partial.unlink()
     return "Stopped before the first row of answers."
 
 

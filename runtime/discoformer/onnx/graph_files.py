@@ -4,20 +4,21 @@ Sessions can be neither pickled nor forked, so each process opens its own. It re
 """
 
 import ctypes
-import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar, TypeAlias
 from weakref import WeakSet
 
-from discoformer.errors import ModelError, ModelNotFoundError
+from discoformer.errors import ModelError
 from discoformer.onnx.header import checked_metadata
-from discoformer.onnx.names import Graph
+from discoformer.onnx.metadata import Metadata
+from discoformer.onnx.model_files import ModelFiles, hash_of
+from discoformer.onnx.names import GRAPHS, Graph
 from discoformer.onnx.safety import check_files
-from discoformer.onnx.sessions import Placement, open_sessions
-from discoformer.onnx.weights import with_weights
+from discoformer.onnx.sessions import Placement, memory_for, open_sessions
+from discoformer.onnx.weights import FILE, MIXTURE_FILE, check_weights, with_weights
 
 Sessions: TypeAlias = tuple[Any, ...]  # of onnxruntime, one for each file
 
@@ -33,56 +34,99 @@ class GraphFiles:
     """
 
     def __init__(
-        self, folder: Path, graphs: Sequence[Graph], placement: Placement, weights: bytes | None = None
+        self, source: ModelFiles, graphs: Sequence[Graph], placement: Placement, weights: bytes | None = None
     ) -> None:
         """Read and check files; none is opened.
 
         Args:
-            folder: Their folder.
+            source: The files of the model.
             graphs: What they hold. All were made from the same weights.
             placement: Where the sessions run.
             weights: Content of a safetensors file whose weights replace those in the files, or None.
 
         Raises:
-            ModelError: A file is not safe to open, or the files do not fit together.
+            ModelError: A file differs from its record, is not safe to open, or the files do not fit together.
             ModelNotFoundError: A file does not exist.
         """
-        self._paths = [folder / graph.file for graph in graphs]
+        self._source = source
+        self._names = [graph.file for graph in graphs]
         self._placement = placement
         self._weights = weights
         self._opened: Sessions | None = None
         self._is_copy = False
+        self._memory = memory_for({"B": 0, "N": 0, "D": 0})  # bound in bytes, unless the files are trusted
         _Process.uses_onnxruntime = True
-        files = self._read()
-        check_files(files)
-        files = self._patched(files)
+        files = {source.folder / name: source.read(name) for name in self._names}
+        check_files({path: content for path, content in files.items() if not source.is_known(path.name)})
+        self.metadata = self._metadata_of(files, graphs)
+        is_released = source.are_released(self.metadata, self._names)
+        if not is_released:
+            self._check_weights(files)
+        self._is_trusted = is_released or source.is_trusted
+        if weights is None:
+            self.sha256 = _hash_of(source.sha256(name) for name in self._names)
+        else:
+            files = self._patched(files)
+            self.metadata = self._metadata_of(files, graphs)
+            self.sha256 = _hash_of(map(hash_of, files.values()))
+        _ALL.add(self)
+
+    def _metadata_of(self, files: Mapping[Path, bytes], graphs: Sequence[Graph]) -> Metadata:
+        """Return the metadata of the last file, after a check that all were made from the same weights."""
         found = [checked_metadata(*file, graph) for file, graph in zip(files.items(), graphs, strict=True)]
         if len({metadata.weights_sha256 for metadata in found}) > 1:
             raise ModelError(
-                f"{' and '.join(path.name for path in files)} in {folder} were made from different weights "
+                f"{' and '.join(self._names)} in {self._source.folder} were made from different weights "
                 f"({', '.join(metadata.weights_sha256[:12] for metadata in found)}): export both again"
             )
-        self.metadata = found[-1]
-        self.sha256 = _hash(files)
-        _ALL.add(self)
+        return found[-1]
 
-    def sessions(self) -> Sessions:
+    def _check_weights(self, files: Mapping[Path, bytes]) -> None:
+        """Compare the files with the weights in the same folder, if they are there."""
+        name = MIXTURE_FILE if self._names == [GRAPHS["fast"][0].file] else FILE
+        if not self._source.exists(name):
+            return
+        weights, wanted = self._source.read(name), self.metadata.weights_sha256
+        if (found := hash_of(weights)) != wanted:
+            raise ModelError(
+                f"the weights in {self._source.folder / name} (SHA-256 {found[:12]}) are not those of the "
+                f"graphs in the same folder ({wanted[:12]}): take the whole folder from its source again"
+            )
+        for path, content in files.items():
+            check_weights(content, weights, path)
+
+    def sessions(self, sizes: Mapping[str, int] | None = None) -> Sessions:
         """Return the sessions of this process, one for each file.
+
+        Args:
+            sizes: Of the inputs of a run, see ``shapes.SHAPES``; None if nothing is run yet.
 
         Raises:
             ModelError: The files have changed, or onnxruntime cannot run them.
             ModelNotFoundError: A file no longer exists.
         """
-        if self._opened is None:
+        needed = 0 if self._is_trusted or sizes is None else memory_for(sizes)
+        opened = self._opened
+        if opened is None or needed > self._memory:
             with _Process.lock:
-                if self._opened is None:
+                if self._opened is None or needed > self._memory:
+                    self._memory = max(needed, self._memory)
                     self._opened = self._shared() if self._is_copy else self._open()
-        return self._opened
+                opened = self._opened
+        return opened
 
     def _shared(self) -> Sessions:
         """Return sessions that another copy of this object has opened in this process, or open new ones."""
         device, threads, options = self._placement
-        key = (*self._paths, self.sha256, device, threads, *sorted(options.items()))
+        key = (
+            self._source.folder,
+            *self._names,
+            self.sha256,
+            self._memory,
+            device,
+            threads,
+            *sorted(options.items()),
+        )
         if key not in _Process.copies:
             opened = self._open()
             while len(_Process.copies) >= _COPIES:
@@ -91,20 +135,15 @@ class GraphFiles:
         return _Process.copies[key]
 
     def _open(self) -> Sessions:
-        files = self._patched(self._read())
-        if (found := _hash(files)) != self.sha256:
+        again = {self._source.folder / name: self._source.read_again(name) for name in self._names}
+        files = self._patched(again)
+        if (found := _hash_of(map(hash_of, files.values()))) != self.sha256:
             raise ModelError(
-                f"the model in {self._paths[0].parent} has changed since it was loaded (SHA-256 of its files "
+                f"the model in {self._source.folder} has changed since it was loaded (SHA-256 of its files "
                 f"{self.sha256[:12]}, now {found[:12]}): load it and estimate again"
             )
         _Process.uses_onnxruntime = True
-        return open_sessions(files, self._placement)
-
-    def _read(self) -> dict[Path, bytes]:
-        try:
-            return {path: path.read_bytes() for path in self._paths}
-        except FileNotFoundError as error:
-            raise ModelNotFoundError(f"{error.filename} does not exist: put the model back") from error
+        return open_sessions(files, self._placement, None if self._is_trusted else self._memory)
 
     def _patched(self, files: dict[Path, bytes]) -> dict[Path, bytes]:
         if self._weights is None:
@@ -119,8 +158,9 @@ class GraphFiles:
         _ALL.add(self)
 
 
-def _hash(files: dict[Path, bytes]) -> str:
-    return hashlib.sha256(b"".join(files.values())).hexdigest()
+def _hash_of(hashes: Iterable[str]) -> str:
+    """Return one hash for several files."""
+    return hash_of("".join(hashes).encode())
 
 
 class _Process:

@@ -19,7 +19,7 @@ inputs, and is given only those. ``effort="fast"`` needs the mixture graph alone
 The files of each are checked and opened when they are first needed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,10 @@ from discoformer.errors import ModelError, ModelNotFoundError
 from discoformer.io.inputs import Floats
 from discoformer.onnx.graph_files import GraphFiles
 from discoformer.onnx.metadata import Metadata
-from discoformer.onnx.names import GRAPHS, Effort
+from discoformer.onnx.model_files import ModelFiles
+from discoformer.onnx.names import ANSWERS, GRAPHS, MIXTURE, STATES, Effort
 from discoformer.onnx.sessions import Device, Float32s, find_placement, on_device, run
+from discoformer.onnx.shapes import SHAPES, check_shapes, sizes_of
 
 CHUNK = 1024  # queries per run; each run computes the keys of all context points again
 
@@ -65,7 +67,7 @@ class Graphs:
     An instance is thread-safe, can be pickled, and works after a fork; see ``graph_files``.
 
     Attributes:
-        folder: Folder of the files.
+        source: The files of the model.
         device: Device of the sessions, ``"cpu"`` or ``"cuda"``.
         threads: Number of CPU threads, or None for the default of onnxruntime.
         weights: Content of a safetensors file whose weights replace those in the files of ``effort="best"``,
@@ -75,20 +77,25 @@ class Graphs:
 
     def __init__(
         self,
-        folder: Path,
+        source: ModelFiles,
         device: Device,
         threads: int | None,
         options: Mapping[str, str] | None,
         weights: bytes | None = None,
     ) -> None:
-        self.folder = folder
+        self.source = source
         self.threads = threads
         self.weights = weights
         self._placement = find_placement(device, threads, options)
         self.device = self._placement.device
         self._files: dict[Effort, GraphFiles] = {}
-        self.main_effort: Effort = "best" if has_files(folder, "best") else "fast"
-        self.files(self.main_effort)  # raises if they cannot be used
+        self.main_effort: Effort = "best" if has_files(source.folder, "best") else "fast"
+        source.check_all(self.files(self.main_effort).metadata)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the files."""
+        return self.source.folder
 
     @property
     def metadata(self) -> Metadata:
@@ -115,7 +122,7 @@ class Graphs:
                     "export the model again with discoformer-export"
                 )
             weights = self.weights if effort == "best" else None
-            found = GraphFiles(self.folder, GRAPHS[effort], self._placement, weights)
+            found = GraphFiles(self.source, GRAPHS[effort], self._placement, weights)
             if effort == "best":
                 self._check_refined(found.metadata)
             self._files.setdefault(effort, found)
@@ -138,7 +145,7 @@ class Graphs:
 
     def with_weights(self, weights: bytes) -> "Graphs":
         """Return the same graphs with the weights of a safetensors file."""
-        return Graphs(self.folder, self.device, self.threads, self._placement.options, weights)
+        return Graphs(self.source, self.device, self.threads, self._placement.options, weights)
 
     def mixture(self, given: Mapping[str, Float32s]) -> dict[str, Float32s]:
         """Run the mixture graph.
@@ -149,13 +156,16 @@ class Graphs:
         Returns:
             Its outputs by name.
         """
-        session = self.files("fast").sessions()[0]
-        return run(session, on_device(session, given))
+        sizes = sizes_of(given)
+        sizes["P"] = sizes["N"] + 1
+        session = self.files("fast").sessions(sizes)[0]
+        return checked(run(session, on_device(session, given)), MIXTURE, sizes)
 
     def encode(self, given: Mapping[str, Float32s]) -> dict[str, Float32s]:
         """Run the encode graph; see ``mixture``."""
-        session = self.files("best").sessions()[0]
-        return run(session, on_device(session, given))
+        sizes = sizes_of(given)
+        session = self.files("best").sessions(sizes)[0]
+        return checked(run(session, on_device(session, given)), STATES, sizes)
 
     def answer(self, queries: Floats, encoded: Encoded) -> tuple[Floats, Floats]:
         """Answer any number of queries, in chunks. Arguments and results are those of ``query``."""
@@ -178,10 +188,27 @@ class Graphs:
         # Few different shapes keep the arena of onnxruntime small.
         padded = np.zeros((1, 1 << (count - 1).bit_length(), dim), np.float32)
         padded[0, :count] = queries
-        session = self.files("best").sessions()[1]
+        sizes = sizes_of(encoded.arrays | {"queries": padded})
+        session = self.files("best").sessions(sizes)[1]
         answers = run(session, encoded.on_device(session) | on_device(session, {"queries": padded}))
+        checked(answers, ANSWERS, sizes)
         log_density, score = answers["log_density"][0, :count], answers["score"][0, :count]
         return log_density.astype(np.float64), score.astype(np.float64)
+
+
+def checked(arrays: dict[str, Float32s], names: Sequence[str], sizes: dict[str, int]) -> dict[str, Float32s]:
+    """Return the outputs of a graph, after a check of their names, dtypes and shapes.
+
+    Raises:
+        ModelError: One is missing, or has another dtype or shape.
+    """
+    try:
+        check_shapes({name: arrays[name] for name in names}, sizes, SHAPES, np.float32)
+    except ValueError as error:
+        raise ModelError(
+            f"a graph of the model gives {error}: export it again with discoformer-export"
+        ) from error
+    return arrays
 
 
 def has_files(folder: Path, effort: Effort) -> bool:

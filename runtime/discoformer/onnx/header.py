@@ -52,7 +52,9 @@ def read_header(content: bytes) -> Header:
     for tag, first, last in fields(content, 0, len(content)):
         if tag == _METADATA:
             entry = _texts(content, first, last)
-            header.metadata[entry.get(_KEY, "")] = entry.get(_VALUE, "")
+            if (key := entry.get(_KEY, "")) in header.metadata:
+                raise MalformedError(f"has two entries {key[:80]!r} of metadata")
+            header.metadata[key] = entry.get(_VALUE, "")
         elif tag == _GRAPH:
             for inner, start, end in fields(content, first, last):
                 if inner in (_INPUT, _OUTPUT):
@@ -62,9 +64,12 @@ def read_header(content: bytes) -> Header:
 
 
 def _texts(content: bytes, start: int, end: int) -> dict[int, str]:
-    """Return the fields of a message that hold bytes, as text, by tag."""
-    return {
-        tag: content[first:last].decode(errors="replace")
-        for tag, first, last in fields(content, start, end)
-        if tag & 7 == BYTES
-    }
+    """Return the names, keys and values among the fields of a message, by tag."""
+    try:
+        return {
+            tag: content[first:last].decode()
+            for tag, first, last in fields(content, start, end)
+            if tag in (_NAME, _KEY, _VALUE)
+        }
+    except UnicodeDecodeError as error:
+        raise MalformedError(f"has text that is not UTF-8 before byte {end} ({error})") from error

@@ -8,6 +8,8 @@ from typing import Any, Self
 
 from discoformer.errors import ModelError
 
+_MOST = 2**40  # of any count
+
 
 @dataclass(frozen=True)
 class Metadata:
@@ -37,11 +39,19 @@ class Metadata:
             path: Path of the file, for error messages.
 
         Raises:
-            ModelError: An entry is missing or malformed.
+            ModelError: An entry is missing, malformed or out of range.
         """
 
+        def count(key: str) -> int:
+            if not 1 <= (number := int(raw[key])) <= _MOST:
+                raise ValueError(f"{key} is {number}, needed 1 to {_MOST}")
+            return number
+
         def span(key: str) -> tuple[int, int]:
-            return int(raw[f"trained_{key}_min"]), int(raw[f"trained_{key}_max"])
+            low, high = count(f"trained_{key}_min"), count(f"trained_{key}_max")
+            if low > high:
+                raise ValueError(f"trained_{key}_min is {low}, above {high}")
+            return low, high
 
         try:
             return cls(
@@ -56,11 +66,11 @@ class Metadata:
                 trained_dim=span("dim"),
                 trained_context=span("context"),
                 trained_modes=span("modes"),
-                landmarks=int(raw["landmarks"]),
+                landmarks=count("landmarks"),
                 config=json.loads(raw["config"]),
                 mixture_sha256=raw.get("mixture_sha256", ""),
             )
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, RecursionError) as error:
             raise ModelError(
                 f"{path} has no usable metadata ({type(error).__name__}: {error}): it was not written by "
                 "discoformer-export, or by another version of it; export the model again"

@@ -6,21 +6,24 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from discoformer.errors import InputError
-from discoformer.io.files import write_bytes
+from discoformer.io.files import atomic
 from discoformer.onnx.graphs import Graphs
+from discoformer.onnx.model_files import CONFIG, FILES
 from discoformer.onnx.names import GRAPHS, RAW
-from discoformer.onnx.safety import check_files
 from discoformer.onnx.weights import BASIS, FILE, MIXTURE_FILE, with_weights
-
-CONFIG = "config.json"
 
 
 def save_model(graphs: Graphs, out: Path, about: Mapping[str, Any]) -> None:
-    """Write the folder of a model: each file atomically, the record of their hashes last.
+    """Write the folder of a model.
+
+    All files are written before the first is renamed, and the record of their hashes is renamed last. So a
+    full disk leaves an old model as it is. If the process is killed between two renames, the folder has no
+    record, and is not loaded.
 
     Args:
         graphs: The model.
@@ -36,36 +39,39 @@ def save_model(graphs: Graphs, out: Path, about: Mapping[str, Any]) -> None:
             f"out must not be the folder of the model itself, which other estimates read, got {out}: choose "
             "another folder"
         )
-    files = {path.name: _content(graphs, path) for path in sorted(graphs.folder.glob("*.onnx"))}
+    names = [name for name in FILES if name.endswith(".onnx") and graphs.source.exists(name)]
+    files = {name: _content(graphs, name) for name in names}
     kept = (FILE, BASIS, MIXTURE_FILE)
-    files |= {name: (graphs.folder / name).read_bytes() for name in kept if (graphs.folder / name).exists()}
+    files |= {name: graphs.source.read(name) for name in kept if graphs.source.exists(name)}
     if graphs.weights is not None:
         files[FILE] = graphs.weights
-    files[CONFIG] = _config(graphs, files, about)
+    files = {CONFIG: _config(graphs, files, about)} | files
     out.mkdir(parents=True, exist_ok=True)
-    (out / CONFIG).unlink(missing_ok=True)
-    for name, content in files.items():
-        write_bytes(out / name, content)
+    with ExitStack() as written:  # which renames the first file last
+        for name, content in files.items():
+            file = written.enter_context(atomic(out / name))
+            file.write(content)
+            file.flush()
+        (out / CONFIG).unlink(missing_ok=True)
 
 
-def _content(graphs: Graphs, path: Path) -> bytes:
+def _content(graphs: Graphs, name: str) -> bytes:
     """Return an ONNX file of a model with its current weights. The mixture network has weights of its own."""
-    content = path.read_bytes()
-    check_files({path: content})
+    content = graphs.source.read(name)
     of_mixture = {graph.file for graph in (*GRAPHS["fast"], RAW)}
-    if graphs.weights is None or path.name in of_mixture:
+    if graphs.weights is None or name in of_mixture:
         return content
-    return with_weights(content, graphs.weights, path)
+    return with_weights(content, graphs.weights, graphs.folder / name)
 
 
 def _config(graphs: Graphs, files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
     """Return the ``config.json`` of a model with the given files."""
-    try:
-        config = json.loads((graphs.folder / CONFIG).read_bytes())
-    except FileNotFoundError:
-        config = {}
-    now = {"version": graphs.metadata.version, "weights_sha256": graphs.metadata.weights_sha256}
-    config["model"] = config.get("model", {}) | {"name": graphs.metadata.name} | now
-    config |= about
-    config["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    config = graphs.source.read_config() if graphs.source.exists(CONFIG) else {}
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    recorded = config.get("files")
+    if isinstance(recorded, dict) and not about and hashes.items() <= recorded.items():
+        return graphs.source.read_again(CONFIG)  # nothing has changed, so it stays what was released
+    metadata, known = graphs.metadata, config.get("model")
+    now = {"name": metadata.name, "version": metadata.version, "weights_sha256": metadata.weights_sha256}
+    config |= {"model": (known if isinstance(known, dict) else {}) | now, **about, "files": hashes}
     return (json.dumps(config, indent=2) + "\n").encode()

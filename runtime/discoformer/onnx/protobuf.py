@@ -32,15 +32,15 @@ def fields(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
         while position < end:
             tag, first = content[position], position + 1
             if tag > 127:
-                tag, first = _read_varint(content, position)
+                tag, first = read_varint(content, position)
             kind = tag & 7
             if kind == BYTES:
                 size, first = content[first], first + 1
                 if size > 127:
-                    size, first = _read_varint(content, first - 1)
+                    size, first = read_varint(content, first - 1)
                 position = first + size
             elif kind == VARINT:
-                _, position = _read_varint(content, first)
+                _, position = read_varint(content, first)
             elif kind in (FIXED32, FIXED64):
                 position = first + (4 if kind == FIXED32 else 8)
             else:
@@ -52,13 +52,12 @@ def fields(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
         raise MalformedError(f"cut short at byte {len(content)}") from None
 
 
-def bytes_field(tag: int, value: bytes) -> bytes:
-    """Return a field of kind ``BYTES`` with a tag below 128."""
-    return bytes([tag]) + _varint(len(value)) + value
+def read_varint(content: bytes, position: int) -> tuple[int, int]:
+    """Return the varint at a position, and the position after it.
 
-
-def _read_varint(content: bytes, position: int) -> tuple[int, int]:
-    """Return the varint at a position, and the position after it."""
+    Raises:
+        MalformedError: It has too many bytes.
+    """
     value = 0
     for shift in range(0, 70, 7):
         byte = content[position]
@@ -67,6 +66,11 @@ def _read_varint(content: bytes, position: int) -> tuple[int, int]:
         if byte < 128:
             return value, position
     raise MalformedError(f"damaged at byte {position}")
+
+
+def bytes_field(tag: int, value: bytes) -> bytes:
+    """Return a field of kind ``BYTES`` with a tag below 128."""
+    return bytes([tag]) + _varint(len(value)) + value
 
 
 def _varint(number: int) -> bytes:

@@ -2,6 +2,10 @@
 
 If its CUDA provider cannot start, onnxruntime uses the CPU and raises no exception. Therefore a trial session
 is opened, and the device is read from it. So the device of a model is known before its graphs are opened.
+
+The graphs of the released models are known. Those of others could make huge arrays of small inputs. So the
+sessions of models that are neither released nor trusted have a bounded memory on the CPU. It follows from the
+sizes of the inputs (``memory_for``), with room for several times what the released graphs take.
 """
 
 import contextlib
@@ -27,6 +31,10 @@ from discoformer.onnx.parallel import both
 
 Float32s: TypeAlias = npt.NDArray[np.float32]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+
+_LEAST_MEMORY = 2**25  # bytes, the smallest bound; each larger one is 4 times the one before
+_QUERIES = 1024  # most queries of a run; the bound always has room for them
+_PER_PAIR = 512  # bytes for a pair of points, or for a matrix entry of a point; released graphs take 100
 
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
@@ -79,12 +87,25 @@ def find_placement(
     return placement
 
 
-def open_sessions(files: Mapping[Path, bytes], placement: Placement) -> tuple[Any, ...]:
+def memory_for(sizes: Mapping[str, int]) -> int:
+    """Return the bound in bytes on the memory of a run on inputs of these sizes; see ``shapes.SHAPES``."""
+    points = _QUERIES + sum(sizes.get(letter, 0) for letter in "NAK")
+    needed = _LEAST_MEMORY // 2 + _PER_PAIR * sizes["B"] * points * (sizes["N"] + sizes["D"] ** 2)
+    bound = _LEAST_MEMORY
+    while bound < needed:
+        bound *= 4
+    return bound
+
+
+def open_sessions(
+    files: Mapping[Path, bytes], placement: Placement, memory: int | None = None
+) -> tuple[Any, ...]:
     """Open one or two graphs, in parallel because each takes a while.
 
     Args:
         files: Contents of the ``.onnx`` files, by path.
         placement: Where they run.
+        memory: Bound in bytes on what each takes on the CPU, or None.
 
     Raises:
         DeviceError: They should run on CUDA, and it is not available.
@@ -95,7 +116,8 @@ def open_sessions(files: Mapping[Path, bytes], placement: Placement) -> tuple[An
     if placement.device == "cuda":
         _first_choice(ort, "cuda")  # raises if CUDA is not offered
     providers = _providers(ort, placement)
-    starts = [partial(_start, ort, placement, providers, *file) for file in files.items()]
+    bounded = memory is not None and _bound_memory(ort, memory)
+    starts = [partial(_start, ort, placement, providers, *file, bounded) for file in files.items()]
     sessions = both(*starts) if len(starts) == 2 else (starts[0](),)
     if any(device_of(session) != placement.device for session in sessions):
         _report_fallback("cuda")
@@ -120,10 +142,20 @@ def on_device(session: Any, arrays: Mapping[str, Float32s]) -> dict[str, Any]:
 
 
 def run(session: Any, values: Mapping[str, Any]) -> dict[str, Float32s]:
-    """Run a graph on values returned by ``on_device``; return its outputs by name."""
+    """Run a graph on values returned by ``on_device``; return its outputs by name.
+
+    Raises:
+        ModelError: onnxruntime cannot run it.
+    """
     names = [item.name for item in session.get_outputs()]
-    results = session.run_with_ort_values(names, dict(values))
-    return {name: result.numpy() for name, result in zip(names, results, strict=True)}
+    try:
+        results = session.run_with_ort_values(names, dict(values))
+        return {name: result.numpy() for name, result in zip(names, results, strict=True)}
+    except Exception as error:  # the errors of onnxruntime have no base class of their own
+        raise ModelError(
+            f"a graph of the model failed ({error}): if memory is short, estimate with fewer landmarks, or "
+            "pass trust=True to discoformer.load if you made the model; otherwise take the released one"
+        ) from error
 
 
 def installed_builds() -> dict[str, str]:
@@ -177,16 +209,33 @@ def _providers(ort: Any, placement: Placement) -> list[Any]:
     return [(_CUDA, {"use_tf32": "0", **placement.options}), _CPU]
 
 
-def _start(ort: Any, placement: Placement, providers: list[Any], path: Path, content: bytes) -> Any:
-    """Open one graph."""
+def _bound_memory(ort: Any, memory: int) -> bool:
+    """Bound the memory of the sessions that are opened next; return whether onnxruntime can."""
+    kind = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    place = ort.OrtMemoryInfo("Cpu", kind, 0, ort.OrtMemType.DEFAULT)
+    try:
+        ort.create_and_register_allocator(place, ort.OrtArenaCfg({"max_mem": memory}))
+    except Exception:  # older versions take one bound alone
+        return False
+    return True
+
+
+def _start(
+    ort: Any, placement: Placement, providers: list[Any], path: Path, content: bytes, bounded: bool = False
+) -> Any:
+    """Open one graph; if it is bounded, without computing constants of it before it runs."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    if bounded:
+        options.log_severity_level = 4  # errors are raised
+        options.add_session_config_entry("session.use_env_allocators", "1")
     # Higher levels take long to optimise the graph, and fuse a few products without a gain in speed.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     if placement.threads is not None:
         options.intra_op_num_threads = placement.threads
     try:
-        session = ort.InferenceSession(content, options, providers=providers)
+        further = {"disabled_optimizers": ["ConstantFolding"]} if bounded else {}
+        session = ort.InferenceSession(content, options, providers=providers, **further)
     except Exception as error:  # the errors of onnxruntime have no base class of their own
         raise ModelError(
             f"{path} cannot be run by onnxruntime {ort.__version__} ({error}): upgrade onnxruntime, or take "

@@ -52,6 +52,7 @@ def read_weights_file(content: bytes, path: Path = Path(FILE)) -> dict[str, Floa
     """
     try:
         header, data = _header(content)
+        _check_places(header, len(content) - data)
         return {name: _tensor(memoryview(content)[data:], **entry) for name, entry in header.items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(
@@ -85,6 +86,25 @@ def with_weights(content: bytes, weights: bytes, path: Path) -> bytes:
     Raises:
         ModelError: A parameter has another size in the graph than in the weights.
     """
+    changed = _overwritten(content, weights, path)
+    return _with_metadata(changed, {"weights_sha256": hashlib.sha256(weights).hexdigest()})
+
+
+def check_weights(content: bytes, weights: bytes, path: Path) -> None:
+    """Check that an ONNX file has the weights of a safetensors file; arguments as in ``with_weights``.
+
+    Raises:
+        ModelError: They are not.
+    """
+    if _overwritten(content, weights, path) != content:
+        raise ModelError(
+            f"{path} has other weights than the safetensors file in the same folder: take the whole folder "
+            "from its source again, or export it again"
+        )
+
+
+def _overwritten(content: bytes, weights: bytes, path: Path) -> bytes:
+    """Replace the weights in an ONNX file; see ``with_weights``."""
     parameters = read_weights_file(weights, path)
     changed = bytearray(content)
     for name, first, last in _initializers(content):
@@ -100,21 +120,40 @@ def with_weights(content: bytes, weights: bytes, path: Path) -> bytes:
                 "belong to another network, use weights of this one"
             )
         changed[first:last] = values
-    return _with_metadata(bytes(changed), {"weights_sha256": hashlib.sha256(weights).hexdigest()})
+    return bytes(changed)
 
 
 def _header(content: bytes) -> tuple[dict[str, Any], int]:
     """Return the header of a safetensors file, and the position at which the data start."""
     length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
+    header = json.loads(content[8 : 8 + length], object_pairs_hook=_distinct)
     header.pop("__metadata__", None)
     return header, 8 + length
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs of a JSON object as a dict, unless a key is there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _check_places(header: Mapping[str, Any], size: int) -> None:
+    """Check that tensors follow one another, without overlap or gap, and fill the data of this size."""
+    end = 0
+    for first, last in sorted(entry["data_offsets"] for entry in header.values()):
+        if first != end or last < first:
+            raise ValueError(f"a tensor at byte {first} of the data, needed {end}")
+        end = last
+    if end != size:
+        raise ValueError(f"{size} bytes of data, of which tensors fill {end}")
 
 
 def _tensor(data: memoryview, dtype: str, shape: list[int], data_offsets: list[int]) -> Float32s:
     """Return a tensor, given the data and its entry in the header."""
     first, last = data_offsets
-    if dtype != "F32" or last - first != 4 * math.prod(shape) or not 0 <= first <= last <= len(data):
+    if dtype != "F32" or last - first != 4 * math.prod(shape):
         raise ValueError(f"a tensor of {dtype}, shape {shape}, at {data_offsets}")
     return np.frombuffer(data[first:last], "<f4").reshape(shape)
 

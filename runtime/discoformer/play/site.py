@@ -6,6 +6,7 @@ from pathlib import Path
 from discoformer.errors import ModelNotFoundError
 from discoformer.io.files import atomic
 from discoformer.onnx.header import checked_metadata
+from discoformer.onnx.model_files import ModelFiles
 from discoformer.onnx.names import RAW
 from discoformer.play.onnxruntime_web import FILES as RUNTIME_FILES
 
@@ -28,7 +29,7 @@ def checked_model(model: Path) -> Path:
             "of a newer model by --model"
         )
     path = model / RAW.file
-    checked_metadata(path, path.read_bytes(), RAW)
+    checked_metadata(path, ModelFiles(model).read(RAW.file), RAW)
     return model
 
 
@@ -59,5 +60,5 @@ def write_site(files: dict[str, Path], folder: Path) -> None:
     for name, source in files.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(target) as part:
-            shutil.copyfile(source, part)
+        with atomic(target) as file, source.open("rb") as given:
+            shutil.copyfileobj(given, file)

@@ -12,9 +12,9 @@ import numpy as np
 
 from discoformer.anomalies import Anomalies
 from discoformer.errors import require
-from discoformer.io.files import atomic
 from discoformer.io.inputs import Floats
 from discoformer.plots.density import principal_plane
+from discoformer.plots.pictures import write_picture
 
 _PLAIN, _FOUND = "#31688e", "#d1495b"
 
@@ -38,8 +38,7 @@ def save_anomalies(path: Path, anomalies: Anomalies, rows: Floats, fdr: float) -
     _draw_rows(right, anomalies, rows)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
-    with atomic(path) as part:
-        figure.savefig(part, dpi=150)
+    write_picture(path, figure, 150)
 
 
 def _draw_p_values(axes: Any, anomalies: Anomalies, fdr: float) -> None:

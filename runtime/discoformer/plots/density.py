@@ -14,8 +14,8 @@ import numpy as np
 
 from discoformer.errors import require
 from discoformer.estimates import Estimate
-from discoformer.io.files import atomic
 from discoformer.io.inputs import Floats
+from discoformer.plots.pictures import write_picture
 
 _ARROWS = 22  # number of score arrows along each axis
 _PIXELS = 200  # number of grid points of the density along each axis
@@ -45,8 +45,7 @@ def save_figure(
         _draw_plane(figure, estimate, points, columns)
     else:
         _draw_projection(figure, estimate, points)
-    with atomic(path) as part:
-        figure.savefig(part, dpi=150)
+    write_picture(path, figure, 150)
 
 
 def grid(points: Floats, count: int) -> Floats:

@@ -20,7 +20,8 @@ import numpy as np
 from discoformer.analysis.diagnosis import Diagnosis
 from discoformer.analysis.findings import leads
 from discoformer.errors import require
-from discoformer.io.files import atomic
+from discoformer.io.files import write_bytes
+from discoformer.plots.pictures import write_picture
 
 COLOURS = {"fine": "#2a7f4f", "doubtful": "#b36b00", "bad": "#b3261e"}
 _WIDTH, _LINE = 135, 0.034  # characters of a line, and its height as a share of the subfigure of text
@@ -58,11 +59,10 @@ def save_report(path: Path, diagnosis: Diagnosis, title: str) -> None:
         MissingExtraError: matplotlib is not installed.
         OSError: The file cannot be written.
     """
-    with atomic(path) as part:
-        if path.suffix == ".html":
-            part.write_text(_page(diagnosis, title), encoding="utf-8")
-        else:
-            _figure(diagnosis, title).savefig(part, dpi=130)
+    if path.suffix == ".html":
+        write_bytes(path, _page(diagnosis, title).encode())
+    else:
+        write_picture(path, _figure(diagnosis, title), 130)
 
 
 def _page(diagnosis: Diagnosis, title: str) -> str:

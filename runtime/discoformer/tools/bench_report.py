@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from discoformer.errors import require
-from discoformer.io.files import atomic, write_bytes
+from discoformer.io.files import write_bytes
+from discoformer.plots.pictures import write_picture
 from discoformer.tools.bench import OURS, Timing
 
 
@@ -68,5 +69,4 @@ def save_picture(path: Path, timings: Sequence[Timing]) -> None:
         axes.set(xscale="log", yscale="log", title=f"D = {dim}", xlabel="µs for each query")
     figure.axes[0].set_ylabel("log-density MSE, nats²")
     figure.axes[0].legend(fontsize=7)
-    with atomic(path) as part:
-        figure.savefig(part, dpi=150)
+    write_picture(path, figure, 150)

@@ -242,8 +242,8 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     path.write_text("old")
 
     def fail() -> None:
-        with atomic(path) as part:
-            part.write_text("half of the new")
+        with atomic(path) as file:
+            file.write(b"half of the new")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -1,8 +1,6 @@
 """Unsafe model files are refused before onnxruntime opens them."""
 
-import hashlib
-import json
-import shutil
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +26,7 @@ Make = Callable[[], onnx.ModelProto]
 def model(*nodes: NodeProto, tensors: tuple[TensorProto, ...] = ()) -> onnx.ModelProto:
     """A model that returns its input and has further nodes and initialisers."""
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [None]) for name in "xy")
-    identity = helper.make_node("Identity", ["x"], ["y"])
+    identity = helper.make_node("Neg", ["x"], ["y"])
     return helper.make_model(
         helper.make_graph([identity, *nodes], "g", [x], [y], tensors), opset_imports=OPSETS
     )
@@ -82,22 +80,64 @@ def training(tensor: TensorProto) -> onnx.ModelProto:
     return made
 
 
-ELSEWHERE = "stored in another file, needed all tensors in this one"
+def loop() -> onnx.ModelProto:
+    """A loop whose condition stays true."""
+    on = helper.make_tensor_value_info("on", TensorProto.BOOL, [])
+    step = helper.make_tensor_value_info("step", TensorProto.INT64, [])
+    body = helper.make_graph([], "body", [step, on], [on])
+    return model(helper.make_node("Loop", ["", "x"], [], body=body))
+
+
+def with_int(value: int, operator: str = "ConstantOfShape") -> onnx.ModelProto:
+    """A model with a whole number that an operator uses together with a shape."""
+    k = numpy_helper.from_array(np.array([value], np.int64), "k")
+    nodes = [helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Concat", ["s", "k"], ["t"], axis=0)]
+    if operator == "Slice":
+        return model(helper.make_node("Slice", ["x", "k", "k"], ["z"]), tensors=(k,))
+    return model(*nodes, helper.make_node(operator, ["t"], ["z"]), tensors=(k,))
+
+
+def tensor_of_length(dims: list[int], size: int) -> TensorProto:
+    return TensorProto(name="w", data_type=TensorProto.FLOAT, dims=dims, raw_data=bytes(size))
+
+
+NO_EXPORT = r"which no export writes"
 REFUSED: dict[str, tuple[Make, str]] = {
-    "initialiser": (lambda: model(tensors=(outside(),)), ELSEWHERE),
-    "path alone": (lambda: model(tensors=(outside(said=False),)), ELSEWHERE),
-    "attribute": (lambda: constant(outside()), ELSEWHERE),
-    "list of tensors": (lambda: constant([outside()]), ELSEWHERE),
-    "sparse tensor": (lambda: constant(SparseTensorProto(values=outside(), dims=[3])), ELSEWHERE),
-    "initialiser of a branch": (lambda: branch(model(tensors=(outside(),))), ELSEWHERE),
-    "initialiser for training": (lambda: training(outside()), ELSEWHERE),
-    "operator": (lambda: model(foreign()), "domain 'com.microsoft', needed only those of ONNX"),
-    "operator of a branch": (lambda: branch(branch(model(foreign()))), "domain 'com.microsoft'"),
-    "operator of a function": (lambda: function("", foreign()), "domain 'com.microsoft'"),
-    "function": (lambda: function("mine", helper.make_node("Neg", ["x"], ["z"])), "domain 'mine'"),
+    "initialiser": (lambda: model(tensors=(outside(),)), r"field of number 1[34] in a tensor"),
+    "path alone": (lambda: model(tensors=(outside(said=False),)), "field of number 13 in a tensor"),
+    "attribute": (lambda: constant(outside()), "field of number 5 in a attribute"),
+    "list of tensors": (lambda: constant([outside()]), "field of number 10 in a attribute"),
+    "sparse tensor": (
+        lambda: constant(SparseTensorProto(values=outside(), dims=[3])),
+        "field of number 22 in a attribute",
+    ),
+    "branch": (lambda: branch(model()), "field of number 6 in a attribute"),
+    "nesting": (lambda: deep(30), "field of number 6 in a attribute"),
+    "endless loop": (loop, "field of number 6 in a attribute"),
+    "training": (lambda: training(w()), "field of number 20 in a model"),
+    "function": (lambda: function("mine", helper.make_node("Neg", ["x"], ["z"])), "field of number 25"),
+    "operator of another domain": (
+        lambda: model(foreign()),
+        r"'Gelu' of the domain 'com.microsoft', which no",
+    ),
+    "operator": (lambda: model(helper.make_node("Loop", ["x"], ["z"])), r"'Loop' of the domain '', which no"),
     "opset": (lambda: opset("com.example"), "domain 'com.example'"),
     "opset of machine learning": (lambda: opset("ai.onnx.ml"), "domain 'ai.onnx.ml'"),
-    "nesting": (lambda: deep(30), "more than 64 deep"),
+    "node of constants": (
+        lambda: model(helper.make_node("ConstantOfShape", ["w"], ["z"]), tensors=(w(),)),
+        "node 'ConstantOfShape' that depends on no input",
+    ),
+    "large number": (lambda: with_int(2**31), "whole number above 65536"),
+    "tensor too short": (lambda: model(tensors=(tensor_of_length([2**40], 12),)), "with 12 bytes of data"),
+    "tensor too long": (lambda: model(tensors=(tensor_of_length([2], 12),)), "with 12 bytes of data"),
+    "text": (
+        lambda: model(tensors=(helper.make_tensor("w", TensorProto.STRING, [1], [b"a"]),)),
+        "field of number 6 in a tensor",
+    ),
+    "type": (
+        lambda: model(tensors=(numpy_helper.from_array(np.zeros(3, np.float16), "w"),)),
+        r"data types \[10\], needed one of \[1, 7, 11\]",
+    ),
 }
 
 
@@ -107,10 +147,19 @@ def test_what_could_do_harm_is_refused(name: str) -> None:
     with pytest.raises(ModelError) as caught:
         check_files({NAME: make().SerializeToString()})
     assert f"{NAME} is not opened" in str(caught.value)
-    assert reason in str(caught.value)
+    assert re.search(reason, str(caught.value))
 
 
-@pytest.mark.parametrize("make", [model, lambda: deep(15), lambda: opset("ai.onnx"), lambda: training(w())])
+@pytest.mark.parametrize(
+    "make",
+    [
+        model,
+        lambda: opset("ai.onnx"),
+        lambda: model(tensors=(w(),)),
+        lambda: with_int(2**16),
+        lambda: with_int(2**63 - 1, "Slice"),
+    ],
+)
 def test_what_does_no_harm_passes(make: Make) -> None:
     check_files({NAME: make().SerializeToString()})
 
@@ -124,68 +173,51 @@ def test_an_inverse_of_onnx_runtime_is_let_through() -> None:
     made = model(inverse)
     made.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     check_files({Path("inverse.onnx"): made.SerializeToString()})
-    inverse.domain = "com.example"
-    with pytest.raises(ModelError, match=r"domain 'com.example'"):
+    inverse.domain = "ai.onnx"
+    with pytest.raises(ModelError, match=r"operator 'Inverse' of the domain 'ai.onnx'"):
         check_files({Path("inverse.onnx"): model(inverse).SerializeToString()})
 
 
-@pytest.mark.parametrize("field", ["domain", "location"])
-def test_numbers_written_in_more_bytes_than_they_need_hide_nothing(field: str) -> None:
+def test_numbers_written_in_more_bytes_than_they_need_hide_nothing() -> None:
     """The tag takes two bytes instead of one, and the field is repeated with a harmless value."""
-    if field == "domain":  # of a node: field 7, bytes
-        plain, hidden = b"\x3a\x04evil\x3a\x00", b"\xba\x00\x84\x00evil\x3a\x00"
-        wrap = [0x0A, 0x3A]  # node of graph, graph of model
-    else:  # data_location of a tensor: field 14, varint, 2**32 + 1, which protobuf reads as 1
-        plain, hidden = b"\x70\x01\x70\x00", b"\xf0\x00\x81\x80\x80\x80\x10\x70\x00"
-        wrap = [0x2A, 0x3A]
-    for value in (plain, hidden):
+    for value in (b"\x3a\x04evil\x3a\x00", b"\xba\x00\x84\x00evil\x3a\x00"):  # domain of a node
         content = value
-        for tag in wrap:
+        for tag in (0x0A, 0x3A):  # node of graph, graph of model
             content = bytes([tag, len(content)]) + content
-        with pytest.raises(ModelError, match=r"domain 'evil'|stored in another file"):
+        with pytest.raises(ModelError, match=r"domain 'evil'"):
             check_files({NAME: content})
 
 
-def test_every_field_of_onnx_that_could_hold_an_operator_or_a_tensor_is_walked() -> None:
-    kinds = {
-        "ModelProto": "model",
-        "TrainingInfoProto": "training",
-        "GraphProto": "graph",
-        "FunctionProto": "function",
-        "NodeProto": "node",
-        "AttributeProto": "attribute",
-        "SparseTensorProto": "sparse",
-        "TensorProto": "tensor",
-        "OperatorSetIdProto": "opset",
+def test_the_fields_that_are_let_through_are_those_of_onnx() -> None:
+    """Their numbers and names; none of them holds a graph, a tensor or a path but those that are walked."""
+    messages = {
+        "model": onnx.ModelProto,
+        "graph": onnx.GraphProto,
+        "node": NodeProto,
+        "attribute": onnx.AttributeProto,
+        "tensor": TensorProto,
+        "opset": onnx.OperatorSetIdProto,
+        "value": onnx.ValueInfoProto,
     }
-    found: dict[str, dict[int, str]] = {}
-    waiting = [onnx.ModelProto.DESCRIPTOR]
-    while waiting:
-        message = waiting.pop()
-        if message.name in found:
-            continue
-        found[message.name] = {}
-        for field in message.fields:
-            if field.message_type is not None:
-                waiting.append(field.message_type)
-                if field.message_type.name in kinds:
-                    found[message.name][field.number] = kinds[field.message_type.name]
-            if field.name == "domain" and message.name in (
-                "NodeProto",
-                "FunctionProto",
-                "OperatorSetIdProto",
-            ):
-                found[message.name][field.number] = "domain"
-    found["NodeProto"][NodeProto.OP_TYPE_FIELD_NUMBER] = "operator"
-    found["TensorProto"] = {
-        TensorProto.EXTERNAL_DATA_FIELD_NUMBER: "external",
-        TensorProto.DATA_LOCATION_FIELD_NUMBER: "location",
-    }
-    needed = {kinds.get(name, name): fields for name, fields in found.items() if fields}
-    walked = {
-        kind: {number: held for (number, _), held in fields.items()} for kind, fields in safety._HELD.items()
-    }
-    assert walked == needed
+    inner = set()
+    for message, kinds in safety._FIELDS.items():
+        known = messages[message].DESCRIPTOR.fields_by_name
+        for names in kinds.values():
+            for name, number in names.items():
+                assert known[name].number == number
+                if known[name].message_type is not None:
+                    inner.add(f"{message}.{name}")
+    walked = {"model.graph", "model.opset_import", "graph.node", "graph.initializer", "node.attribute"}
+    harmless = {"model.metadata_props", "graph.input", "graph.output", "graph.value_info", "value.type"}
+    assert inner == walked | harmless
+
+
+def test_the_operators_that_are_let_through_are_those_of_the_released_files() -> None:
+    found: dict[str, set[bytes]] = {"": set(), "com.microsoft": set()}
+    for path in FOLDER.glob("*.onnx"):
+        for node in onnx.load(path).graph.node:
+            found[node.domain].add(node.op_type.encode())
+    assert found == {"": safety.OPERATORS, "com.microsoft": safety.CONTRIBUTED}
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.onnx")))
@@ -196,7 +228,7 @@ def test_released_files_pass_quickly(name: str) -> None:
         start = time.perf_counter()
         check_files({NAME: content})
         seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.05  # takes about 0.005 on a slow, idle core
+    assert min(seconds) < 0.3  # takes about 0.06 on a slow, idle core
 
 
 @pytest.mark.parametrize(
@@ -258,9 +290,7 @@ def test_garbage_is_refused_or_harmless(content: bytes) -> None:
     assert parsed is None or not _harmful(parsed)
 
 
-SMALL = branch(
-    model(helper.make_node("Neg", ["x"], ["z"], domain="ai.onnx"), tensors=(w(),))
-).SerializeToString()
+SMALL = model(helper.make_node("Neg", ["x"], ["z"], domain="ai.onnx"), tensors=(w(),)).SerializeToString()
 
 
 def _parsed(content: bytes) -> onnx.ModelProto | None:
@@ -270,60 +300,13 @@ def _parsed(content: bytes) -> onnx.ModelProto | None:
         return None
 
 
-def _harmful(message: object) -> bool:
-    """Whether a parsed message, of any kind, has something that must be refused."""
-    if isinstance(message, TensorProto):
-        return bool(message.external_data) or message.data_location != TensorProto.DEFAULT
-    if isinstance(message, NodeProto | onnx.FunctionProto | onnx.OperatorSetIdProto) and (
-        message.domain not in ("", "ai.onnx")
-    ):
-        return True
-    parts = [value for field, value in message.ListFields() if field.message_type is not None]
-    return any(_harmful(item) for part in parts for item in (part if hasattr(part, "__len__") else [part]))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder with released files and a record of their hashes."""
-    hashes = {}
-    for name in ("encode.onnx", "query.onnx"):
-        shutil.copy(FOLDER / name, tmp_path)
-        hashes[name] = hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()
-    (tmp_path / "config.json").write_text(json.dumps({"files": hashes}))
-    return tmp_path
-
-
-def read(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.glob("*.onnx")}
-
-
-def test_files_that_their_folder_records_pass(folder: Path) -> None:
-    check_files(read(folder))
-    (folder / "config.json").write_text("{}")  # as written by an older export
-    check_files(read(folder))
-    (folder / "config.json").unlink()
-    check_files(read(folder))
-
-
-def test_a_file_of_another_export_is_refused(folder: Path) -> None:
-    content = onnx.load(folder / "query.onnx")
-    content.producer_name = "another"
-    onnx.save(content, folder / "query.onnx")
-    with pytest.raises(
-        ModelError, match=r"query\.onnx has the SHA-256 \w{64}, needed \w{64} as recorded in .*config"
-    ):
-        check_files(read(folder))
-
-
-@pytest.mark.parametrize("record", ['{"files": {}}', '{"files": 3}', '{"files": null}'])
-def test_a_file_that_the_record_leaves_out_is_refused(folder: Path, record: str) -> None:
-    (folder / "config.json").write_text(record)
-    with pytest.raises(ModelError, match=r"needed None as recorded in .*config"):
-        check_files(read(folder))
-
-
-@pytest.mark.parametrize("record", ["{", "\udcff", "[" * 100_000])
-def test_a_record_that_is_no_json_is_refused(folder: Path, record: str) -> None:
-    (folder / "config.json").write_bytes(record.encode(errors="surrogateescape"))
-    with pytest.raises(ModelError, match=r"config\.json is not JSON"):
-        check_files(read(folder))
+def _harmful(parsed: onnx.ModelProto) -> bool:
+    """Whether a parsed model has something that must be refused."""
+    nodes = parsed.graph.node
+    return (
+        bool(parsed.functions or parsed.training_info or parsed.graph.sparse_initializer)
+        or any(tensor.external_data or tensor.data_location for tensor in parsed.graph.initializer)
+        or any(node.domain not in ("", "ai.onnx", "com.microsoft") for node in nodes)
+        or any(node.op_type.encode() not in safety.OPERATORS | safety.CONTRIBUTED for node in nodes)
+        or any(a.HasField("g") or a.HasField("t") or a.graphs for node in nodes for a in node.attribute)
+    )

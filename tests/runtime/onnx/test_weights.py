@@ -1,6 +1,7 @@
 """New weights replace the old ones in every file, and nothing else changes."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,18 @@ def test_weights_of_another_size_are_refused() -> None:
         with_weights((FOLDER / "query.onnx").read_bytes(), weights, Path("query.onnx"))
 
 
+def safetensors(header: str, *places: tuple[int, int], size: int = 8) -> bytes:
+    """A file of tensors of one number each, at these places of the data."""
+    entries = [json.dumps({"dtype": "F32", "shape": [1], "data_offsets": place}) for place in places]
+    text = (header % tuple(entries)).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(size)
+
+
+def test_tensors_that_follow_one_another_are_read() -> None:
+    found = read_weights_file(safetensors('{"b": %s, "a": %s}', (4, 8), (0, 4)))
+    assert {name: array.shape for name, array in found.items()} == {"a": (1,), "b": (1,)}
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -88,6 +101,12 @@ def test_weights_of_another_size_are_refused() -> None:
         WEIGHTS[:-4],
         save({"a": np.zeros(2, np.float64)}),
         (2).to_bytes(8, "little") + b"[]",
+        safetensors('{"a": %s, "a": %s}', (0, 4), (4, 8)),
+        safetensors('{"a": %s, "b": %s}', (0, 4), (0, 4)),
+        safetensors('{"a": %s, "b": %s}', (0, 4), (4, 8), size=12),
+        safetensors('{"a": %s, "b": %s}', (4, 8), (8, 12), size=12),
+        safetensors('{"a": %s, "b": %s}', (-4, 0), (0, 8)),
+        safetensors("[" * 100_000 + "%s%s", (0, 4), (4, 8)),
     ],
 )
 def test_other_files_are_no_weights(content: bytes) -> None:

@@ -1,9 +1,12 @@
 """Checkpoints: what goes in comes out, files appear whole or not at all, and bad ones are named."""
 
+import errno
+import io
 import json
 import math
+import os
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from discoformer.errors import DiscoformerError
+from discoformer.io import files
 from discoformer_training.data.stream import StreamConfig
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.mixture_network import MixtureNetwork
 from discoformer_training.nn.network import DiScoFormer
-from discoformer_training.run import checkpoint
 from discoformer_training.run.basis import TENSOR
 from discoformer_training.run.checkpoint import (
     FORMAT,
@@ -34,6 +37,7 @@ from discoformer_training.run.checkpoint import (
 from discoformer_training.run.config import RETIRED, RETIRED_OF_STREAM, TrainConfig
 from discoformer_training.run.loss import LossConfig
 
+OLD = "discoformer-checkpoint-1"  # the format without a hash
 RECIPES = Path(__file__).parents[3] / "training" / "recipes"
 PROGRESS = Progress(step=7, tokens=12345, seconds=0.1)
 numbers = st.floats(0, 1e6)
@@ -123,35 +127,68 @@ def test_a_save_leaves_one_file_and_replaces_the_old(path):
     assert_equal(tensors, some_tensors(1))
 
 
-def test_a_save_that_fails_midway_keeps_the_old_file_and_does_not_stop_the_next(monkeypatch, path):
+class NoRoom(io.FileIO):
+    """A file on a full disk."""
+
+    def write(self, data: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("failing", ["write", "fsync", "replace"])
+def test_a_save_that_fails_keeps_the_old_file_and_does_not_stop_the_next(monkeypatch, path, failing):
     before = path.read_bytes()
 
-    def full_disk(_tensors: dict[str, Tensor], filename: Path, _metadata: dict[str, str]) -> None:
-        Path(filename).write_bytes(before[: len(before) // 2])
-        raise OSError(28, "No space left on device")
+    def fails(*_given: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", full_disk)
-        with pytest.raises(OSError, match="No space left"):
+        if failing == "write":
+            patch.setattr(files, "FileIO", NoRoom)
+        else:
+            patch.setattr(os, failing, fails)
+        with pytest.raises(CheckpointError, match=r"cannot be written .*(No space left|Input/output error)"):
             save_checkpoint(path, TrainConfig(), PROGRESS, some_tensors(1))
     assert path.read_bytes() == before
-    save_checkpoint(path, TrainConfig(), PROGRESS, some_tensors(1))
     assert list(path.parent.iterdir()) == [path]
+    save_checkpoint(path, TrainConfig(), PROGRESS, some_tensors(1))
     assert_equal(load_checkpoint(path)[2], some_tensors(1))
 
 
 def test_the_new_file_is_whole_before_it_takes_the_old_ones_place(monkeypatch, path):
     before = path.read_bytes()
 
-    def killed(partial: Path, final: Path) -> None:
-        assert_equal(load_checkpoint(partial)[2], some_tensors(1))
+    def killed(partial: str, final: Path) -> None:
+        assert_equal(load_checkpoint(Path(partial))[2], some_tensors(1))
         assert final == path
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "replace", killed)
+    monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, TrainConfig(), PROGRESS, some_tensors(1))
     assert path.read_bytes() == before
+
+
+def test_flipped_bits_are_noticed(path):
+    whole = path.read_bytes()
+    for place in range(0, 8 * len(whole), 7):
+        content = bytearray(whole)
+        content[place // 8] ^= 1 << place % 8
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"checkpoint\.safetensors"):
+            load_checkpoint(path)
+
+
+def test_a_checkpoint_of_the_format_without_hash_is_read(tmp_path):
+    metadata = {
+        "format": OLD,
+        "config": TrainConfig().to_json(),
+        "progress": json.dumps(asdict(PROGRESS)),
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in some_tensors().items()}
+    save_file(tensors, tmp_path / "old", metadata)
+    config, progress, found = load_checkpoint(tmp_path / "old")
+    assert (config, progress) == (TrainConfig(), PROGRESS)
+    assert_equal(found, tensors)
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -242,7 +279,7 @@ def test_tensors_of_another_project_are_refused_with_what_was_needed(tmp_path, m
 def test_a_file_whose_metadata_do_not_fit_is_named(tmp_path, broken):
     """As one written by another version would be."""
     config = json.loads(TrainConfig().to_json())
-    metadata = {"format": FORMAT, "config": json.dumps(config), "progress": "{}"}
+    metadata = {"format": OLD, "config": json.dumps(config), "progress": "{}"}
     match broken:
         case "no config":
             del metadata["config"]

@@ -2,25 +2,26 @@
 
 Tensors are named `network.<parameter>`, `average.<parameter>` and `optimizer.<slot>.<parameter>`, and
 `proposal.<parameter>` for the mixture network that the heads refine. The metadata hold the configuration and
-the progress as JSON. Files are replaced atomically.
+the progress as JSON, and the SHA-256 of the file. Files are replaced atomically.
 
 The folder of a released model can be read as a checkpoint, too, and its mixture.safetensors as one of the
 mixture network. It holds the averaged weights alone (weights.safetensors, mixture.safetensors,
 adaptation.safetensors, config.json): enough to begin a new run or to export again, not to resume a run.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, load_file, save
 from torch import Tensor
 
 from discoformer.errors import DiscoformerError
-from discoformer.io.files import atomic
-from discoformer.onnx.model_folder import CONFIG
+from discoformer.io.files import write_bytes
+from discoformer.onnx.model_files import CONFIG
 from discoformer.onnx.weights import BASIS, FILE, MIXTURE_FILE
 from discoformer_training.nn.attention import Attend, attend_plain
 from discoformer_training.nn.build import build_network
@@ -29,7 +30,10 @@ from discoformer_training.nn.network import DiScoFormer
 from discoformer_training.run.basis import TENSOR
 from discoformer_training.run.config import TrainConfig
 
-FORMAT = "discoformer-checkpoint-1"
+FORMAT = "discoformer-checkpoint-2"
+_WITHOUT_HASH = "discoformer-checkpoint-1"  # the format before, without the hash
+_SHA256 = "sha256"  # entry of the metadata: the hash of the file in which it is _NONE
+_NONE = b"0" * 64
 
 
 class CheckpointError(DiscoformerError, ValueError):
@@ -48,11 +52,23 @@ class Progress:
 def save_checkpoint(
     path: Path, config: TrainConfig, progress: Progress, tensors: Mapping[str, Tensor]
 ) -> None:
-    """Write a checkpoint atomically."""
+    """Write a checkpoint atomically.
+
+    Raises:
+        CheckpointError: it cannot be written. The old file stays as it is.
+    """
     metadata = {"format": FORMAT, "config": config.to_json(), "progress": json.dumps(asdict(progress))}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as part:
-        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, part, metadata)
+    plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    content = save(plain, metadata | {_SHA256: _NONE.decode()})
+    content = content.replace(_NONE, hashlib.sha256(content).hexdigest().encode(), 1)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, content)
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint {path} cannot be written ({error}): the one before it, if any, is whole; free disk "
+            "space and continue from that with --resume"
+        ) from error
 
 
 def load_checkpoint(path: Path) -> tuple[TrainConfig, Progress, dict[str, Tensor]]:
@@ -82,14 +98,20 @@ def load_checkpoint(path: Path) -> tuple[TrainConfig, Progress, dict[str, Tensor
 
 
 def _load_file(path: Path) -> tuple[TrainConfig, Progress, dict[str, Tensor]]:
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if metadata.get("format") != FORMAT:
+    content = path.read_bytes()
+    tensors = load(content)
+    metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+    if metadata.get("format") not in (FORMAT, _WITHOUT_HASH):
         raise CheckpointError(
             f"{path} has format {metadata.get('format')!r}, needed {FORMAT!r}: "
             "give a file written by discoformer-train"
         )
+    if metadata["format"] == FORMAT:
+        recorded = metadata[_SHA256].encode()
+        if hashlib.sha256(content.replace(recorded, _NONE, 1)).hexdigest().encode() != recorded:
+            raise CheckpointError(
+                f"checkpoint {path} is damaged: its SHA-256 is not the one it records; take an older one"
+            )
     return TrainConfig.from_json(metadata["config"]), Progress(**json.loads(metadata["progress"])), tensors
 
 

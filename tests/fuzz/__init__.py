@@ -1,0 +1,1 @@
+"""Hostile input, made at random: ``python -m tests.fuzz``."""

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from discoformer.io.streams import standard_streams
+
 
 @click.command()
 @click.version_option(package_name="discoformer")
@@ -62,9 +64,10 @@ def export(
 def main() -> None:
     """Run the command line. If a package is missing, say what to install."""
     try:
-        export()
+        with standard_streams():
+            export()
     except ModuleNotFoundError as error:
-        sys.exit(f"{error.name} is not installed: pip install 'discoformer[export]'")
+        sys.exit(f"{error.name} is not installed: pip install '.[export]' in the source of discoformer")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ EXTRA_OF = {  # import name of an optional package: the extra of this package th
     "scipy": "sklearn",
     "torch": "adapt",
 }
+INDEXED_AS = {"sklearn": "scikit-learn"}  # names at the package index, where they are not the import name
 
 
 class DiscoformerError(Exception):
@@ -75,7 +76,7 @@ class DeviceWarning(UserWarning):
 
 
 def require(module: str) -> Any:
-    """Import an optional module, or raise an error that names the extra to install.
+    """Import an optional module, or raise an error that says what to install.
 
     Args:
         module: Dotted name of the module, for example ``"pyarrow.csv"``.
@@ -89,7 +90,7 @@ def require(module: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or package).partition(".")[0] != package:
             raise
-        text = f"{package} is required here but not installed: pip install 'discoformer[{EXTRA_OF[package]}]'"
+        text = f"{package} is required here but not installed: pip install {INDEXED_AS.get(package, package)}"
         raise MissingExtraError(text, name=package) from error
 
 

@@ -15,7 +15,7 @@ from discoformer.deprecation import renamed_arguments, renamed_attribute
 from discoformer.fit import Context, Diagnostics, ignore
 from discoformer.fitted import warn_without_sample
 from discoformer.io.features import Feature
-from discoformer.io.inputs import Floats, whole_number
+from discoformer.io.inputs import Floats, read_seed, whole_number
 from discoformer.io.outputs import like
 from discoformer.saved import save_estimate
 
@@ -110,9 +110,7 @@ class Estimate(Densities):
         from discoformer.analysis.consistency import consistency_of
 
         z, queries = self.read_in_frame(Y)
-        found = consistency_of(
-            self, z, whole_number("directions", directions, 1), whole_number("seed", seed, 0)
-        )
+        found = consistency_of(self, z, whole_number("directions", directions, 1), read_seed(seed))
         return like(Y, "consistency", found.residual.astype(queries.width))
 
     def diagnose(self, Y: Any = None, seed: int = 0) -> "Diagnosis":

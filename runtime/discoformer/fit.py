@@ -12,15 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from discoformer.base.base import BASE
-from discoformer.base.frame import Frame, fit_frame, order_of_present
+from discoformer.base.frame import Frame, fit_frame
 from discoformer.base.hull import HullFrame, fit_frame_or_hull
 from discoformer.base.landmarks import take_landmarks
 from discoformer.base.mixture import ABSENT
+from discoformer.base.standardised import check_weights, order_of_present
 from discoformer.deprecation import renamed_attribute
 from discoformer.errors import InputError
-from discoformer.io.inputs import Floats, Matrix, is_real, read_matrix, read_weights
+from discoformer.io.inputs import Floats, Matrix, is_real, read_matrix, read_weights, shown
 from discoformer.io.tables import Table
 from discoformer.onnx.graphs import Encoded
 from discoformer.onnx.metadata import Metadata
@@ -31,9 +33,10 @@ from discoformer.table.contamination import Contamination, clean
 
 OnStage: TypeAlias = Callable[[str], None]  # called with a few words at the start of each stage
 
+_MOST_SIZE = 1e12  # effective size
 _MOST_POINTS = 16_384  # of a sample that the mixture is fitted to: memory grows with them
 _BATCH_FILL = 0.7  # least share of them that is not padding
-_BATCH_PAIRS = 2**18  # most pairs of context points of one data set, summed, in a run of a graph
+_BATCH_PAIRS = 2**16  # most pairs of context points of one data set, summed, in a run of a graph
 _OF_COORDINATES = {  # (B, D, J)
     name for name in BASE if name.startswith("product_") and name not in ("product_axes", "product_share")
 }
@@ -137,12 +140,15 @@ def read_sample(
     w = None if weights is None else read_weights(weights, len(matrix.values))
     order, w = order_of_present(matrix.values, w)
     if effective_size is not None:
-        if not (is_real(effective_size) and 1 <= effective_size < np.inf):
-            raise InputError(f"effective_size must be a finite number, 1 or more, got {effective_size!r}")
+        if not (is_real(effective_size) and 1 <= effective_size <= _MOST_SIZE):
+            raise InputError(
+                f"effective_size must be a number from 1 to {_MOST_SIZE:g}, got {shown(effective_size)}"
+            )
         effective_size = float(effective_size)
     rows = order if not isinstance(X, Matrix | Table) or X.rows is None else X.rows[order]
     found = clean(matrix.values[order], w, effective_size, rows, matrix.columns)
     data, effective_size = Context(found.points, found.weights), found.effective_size
+    check_weights(data.weights)
     if isinstance(rounding, Cells):
         cells = rounding
     else:
@@ -173,9 +179,12 @@ def read_sample(
 
 
 def landmarks_of(sample: Sample, most: int) -> tuple[Floats, Floats]:
-    """Return the points (n, D) that the network reads, in the frame, and the count (n,) of each."""
-    size = np.array([sample.frame.effective_size])
-    found = take_landmarks(sample.z[None], sample.spread.weights[None], size, most)
+    """Return the points (n, D) that the network reads, in the frame, and the count (n,) of each.
+
+    They are in the order of their radius, which does not depend on the units and the order of the columns.
+    """
+    size, order = np.array([sample.frame.effective_size]), by_radius(sample.z)
+    found = take_landmarks(sample.z[None, order], sample.spread.weights[None, order], size, most)
     points, counts = (array[0] for array in found)
     if len(points) <= len(sample.z):
         return points, counts
@@ -183,6 +192,11 @@ def landmarks_of(sample: Sample, most: int) -> tuple[Floats, Floats]:
     merged = np.zeros(len(points))
     np.add.at(merged, which.ravel(), counts)
     return points, merged
+
+
+def by_radius(z: Floats) -> npt.NDArray[np.intp]:
+    """Return the order (n,) of points (n, D) by their distance from the origin."""
+    return np.argsort(np.square(z).sum(axis=1), kind="stable")
 
 
 def points_of(sample: Sample) -> tuple[Floats, Floats]:

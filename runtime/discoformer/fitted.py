@@ -23,10 +23,18 @@ from discoformer.base.arrays import slices
 from discoformer.base.base import Base
 from discoformer.base.mixture import Components, broadened
 from discoformer.base.mixture_answers import MixtureAnswers
-from discoformer.errors import DataWarning, InputError, ModelError, RangeWarning, warn_caller
+from discoformer.errors import (
+    DataWarning,
+    DegenerateDataError,
+    InputError,
+    ModelError,
+    RangeWarning,
+    warn_caller,
+)
 from discoformer.fit import (
     OnStage,
     Sample,
+    by_radius,
     diagnostics_of,
     graph_inputs,
     groups,
@@ -69,6 +77,7 @@ class FittedDensity(HeldSample):
 
         Raises:
             InputError: ``landmarks`` is not a whole number of 1 or more.
+            DegenerateDataError: The network finds no density.
             ModelNotFoundError: The model has no files for this effort.
         """
         graphs, effort = model.graphs, samples[0].effort
@@ -78,6 +87,8 @@ class FittedDensity(HeldSample):
         given = graph_inputs(samples, read)
         on_progress(f"reading {given['context'].shape[1]} points")
         arrays = given | graphs.mixture(given)
+        for i, sample in enumerate(samples):
+            _check_mixture([arrays[name][i] for name in MIXTURE], sample)
         encoded_of = one_mixture_of
         if effort == "best":
             on_progress("refining the mixture")
@@ -92,7 +103,7 @@ class FittedDensity(HeldSample):
                 diagnostics_of(sample, graphs.files(effort).metadata, graphs.device, len(points)),
                 sample.columns,
                 sample.data,
-                Reading(most, np.array_equal(points, sample.z), sample.allow_singular),
+                Reading(most, np.array_equal(points, sample.z[by_radius(sample.z)]), sample.allow_singular),
                 sample.spread,
             )
             for i, (sample, (points, _)) in enumerate(zip(samples, read, strict=True))
@@ -227,13 +238,15 @@ class FittedDensity(HeldSample):
         """Return log-density (M,) and score (M, D) at queries that have been read; see ``answer``.
 
         Off the affine hull of a singular sample, they are -inf and 0. Queries farther out than float32 can
-        hold get the answer at the farthest point on their ray that it holds.
+        hold get the answer at the farthest point on their ray that it holds. An entry of the score that is
+        too great for the float width is the greatest value that it holds.
 
         Raises:
             ModelError: An answer is not finite, so the model or the saved estimate is none.
         """
         log_density = np.empty(len(queries.values), queries.width)
         score = np.empty(queries.values.shape, queries.width)
+        greatest = float(np.finfo(queries.width).max)
         for part in slices(len(queries.values), CHUNK):
             z = self.reach_in_frame(queries.values[part])
             framed_log_density, framed_score = self.answer_in_frame(z)
@@ -244,7 +257,7 @@ class FittedDensity(HeldSample):
                 )
             with np.errstate(over="ignore", under="ignore"):
                 log_density[part] = self.frame.log_density_to_data(framed_log_density)
-                score[part] = self.frame.score_to_data(framed_score)
+                score[part] = np.clip(self.frame.score_to_data(framed_score), -greatest, greatest)
         if self.is_singular:
             off = self.off_hull(queries.values)
             log_density[off], score[off] = -np.inf, 0
@@ -293,9 +306,9 @@ class FittedDensity(HeldSample):
             z = self.frame.to_frame(points)
             far = ~(np.abs(z) < _FARTHEST).all(axis=1)
         if far.any():
-            size = np.abs(points[far]).max(axis=1, keepdims=True)
+            size = np.maximum(np.abs(points[far]), np.abs(self.frame.center)).max(axis=1, keepdims=True)
             ray = (points[far] / size - self.frame.center / size) @ self.frame.linear
-            z[far] = _FARTHEST * ray / np.abs(ray).max(axis=1, keepdims=True)
+            z[far] = ray / np.abs(ray).max(axis=1, keepdims=True) * _FARTHEST
         return z
 
     def read_queries(self, Y: Any, missing: bool = False) -> Matrix:
@@ -321,6 +334,15 @@ class FittedDensity(HeldSample):
         return (
             f"{type(self).__name__}(n={d.n}, dim={d.dim}, effective_size={d.effective_size:.6g}, "
             f"initialisation={d.initialisation!r}, effort={d.effort!r})"
+        )
+
+
+def _check_mixture(mixture: Sequence[AnyFloats], sample: Sample) -> None:
+    """Check that the network found a density for a sample."""
+    if not all(np.isfinite(array).all() for array in mixture):
+        raise DegenerateDataError(
+            f"the network finds no density for X, of effective size {sample.frame.effective_size:.4g}: check "
+            "the weights and the landmarks"
         )
 
 

@@ -204,5 +204,5 @@ def _step(points: Floats, by: Floats, time: float) -> Floats:
 def _bar(steps: int, progress: bool) -> Any:
     import click
 
-    hidden = not progress or not sys.stderr.isatty()
+    hidden = not (progress and sys.stderr and sys.stderr.isatty())
     return click.progressbar(range(steps), label="particles", show_pos=True, file=sys.stderr, hidden=hidden)

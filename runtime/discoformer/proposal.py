@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from discoformer.base.base import Base, halves, share_of_product
-from discoformer.base.frame import Frames, fit_frames, has_density
+from discoformer.base.frame import Frames, fit_frames
 from discoformer.base.independent import (
     LANDMARKS,
     IndependentMixture,
@@ -22,6 +22,7 @@ from discoformer.base.independent import (
 from discoformer.base.landmarks import take_landmarks
 from discoformer.base.mixture import ABSENT, Components, components_of
 from discoformer.base.mixture_answers import MixtureAnswers
+from discoformer.base.standardised import has_density
 from discoformer.errors import ModelError
 from discoformer.fit import Sample, log_weights_of, points_of
 from discoformer.io.inputs import Floats

@@ -10,13 +10,15 @@ from collections.abc import Callable
 
 import click
 
-from tests.fuzz import flips, graphs, saved
+from tests.fuzz import csv_bytes, flips, graphs, samples, saved
 from tests.fuzz.common import Report
 
 PARTS: dict[str, Callable[[int, float, int], Report]] = {
     "flips": flips.run,  # single bits of the files of a model and of saved estimates
     "graphs": graphs.run,  # changes of the structure of graphs
     "saved": saved.run,  # changes of the content of saved estimates
+    "csv": csv_bytes.run,  # bytes that are read as a table in text
+    "samples": samples.run,  # samples with weights, queries and options
 }
 
 

@@ -2,8 +2,10 @@
 
 import sys
 import time
+import traceback
+import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,3 +57,21 @@ def _status(key: str) -> float:
         return 0.0
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+
+
+def tried(check: Callable[[int], str], seed: int, deadline: float, count: int) -> Report:
+    """Try cases with a function that returns what came of one, and raises if it is no good."""
+    report = Report()
+    for _, case in cases(seed, deadline, count):
+        begun = time.process_time()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                outcome = check(case)
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            report.fail(f"seed {case}: {type(error).__name__}: {error} ({where.name}, line {where.lineno})")
+            outcome = "failed"
+        report.outcomes[outcome] += 1
+        report.slowest = max(report.slowest, time.process_time() - begun)
+    return report

@@ -195,7 +195,7 @@ def browser() -> Iterator[Any]:
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
-        cannot("playwright is not installed: pip install 'discoformer[test]'")
+        cannot("playwright is not installed: pip install '.[test]'")
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         cannot(f"none of {', '.join(BROWSERS)} is installed: apt-get install chromium")

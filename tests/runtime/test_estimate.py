@@ -234,5 +234,5 @@ def test_a_sample_cannot_be_worth_more_than_its_rows(
     (doubt,) = gaussian.estimate(x, effective_size=400).diagnostics.warnings
     assert doubt.startswith("effective_size is 400, but X has only 40 rows")
     wrong: Any = "many"
-    with pytest.raises(discoformer.InputError, match="effective_size must be a finite number, 1 or more"):
+    with pytest.raises(discoformer.InputError, match="effective_size must be a number from 1 to"):
         gaussian.estimate(x, effective_size=wrong)

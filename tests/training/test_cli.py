@@ -54,7 +54,17 @@ def test_a_finished_run_resumed_takes_no_step_and_keeps_its_configuration(
 ) -> None:
     result = invoke("run", "--out", tmp_path, "--resume", checkpoint, "--accelerator", "cpu")
     assert result.exit_code == 0, result.output
+    assert "is at step 3 of 3: nothing is left to train" in result.output
+    assert "nan" not in result.output
     assert load_checkpoint(tmp_path / "checkpoint.safetensors")[:2] == load_checkpoint(checkpoint)[:2]
+
+
+@pytest.mark.parametrize("name", ["dims", "context-sizes"])
+@pytest.mark.parametrize("given", [(0, 5), (-3, -1), (9, 8)])
+def test_sizes_that_no_data_set_has_are_refused(tmp_path: Path, name: str, given: tuple[int, int]) -> None:
+    result = invoke("run", "--out", tmp_path, f"--{name}", *given, *CPU)
+    assert result.exit_code == 2
+    assert f"{name.replace('-', '_')} must be a least number, 1 or more, and a greatest one" in result.output
 
 
 def test_heads_without_a_mixture_network_are_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -285,4 +295,4 @@ def test_help_needs_neither_torch_nor_lightning_and_a_run_says_what_to_install()
     assert run("run", "--help").returncode == 0
     missing = run("run", "--out", "nowhere")
     assert missing.returncode == 1
-    assert "pip install 'discoformer[train]'" in missing.stderr
+    assert "pip install '.[train]'" in missing.stderr

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from discoformer.io.streams import standard_streams
+
 if TYPE_CHECKING:
     from discoformer_training.evaluation.benchmark import Report
     from discoformer_training.evaluation.cells import Cell
+    from discoformer_training.run.checkpoint import Progress
     from discoformer_training.run.config import TrainConfig
 
 PATH = click.Path(path_type=Path)
@@ -29,10 +32,11 @@ def commands() -> None:
 def main() -> None:
     """Run the command line. If a package is missing, say which extra to install."""
     try:
-        commands()
+        with standard_streams():
+            commands()
     except ModuleNotFoundError as error:
         extra = "benchmark" if "benchmark" in sys.argv[1:2] else "train"
-        sys.exit(f"{error.name} is not installed: pip install 'discoformer[{extra}]'")
+        sys.exit(f"{error.name} is not installed: pip install '.[{extra}]' in the source of discoformer")
 
 
 @commands.command()
@@ -104,7 +108,8 @@ def run(
         torch.set_num_threads(threads)
     try:
         if resume:
-            config = load_checkpoint(resume)[0]
+            config, start, _ = load_checkpoint(resume)
+            _tell_if_nothing_is_left(resume, start, config.steps, time_budget)
         else:
             network = load_checkpoint(weights_from)[0].network if weights_from else NetworkConfig()
             config = _config(TrainConfig(network=network), files, given)
@@ -120,6 +125,17 @@ def run(
     except (CheckpointError, TrainingDivergedError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"step {progress.step}, {progress.tokens:,} tokens, {progress.seconds:.0f} s", err=True)
+
+
+def _tell_if_nothing_is_left(resume: Path, start: "Progress", steps: int, minutes: float | None) -> None:
+    """Say so if a run has no steps or no time left."""
+    if start.step >= steps or (minutes is not None and start.seconds >= 60 * minutes):
+        budget = "" if minutes is None else f", after {start.seconds / 60:.3g} of {minutes:g} minutes"
+        click.echo(
+            f"{resume} is at step {start.step} of {steps}{budget}: nothing is left to train. Give a greater "
+            "--time-budget, or start a new run with --weights-from.",
+            err=True,
+        )
 
 
 @commands.command("profile")

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from discoformer.base import frame, local_scatter
+from discoformer.base import frame, local_scatter, standardised
 from discoformer.base.arrays import choose, identity_like, trace, with_axes_of
 from discoformer_export.graphs.indexing import ascending, few_of, known_later, number_present, take
 from discoformer_export.graphs.newton_schulz import inverse, inverse_root, log_det
@@ -67,9 +67,9 @@ def fit_frames(data: Tensor, w: Tensor, size: Tensor) -> Frames:
     Absent points have weight 0. Data without a density give NaN.
     """
     dim = data.shape[-1]
-    center, spread, u = frame.standardised(data, w)
+    center, spread, u = standardised.standardised(data, w)
     shrinkage = local_scatter.shrinkage_of(size, dim)
-    correlation = local_scatter.shrunk(frame.correlation_of(u, w), shrinkage)
+    correlation = local_scatter.shrunk(standardised.correlation_of(u, w), shrinkage)
     whitener = inverse_root(correlation)
     dual, log_dual, log_correlation = _best_dual(_sample_of(u @ whitener, w, size), correlation, whitener)
     root = inverse_root(dual, METRIC_CONDITION)  # G^(1/2)

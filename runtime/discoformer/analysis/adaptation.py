@@ -5,7 +5,7 @@ The first move goes along a basis that was learned from other data sets and is s
 steps may go anywhere. Held-out points decide how many steps are kept (see ``adaptation_descent``). With no
 step kept, the model stays as it was. The map takes no part in encoding, so the encoded sample stays valid.
 
-The inputs of the map come from PyTorch (``pip install 'discoformer[adapt]'``). An adapted model is served
+The inputs of the map come from PyTorch (``pip install torch``). An adapted model is served
 without it.
 """
 
@@ -20,7 +20,7 @@ from discoformer.analysis.torch_network import network_of, read, weights_of
 from discoformer.base.arrays import spaced
 from discoformer.errors import ModelError
 from discoformer.fitted import FittedDensity
-from discoformer.io.inputs import Floats, whole_number
+from discoformer.io.inputs import Floats, read_seed, whole_number
 from discoformer.onnx.graphs import Graphs
 
 COMPARED = 4096  # most points of the sample at which answers before and after are compared
@@ -59,7 +59,7 @@ def adapt(fitted: FittedDensity, steps: int, seed: int, on_progress: OnPart) -> 
         ModelNotFoundError: The model's folder holds no weights, or no basis.
         MissingExtraError: PyTorch is not installed.
     """
-    steps, seed = whole_number("steps", steps, 1), whole_number("seed", seed, 0)
+    steps, seed = whole_number("steps", steps, 1), read_seed(seed)
     graphs = fitted.graphs
     course = course_of(fitted, steps, seed, on_progress)
     loss, held_out, error, mismatch = (tuple(map(float, values)) for values in course[1:-1])

@@ -12,7 +12,7 @@ from discoformer.analysis.boxes import SHIFTS, BoxProbability, box_probability_o
 from discoformer.base.mixture import draw
 from discoformer.errors import InputError
 from discoformer.fitted import FittedDensity
-from discoformer.io.inputs import Floats, whole_number
+from discoformer.io.inputs import Floats, read_seed, shown, whole_number
 from discoformer.io.outputs import like
 
 
@@ -104,7 +104,7 @@ class ClosedForms(FittedDensity):
 
 
 def _generator(seed: int) -> np.random.Generator:
-    return np.random.default_rng(whole_number("seed", seed, 0))
+    return np.random.default_rng(read_seed(seed))
 
 
 def _bounds(low: Any, high: Any, dim: int) -> tuple[Floats, Floats]:
@@ -113,9 +113,9 @@ def _bounds(low: Any, high: Any, dim: int) -> tuple[Floats, Floats]:
     for name, values in (("low", low), ("high", high)):
         try:
             found.append(np.broadcast_to(np.asarray(values, np.float64), (dim,)))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError(
-                f"{name} must be a number, or {dim} numbers, one for each column, got {values!r}"
+                f"{name} must be a number, or {dim} numbers, one for each column, got {shown(values)}"
             ) from error
         if np.isnan(found[-1]).any():
             raise InputError(f"{name} must not be NaN, got {values!r}: use -inf or inf for no bound")

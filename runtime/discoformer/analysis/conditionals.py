@@ -40,7 +40,17 @@ from discoformer.deprecation import renamed_arguments
 from discoformer.errors import InputError
 from discoformer.fitted import FittedDensity
 from discoformer.io.features import Feature, feature_indices
-from discoformer.io.inputs import AnyFloats, Floats, Matrix, names_of, read_matrix, whole_number
+from discoformer.io.inputs import (
+    AnyFloats,
+    Floats,
+    Matrix,
+    as_float,
+    names_of,
+    read_matrix,
+    read_seed,
+    shown,
+    whole_number,
+)
 from discoformer.io.outputs import like
 
 SAMPLES = 4096  # points that the integral is estimated from
@@ -256,7 +266,7 @@ class Conditional:
             InputError: ``samples`` or ``seed`` is not a whole number or is too low.
         """
         whole_number("samples", samples, 2)
-        rng = np.random.default_rng(whole_number("seed", seed, 0))
+        rng = np.random.default_rng(read_seed(seed))
         return self._conditioner.mean(self._values[None], samples, rng)[0]
 
     def sample(self, count: int, seed: int = 0) -> Floats:
@@ -270,7 +280,7 @@ class Conditional:
             InputError: ``count`` or ``seed`` is not a whole number or is too low.
         """
         whole_number("count", count, 1)
-        rng = np.random.default_rng(whole_number("seed", seed, 0))
+        rng = np.random.default_rng(read_seed(seed))
         return self._conditioner.draw_independent(self._values[None], count, rng)
 
     def _read(self, Y: Any) -> Matrix:
@@ -304,12 +314,10 @@ class Conditional:
 
 
 def _value(feature: Feature, value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = np.nan
+    number = as_float(value)
     if not np.isfinite(number):
         raise InputError(
-            f"given must hold finite numbers, got {value!r} for {feature!r}: leave it out if it is unknown"
+            f"given must hold finite numbers, got {shown(value)} for {feature!r}: leave it out if it "
+            "is unknown"
         )
     return number

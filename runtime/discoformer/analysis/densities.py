@@ -8,7 +8,7 @@ Shapes: M queries, D columns.
 """
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
 
@@ -17,10 +17,13 @@ from discoformer.analysis.normalization import Normalization, normalization
 from discoformer.errors import DataWarning, InputError, warn_caller
 from discoformer.fitted import warn_without_sample
 from discoformer.io.incomplete import MissingQueries, complete, missing_rule
-from discoformer.io.inputs import AnyFloats, Floats, Matrix, whole_number
-from discoformer.io.outputs import like
+from discoformer.io.inputs import AnyFloats, Floats, Matrix, read_seed
+from discoformer.io.outputs import PandasFrame, PolarsFrame, like
 
 if TYPE_CHECKING:
+    import pandas
+    import polars
+
     from discoformer.analysis.sd_kde import SdKde
 
 Method: TypeAlias = Literal["network", "normalized", "sd_kde"]
@@ -36,6 +39,21 @@ class Answers(NamedTuple):
 
 class Densities(ClosedForms):
     """A fitted density with answers in the form of the queries."""
+
+    @overload
+    def log_density(
+        self, Y: PandasFrame, method: Method = ..., missing: MissingQueries | None = ...
+    ) -> "pandas.Series": ...
+
+    @overload
+    def log_density(
+        self, Y: PolarsFrame, method: Method = ..., missing: MissingQueries | None = ...
+    ) -> "polars.Series": ...
+
+    @overload
+    def log_density(
+        self, Y: Any, method: Method = ..., missing: MissingQueries | None = ...
+    ) -> AnyFloats: ...
 
     def log_density(self, Y: Any, method: Method = "network", missing: MissingQueries | None = None) -> Any:
         """Return the log-density at the queries, in nats.
@@ -65,6 +83,19 @@ class Densities(ClosedForms):
         """
         return like(Y, "log_density", self._answers(Y, method, missing).log_density)
 
+    @overload
+    def density(
+        self, Y: PandasFrame, method: Method = ..., missing: MissingQueries | None = ...
+    ) -> "pandas.Series": ...
+
+    @overload
+    def density(
+        self, Y: PolarsFrame, method: Method = ..., missing: MissingQueries | None = ...
+    ) -> "polars.Series": ...
+
+    @overload
+    def density(self, Y: Any, method: Method = ..., missing: MissingQueries | None = ...) -> AnyFloats: ...
+
     def density(self, Y: Any, method: Method = "network", missing: MissingQueries | None = None) -> Any:
         """Return the density at the queries, in 1 / data units to the power D.
 
@@ -83,6 +114,15 @@ class Densities(ClosedForms):
         with np.errstate(over="ignore", under="ignore"):
             return like(Y, "density", np.exp(log_density))
 
+    @overload
+    def score(self, Y: PandasFrame, missing: MissingQueries | None = ...) -> "pandas.DataFrame": ...
+
+    @overload
+    def score(self, Y: PolarsFrame, missing: MissingQueries | None = ...) -> "polars.DataFrame": ...
+
+    @overload
+    def score(self, Y: Any, missing: MissingQueries | None = ...) -> AnyFloats: ...
+
     def score(self, Y: Any, missing: MissingQueries | None = None) -> Any:
         """Return the score at the queries: the gradient of the log-density by the query, in 1 / data units.
 
@@ -99,6 +139,21 @@ class Densities(ClosedForms):
         """
         found = self._answers(Y, "network", missing)
         return like(Y, "score", found.score, found.queries.picked)
+
+    @overload
+    def log_density_and_score(
+        self, Y: PandasFrame, missing: MissingQueries | None = ...
+    ) -> "tuple[pandas.Series, pandas.DataFrame]": ...
+
+    @overload
+    def log_density_and_score(
+        self, Y: PolarsFrame, missing: MissingQueries | None = ...
+    ) -> "tuple[polars.Series, polars.DataFrame]": ...
+
+    @overload
+    def log_density_and_score(
+        self, Y: Any, missing: MissingQueries | None = ...
+    ) -> tuple[AnyFloats, AnyFloats]: ...
 
     def log_density_and_score(self, Y: Any, missing: MissingQueries | None = None) -> tuple[Any, Any]:
         """Return log-density and score at the queries, for the cost of one.
@@ -135,7 +190,7 @@ class Densities(ClosedForms):
         Raises:
             InputError: ``samples`` is not a whole number of 2 or more, or ``seed`` not one of 0 or more.
         """
-        return normalization(self, samples, whole_number("seed", seed, 0))
+        return normalization(self, samples, read_seed(seed))
 
     def _answers(self, Y: Any, method: Method, missing: MissingQueries | None) -> Answers:
         rule = missing_rule(missing, Y, MissingQueries)

@@ -41,7 +41,7 @@ from discoformer.analysis.on_hull import in_frame
 from discoformer.base.arrays import spaced
 from discoformer.errors import DegenerateDataError, InputError
 from discoformer.fitted import FittedDensity
-from discoformer.io.inputs import Floats, whole_number
+from discoformer.io.inputs import Floats, read_seed
 
 VERDICTS = {
     "fine": "Trust it: no measurement that is possible without the truth speaks against this estimate.",
@@ -101,7 +101,7 @@ class Diagnosis:
 
 def diagnose(fitted: FittedDensity, Y: Any, seed: int) -> Diagnosis:
     """Diagnose an estimate; see ``Estimate.diagnose``."""
-    whole_number("seed", seed, 0)
+    read_seed(seed)
     points = fitted.z
     if Y is None:
         queries, off = points[spaced(len(points), QUERIES)], 0

@@ -10,7 +10,7 @@ from discoformer.errors import DataWarning, InputError, warn_caller
 from discoformer.fit import Sample, read_sample
 from discoformer.fitted import FittedDensity, warn_of_range
 from discoformer.held_sample import EncodingModel
-from discoformer.io.inputs import Floats, Matrix, read_matrix, whole_number
+from discoformer.io.inputs import Floats, Matrix, read_matrix, read_seed, whole_number
 from discoformer.io.tables import Table
 from discoformer.onnx.names import Effort, check_effort
 from discoformer.table.cells import Rounding, find_cells, read_rounding, spread
@@ -91,7 +91,7 @@ def deal(rows: int, folds: int, seed: int) -> npt.NDArray[np.int64]:
     Raises:
         InputError: ``seed`` is not a whole number of 0 or more.
     """
-    return np.random.default_rng(whole_number("seed", seed, 0)).permutation(rows) % folds
+    return np.random.default_rng(read_seed(seed)).permutation(rows) % folds
 
 
 def fit_parts(

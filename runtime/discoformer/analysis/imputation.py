@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from discoformer.analysis.conditionals import Conditioner
 from discoformer.fitted import FittedDensity
-from discoformer.io.inputs import AnyFloats, Floats, whole_number
+from discoformer.io.inputs import AnyFloats, Floats, read_seed, whole_number
 from discoformer.io.outputs import replaced
 
 SAMPLES = 64  # default number of points that each row is imputed from
@@ -55,7 +55,7 @@ def impute_rows(
         InputError: ``samples`` or ``seed`` is not a whole number or is too low, or a row is too far away.
     """
     whole_number("samples", samples, 2)
-    rng = np.random.default_rng(whole_number("seed", seed, 0))
+    rng = np.random.default_rng(read_seed(seed))
     filled = np.repeat(rows[None].astype(np.float64), draws or 1, axis=0)
     missing = np.isnan(rows)
     asked = ~missing & missing.any(axis=1, keepdims=True)

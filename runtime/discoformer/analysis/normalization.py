@@ -21,7 +21,7 @@ import numpy as np
 
 from discoformer.base.mixture import Components, draw, mixture_log_density
 from discoformer.fitted import FittedDensity
-from discoformer.io.inputs import Floats, whole_number
+from discoformer.io.inputs import Floats, read_seed, whole_number
 
 SAMPLES = 4096  # default number of points drawn
 
@@ -55,7 +55,7 @@ def normalization_of(
     Raises:
         InputError: ``samples`` or ``seed`` is not a whole number or is too low.
     """
-    count, rng = whole_number("samples", samples, 2), np.random.default_rng(whole_number("seed", seed, 0))
+    count, rng = whole_number("samples", samples, 2), np.random.default_rng(read_seed(seed))
     points = draw(proposal, count, rng)
     return integral_of(log_density(points) - mixture_log_density(proposal, points))
 

@@ -41,7 +41,7 @@ from discoformer.deprecation import renamed_arguments
 from discoformer.errors import InputError
 from discoformer.fit import ignore
 from discoformer.fitted import FittedDensity
-from discoformer.io.inputs import Floats, whole_number
+from discoformer.io.inputs import Floats, read_seed, whole_number
 from discoformer.onnx.names import Effort
 
 Method: TypeAlias = Literal["langevin", "diffusion", "ode", "exact"]
@@ -110,7 +110,7 @@ def sample(
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}")
     n = whole_number("n", n, 1)
-    rng = np.random.default_rng(whole_number("seed", seed, 0))
+    rng = np.random.default_rng(read_seed(seed))
     steps = whole_number("steps", steps, 1)
     if method == "exact":
         fitted.require_effort("fast", "method='exact', which draws from a mixture,")

@@ -10,10 +10,13 @@ the neighbourhoods round, whatever the arrangement of the clusters (see ``local_
 Last, the median of ``|z|^2 / D`` is set to 1.
 
 From the whitened data, each step commutes with affine maps, so ``z`` is unique up to a rotation. The network
-is invariant to rotations. But whitening hides clusters in high dimension. So where ``D > 40`` the rounds are
-also run from the standardised data, and the map with the tighter neighbourhoods is taken. Where ``n < 4 D``
-the standardised data are used, and scatters are shrunk toward the identity by ``(1 - (n / 4 D)^2)^2``. From
-standardised data, translation, scaling and permutation of columns are exact, but other affine maps are not.
+is invariant to rotations, up to the rounding of float32. So ``fit_frame`` also turns ``z`` to its principal
+axes: whatever map was applied to the data, the network reads the same numbers.
+
+Whitening hides clusters in high dimension. So where ``D > 40`` the rounds are also run from the standardised
+data, and the map with the tighter neighbourhoods is taken. Where ``n < 4 D`` the standardised data are used,
+and scatters are shrunk toward the identity by ``(1 - (n / 4 D)^2)^2``. From standardised data, translation,
+scaling and permutation of columns are exact, but other affine maps are not.
 
 Everything is float64. Each column is first divided by its own spread, so units may differ by any factor.
 ``fit_frame`` reads and checks one data set, in NumPy. ``fit_frames`` takes a batch of NumPy arrays or PyTorch
@@ -22,20 +25,17 @@ tensors. Shapes: B data sets, N points, D dimensions.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple
+from typing import Generic
 
 import numpy as np
-import numpy.typing as npt
 
 from discoformer.base.arrays import (
     ArrayT,
-    FieldT,
     Indices,
     choose,
     identity_like,
     inverse_factor,
     library,
-    or_one,
     take_rows,
 )
 from discoformer.base.local_scatter import (
@@ -48,16 +48,21 @@ from discoformer.base.local_scatter import (
     tighten,
     weighted_sum,
 )
+from discoformer.base.standardised import (
+    Standardised,
+    check_weights,
+    checked,
+    correlation_of,
+    present_rows,
+    standardised,
+)
 from discoformer.deprecation import renamed_attribute
-from discoformer.errors import DegenerateDataError
-from discoformer.io.inputs import Floats, describe_column
+from discoformer.io.inputs import Floats
 
 WHITENED_ROUNDS, STANDARDISED_ROUNDS = 5, 2  # rounds of local scatter from each initialisation
 TWO_STARTS_ABOVE = 40  # dimension above which both initialisations are tried
 MARGIN = 0.5  # nats of log-volume by which neighbourhoods of the standardised data must be smaller
 LEAST_MEDIAN = 1e-12  # least median of |z|^2, relative to the mean; below it, the mean is used
-LEAST_EIGENVALUE = 1e-14  # of a correlation matrix, over D; below it, columns are collinear
-ADVICE = "or estimate with allow_singular=True"
 
 
 @dataclass(frozen=True)
@@ -134,14 +139,6 @@ class Frames(AffineMap[ArrayT]):
     shrinkage: ArrayT  # (B,)
 
 
-class Standardised(NamedTuple, Generic[FieldT]):
-    """Contexts with each column centred and divided by its spread."""
-
-    center: FieldT  # (B, D) weighted means, data units
-    spread: FieldT  # (B, D) weighted standard deviations, data units
-    points: FieldT  # (B, N, D) u
-
-
 def fit_frame(
     context: Floats,
     weights: Floats | None = None,
@@ -158,13 +155,13 @@ def fit_frame(
         columns: Names of the columns, for error messages.
 
     Raises:
-        DegenerateDataError: There is one point only, a constant column, or linearly dependent columns.
+        DegenerateDataError: There is one point only, a constant column, or linearly dependent columns; or one
+            row has all of the weight up to rounding, or a column varies too little for float64.
     """
     points, w = present_rows(context, weights)
-    if len(points) < 2:
-        raise DegenerateDataError(f"X must have 2 rows of positive weight or more, got {len(points)}")
+    check_weights(w)
     size = size_of(w, effective_size)
-    standard, correlation = _checked(points, w, columns, may_be_singular=is_short(points, size))
+    standard, correlation = checked(points, w, columns, may_be_singular=is_short(points, size))
     return frame_of(standard, w, size, correlation)
 
 
@@ -179,18 +176,45 @@ def is_short(points: Floats, size: float) -> bool:
 
 
 def frame_of(standard: Standardised[Floats], w: Floats, size: float, correlation: Floats) -> Frame:
-    """Return the frame of a context (1, N, D), standardised, of weights (N,) and correlation (1, D, D)."""
+    """Return the frame of a context (1, N, D), standardised, of weights (N,) and correlation (1, D, D).
+
+    It is turned to its principal axes.
+    """
     frames = _frames_of(standard, w[None], np.array([size], np.float64), correlation)
+    z = standard.points[0] @ (standard.spread[0][:, None] * frames.linear[0])
+    axes, root = principal_axes(z, w, frames.precision_root[0])
     return Frame(
         center=frames.center[0],
-        linear=frames.linear[0],
+        linear=frames.linear[0] @ axes,
         log_abs_det=float(frames.log_abs_det[0]),
-        precision_root=frames.precision_root[0],
+        precision_root=root,
         log_det_precision=float(frames.log_det_precision[0]),
         effective_size=size,
         initialisation="whitened" if frames.whitened[0] else "standardised",
         shrinkage=float(frames.shrinkage[0]),
     )
+
+
+def principal_axes(z: Floats, w: Floats, precision_root: Floats) -> tuple[Floats, Floats]:
+    """Return the principal axes of points z (N, D) of weights (N,) in the frame, and the root along them.
+
+    The network is equivariant to rotations, up to the rounding of float32. Along these axes samples that an
+    affine map turns into each other are the same numbers, so it need not be. Each axis points to the longer
+    tail, where the third moment is positive. If axes are equally long, any will do.
+
+    Args:
+        z: Points.
+        w: Weights of sum 1.
+        precision_root: (D, D) symmetric root of the inverse covariance.
+
+    Returns:
+        Axes (D, D), orthogonal, in columns, and the root (D, D) in their coordinates.
+    """
+    lengths, axes = np.linalg.eigh(precision_root)
+    u = z @ axes
+    with np.errstate(over="ignore", invalid="ignore"):
+        backward = w @ (u * u * u) < 0
+    return np.where(backward, -axes, axes), np.diag(lengths)
 
 
 def fit_frames(
@@ -210,96 +234,6 @@ def fit_frames(
     size: ArrayT = 1 / (w * w).sum(-1) if effective_size is None else effective_size
     standard = standardised(context, w)
     return _frames_of(standard, w, size, correlation_of(standard.points, w))
-
-
-def present_rows(context: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
-    """Return the rows of positive weight (n, D), sorted, and their weights (n,) scaled to sum 1.
-
-    They are sorted so that the order of the rows cannot matter, neither by rounding nor by ties.
-    """
-    order, w = order_of_present(context, weights)
-    return context[order], w
-
-
-def order_of_present(context: Floats, weights: Floats | None) -> tuple[Indices, Floats]:
-    """Return the sorted order (n,) of the rows of positive weight, and their weights (n,) scaled to sum 1."""
-    if weights is None:
-        weights = np.ones(len(context))
-    order = np.lexsort((weights, *context.T[::-1]))
-    order = order[weights[order] > 0]
-    w = weights[order] / weights.max(initial=0)
-    return order, w / w.sum()
-
-
-def standardised(points: ArrayT, w: ArrayT) -> Standardised[ArrayT]:
-    """Standardise contexts (B, N, D) of weights (B, N), whatever the offset and scale of their columns.
-
-    A constant column has spread 0, and its values are not finite.
-    """
-    xp = library(points)
-    anchor = 0.5 * xp.amin(points, 1) + 0.5 * xp.amax(points, 1)
-    center = anchor + (w[:, None] @ (points - anchor[:, None]))[:, 0]
-    offset = points - center[:, None]
-    reach = xp.amax(abs(offset), 1)
-    relative = offset / or_one(reach)[:, None]
-    spread = reach * xp.sqrt((w[:, None] @ (relative * relative))[:, 0])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return Standardised(center, spread, offset / spread[:, None])
-
-
-def has_density(points: Floats) -> bool:
-    """Return whether points (n, D) have a density: no column is constant or depends on others."""
-    try:
-        _checked(points, np.full(len(points), 1 / len(points)), None)
-    except DegenerateDataError:
-        return False
-    return True
-
-
-def _checked(
-    points: Floats, w: Floats, columns: Sequence[str] | None, *, may_be_singular: bool = False
-) -> tuple[Standardised[Floats], Floats]:
-    """Return points (N, D) standardised, and their correlation, each with an axis in front."""
-    standard = standardised(points[None], w[None])
-    _check_constant(points, standard.center[0], columns)
-    correlation = correlation_of(standard.points, w[None])
-    if not may_be_singular:
-        _check_collinearity(correlation[0], columns)
-    return standard, correlation
-
-
-def _check_constant(points: Floats, center: Floats, columns: Sequence[str] | None) -> None:
-    constant = is_constant(points, center)
-    if constant.any():
-        names = ", ".join(describe_column(int(j), columns) for j in np.flatnonzero(constant))
-        raise DegenerateDataError(
-            f"X is constant in {names}, so it has no density: drop constant columns, {ADVICE}"
-        )
-
-
-def is_constant(points: Floats, center: Floats) -> npt.NDArray[np.bool_]:
-    """Return which columns (D,) of points (N, D) are constant, up to the rounding of float64."""
-    reach, greatest = np.abs(points - center).max(axis=0), np.abs(points).max(axis=0)
-    return np.asarray(reach <= 8 * np.finfo(np.float64).eps * greatest)
-
-
-def correlation_of(u: ArrayT, w: ArrayT) -> ArrayT:
-    """Return the weighted scatter (B, D, D) of standardised points (B, N, D) around 0."""
-    return (u * w[..., None]).mT @ u
-
-
-def _check_collinearity(correlation: Floats, columns: Sequence[str] | None) -> None:
-    dim = len(correlation)
-    values, vectors = np.linalg.eigh(correlation)
-    if values[0] >= LEAST_EIGENVALUE * dim:
-        return
-    share = np.abs(vectors[:, 0])
-    involved = np.flatnonzero(share > 0.1 * share.max())
-    names = ", ".join(describe_column(int(j), columns) for j in involved)
-    raise DegenerateDataError(
-        f"X has no density because some columns are linear combinations of others: {names} "
-        f"(smallest eigenvalue of the correlation matrix {values[0]:.1e}); drop one of them, {ADVICE}"
-    )
 
 
 def _frames_of(

@@ -25,17 +25,15 @@ import numpy as np
 import numpy.typing as npt
 
 from discoformer.base.arrays import or_one
-from discoformer.base.frame import (
+from discoformer.base.frame import Frame, frame_of, is_short, size_of
+from discoformer.base.standardised import (
     LEAST_EIGENVALUE,
-    Frame,
     Standardised,
+    check_spread,
+    check_weights,
     correlation_of,
-    fit_frame,
-    frame_of,
     is_constant,
-    is_short,
     present_rows,
-    size_of,
     standardised,
 )
 from discoformer.errors import DegenerateDataError
@@ -145,16 +143,17 @@ def fit_frame_or_hull(
         effective_size: As in ``fit_frame``.
 
     Raises:
-        DegenerateDataError: There is one point only, or all points are the same.
+        DegenerateDataError: There is one point only, or all points are the same; or one row has all of the
+            weight up to rounding, or a column varies too little for float64.
     """
     points, w = present_rows(context, weights)
-    if len(points) < 2:
-        return fit_frame(points, w)  # raises
+    check_weights(w)
     size, standard = size_of(w, effective_size), standardised(points[None], w[None])
     rounding = float(_rounding_of(points).min())
     varies = ~is_constant(points, standard.center[0])
     if not varies.any():
         raise DegenerateDataError("X is constant in all columns, so it has no density: give rows that differ")
+    check_spread(np.where(varies, standard.spread[0], 1), None)
     if not varies.all():
         u = standard.points[..., varies]
         axes = _axes_of(points[:, varies], u[0], correlation_of(u, w[None])[0], w, size)

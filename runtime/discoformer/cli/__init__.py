@@ -3,6 +3,8 @@
 The commands share ``options``, ``reading``, ``output`` and ``messages``.
 """
 
+from typing import Any
+
 import click
 
 from discoformer.cli.adapt import adapt
@@ -14,9 +16,18 @@ from discoformer.cli.impute import impute
 from discoformer.cli.modes import modes
 from discoformer.cli.sample import sample
 from discoformer.cli.tools import bench, doctor, play
+from discoformer.io.streams import standard_streams
 
 
-@click.group()
+class _Commands(click.Group):
+    """The commands, whatever streams are closed."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        with standard_streams():
+            return super().main(*args, **kwargs)
+
+
+@click.group(cls=_Commands)
 @click.version_option(package_name="discoformer")
 def main() -> None:
     """Estimate the density of the distribution behind a sample, and its score.

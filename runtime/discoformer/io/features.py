@@ -24,7 +24,9 @@ def feature_indices(
     Raises:
         InputError: There is no feature, an unknown one, or the same one twice.
     """
-    wanted = [features] if isinstance(features, (str, int, np.integer)) else list(features)
+    wanted = (
+        list(features) if isinstance(features, Iterable) and not isinstance(features, str) else [features]
+    )
     if not wanted:
         raise InputError(f"{name} must name one feature or more, got none: pass positions or column names")
     found = tuple(_index(name, feature, dim, columns) for feature in wanted)

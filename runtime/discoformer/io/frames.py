@@ -103,7 +103,7 @@ def _numbers(array: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDAr
         elif entry is not None and type(entry).__name__ not in ("NAType", "NaTType"):
             try:
                 values[i] = float(entry)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 wrong[i] = True
     return values, wrong
 

@@ -5,6 +5,7 @@ CPU tensors) or ``__dlpack__``. None of these libraries is imported here. Of a d
 numbers are read; columns of text, categories or dates are left out, and a warning names them.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -18,6 +19,9 @@ from discoformer.io.frames import column_names, columns_of, left_out, read_colum
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 AnyFloats: TypeAlias = npt.NDArray[np.floating[Any]]
+
+GREATEST = 2**63 - 1  # number of rows, steps and the like that an argument may be
+_SHOWN = 80  # most characters of a value in a message
 
 
 @dataclass(frozen=True)
@@ -149,19 +153,46 @@ def read_weights(weights: Any, rows: int) -> Floats:
 
 
 def is_real(value: Any) -> bool:
-    """Return whether a value is a real number, of Python or NumPy."""
-    return isinstance(value, Real)
+    """Return whether a value is a real number, of Python or NumPy; not NaN, nor beyond float64."""
+    return isinstance(value, Real) and not math.isnan(as_float(value))
 
 
-def whole_number(name: str, value: Any, least: int) -> int:
-    """Check that a value is a whole number of at least ``least``, and return it as an int.
+def as_float(value: Any) -> float:
+    """Convert a value to a float, NaN if it is no number, or if float64 cannot hold it."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def whole_number(name: str, value: Any, least: int, most: float = GREATEST) -> int:
+    """Check that a value is a whole number from ``least`` to ``most``, and return it as an int.
 
     Raises:
-        InputError: The value is not a whole number, or less than ``least``.
+        InputError: The value is not a whole number, or not in this range.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise InputError(f"{name} must be a whole number, {least} or more, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
+        limit = f", {most} at most" if is_real(value) and value > most else ""
+        raise InputError(f"{name} must be a whole number, {least} or more{limit}, got {shown(value)}")
     return int(value)
+
+
+def read_seed(seed: Any) -> int:
+    """Check that a seed is a whole number of 0 or more, of any size, and return it as an int.
+
+    Raises:
+        InputError: It is not.
+    """
+    return whole_number("seed", seed, 0, math.inf)
+
+
+def shown(value: Any) -> str:
+    """Return a value as messages show it: a long one is cut."""
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        return f"a {type(value).__name__} of very many digits"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def describe_column(index: int, columns: Sequence[str] | None) -> str:
@@ -201,7 +232,7 @@ def _as_float64(name: str, array: npt.NDArray[Any], columns: Sequence[str] | Non
         )
     try:
         return array.astype(np.float64, copy=False)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         values = np.empty(array.shape)
         for at, value in np.ndenumerate(array):
             values[at] = _number(name, value, at, columns)
@@ -214,15 +245,16 @@ def _number(name: str, value: Any, at: tuple[int, ...], columns: Sequence[str] |
         return np.nan
     try:
         return float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         where = f"row {at[0]}" + (f", {describe_column(at[1], columns)}" if len(at) == 2 else "")
         raise _no_number(name, value, where) from error
 
 
 def _no_number(name: str, value: Any, where: str) -> InputError:
+    beyond = ", beyond float64," if isinstance(value, Real) else ""
     return InputError(
-        f"{name} must hold real numbers only, got {value!r} in {where}: leave the column out, or encode it "
-        "as numbers"
+        f"{name} must hold real numbers only, got {shown(value)}{beyond} in {where}: leave the column out, "
+        "or encode it as numbers"
     )
 
 

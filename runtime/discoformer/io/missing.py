@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import numpy as np
 from discoformer.errors import InputError, require
 from discoformer.io.files import atomic, write_bytes
 from discoformer.io.inputs import AnyFloats, Floats, names_of
+from discoformer.io.limits import TEXTS, check_columns, check_values
 from discoformer.io.readers import (
     BLOCK,
     load_npy,
@@ -67,6 +69,7 @@ def _read_text(path: Path, wanted: Sequence[str] | None, options: ReadOptions) -
     if not rows:
         raise no_rows(table.name)
     picked = pick(table.name, table.columns, wanted, table.kinds)
+    check_columns(table.name, len(table.kinds), len(picked))
     values = np.array(list(numbers_in(table, rows, picked, strict=False)))
 
     def write(filled: AnyFloats, out: Path | None) -> None:
@@ -86,7 +89,9 @@ def _read_text(path: Path, wanted: Sequence[str] | None, options: ReadOptions) -
 
 def _with_blanks(table: TextTable) -> TextTable:
     """Return a table of one column with its blank lines, except the last, as missing cells."""
-    rows = list(table.rows)
+    width = len(table.kinds)
+    rows = list(islice(table.rows, TEXTS // width + 1))
+    check_values(table.name, len(rows), width, TEXTS)
     while rows and not rows[-1][1]:
         rows.pop()
     if len(table.kinds) == 1:
@@ -95,7 +100,10 @@ def _with_blanks(table: TextTable) -> TextTable:
 
 
 def _read_npy(path: Path, wanted: Sequence[str] | None, _options: ReadOptions) -> Gaps:
-    values = load_npy(path, wanted)
+    mapped = load_npy(path, wanted)
+    check_columns(str(path), 0, mapped.shape[1])
+    check_values(str(path), *mapped.shape)
+    values = np.array(mapped)
 
     def write(filled: AnyFloats, out: Path | None) -> None:
         file = io.BytesIO()
@@ -107,9 +115,11 @@ def _read_npy(path: Path, wanted: Sequence[str] | None, _options: ReadOptions) -
 
 def _read_parquet(path: Path, wanted: Sequence[str] | None, _options: ReadOptions) -> Gaps:
     parquet = require("pyarrow.parquet")
-    with parquet_errors(path):
-        table = parquet.read_table(path)
+    with parquet_errors(path), parquet.ParquetFile(path) as file:
+        check_values(str(path), file.metadata.num_rows, file.metadata.num_columns, TEXTS)
+        table = file.read()
     picked = pick_fields(path, table.schema, wanted)
+    check_columns(str(path), table.num_columns, len(picked))
     columns = tuple(table.column_names[j] for j in picked)
     values: Floats = np.column_stack([table.column(j).to_numpy().astype(float) for j in picked])
 

@@ -5,9 +5,33 @@ No data frame library is imported here. If the caller passes a data frame, its l
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from discoformer.io.inputs import AnyFloats
+
+
+class PandasFrame(Protocol):
+    """A DataFrame of pandas, for type checkers, which may not know pandas."""
+
+    @property
+    def iloc(self) -> Any:
+        """Rows by position."""
+
+    @property
+    def columns(self) -> Any:
+        """Names of the columns."""
+
+
+class PolarsFrame(Protocol):
+    """A DataFrame of polars, for type checkers, which may not know polars."""
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+
+    @property
+    def columns(self) -> Any:
+        """Names of the columns."""
 
 
 def like(queries: Any, name: str, values: AnyFloats, picked: Sequence[int] | None = None) -> Any:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from discoformer.errors import DataWarning, InputError, require, warn_caller
 from discoformer.io.frames import left_out
 from discoformer.io.incomplete import complete, warn_of_rows
 from discoformer.io.inputs import AnyFloats, Floats, names_of
+from discoformer.io.limits import check_columns
 from discoformer.io.text import TEXT, ReadOptions, Row, TextTable, is_text, open_table
 
 BLOCK = 8192  # number of rows that are read, answered and written at a time
@@ -66,6 +67,7 @@ def open_text(path: Path, wanted: Sequence[str] | None, options: ReadOptions) ->
     """Open a text file; the path ``-`` is stdin."""
     with open_table(path, options, BLOCK, wanted) as table:
         picked = pick(table.name, table.columns, wanted, table.kinds)
+        check_columns(table.name, len(table.kinds), len(picked))
         blocks = _in_blocks(numbers_in(table, table.checked_rows(), picked, options.missing == "error"))
         names = names_of(picked, table.columns)
         yield _rows(table.name, names, len(picked), np.dtype(np.float64), None, blocks, options)
@@ -129,17 +131,16 @@ def _in_blocks(rows: Iterator[list[float]]) -> Iterator[Floats]:
 @contextmanager
 def open_npy(path: Path, wanted: Sequence[str] | None, options: ReadOptions) -> Iterator[Rows]:
     """Open an NPY file, mapped into memory."""
-    values = load_npy(path, wanted, "r")
+    values = load_npy(path, wanted)
+    check_columns(str(path), 0, values.shape[1])
     dtype = _dtype(values.dtype.kind == "f" and values.dtype.itemsize <= 4)
     slices = (np.asarray(block, dtype=dtype) for block in _slices(values))
     blocks = _up_to_bad_cell(str(path), None, slices, options)
     yield _rows(str(path), None, values.shape[1], dtype, len(values), blocks, options)
 
 
-def load_npy(
-    path: Path, wanted: Sequence[str] | None, mmap_mode: Literal["r"] | None = None
-) -> npt.NDArray[Any]:
-    """Load a matrix (rows, columns) of real numbers from an NPY file.
+def load_npy(path: Path, wanted: Sequence[str] | None) -> npt.NDArray[Any]:
+    """Map a matrix (rows, columns) of real numbers in an NPY file into memory.
 
     Raises:
         InputError: Columns are chosen by name (``wanted``), or the file does not hold such a matrix.
@@ -151,7 +152,7 @@ def load_npy(
             "Parquet"
         )
     try:
-        values = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise InputError(
             f"{path} is not an NPY file of numbers ({error}): save a matrix with numpy.save"
@@ -174,6 +175,7 @@ def open_parquet(path: Path, wanted: Sequence[str] | None, options: ReadOptions)
     with file:
         schema = file.schema_arrow
         picked = pick_fields(path, schema, wanted)
+        check_columns(str(path), len(schema.names), len(picked))
         names = tuple(schema.names[j] for j in picked)
         fields = [schema.field(j) for j in picked]
         types = require("pyarrow.types")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from discoformer.errors import InputError
 from discoformer.io.incomplete import check_some_complete, complete, warn_of_rows
+from discoformer.io.limits import check_values
 from discoformer.io.readers import Rows, open_npy, open_parquet, open_text, reader_for
 from discoformer.io.text import TEXT, ReadOptions, no_rows
 
@@ -74,7 +75,13 @@ def read_table(path: Path, wanted: Sequence[str] | None = None, options: ReadOpt
     """
     drop = options.missing == "drop"
     with open_rows(path, wanted, replace(options, missing="keep") if drop else options) as rows:
-        blocks = list(rows.blocks)
+        if rows.length is not None:
+            check_values(rows.name, rows.length, rows.dim)
+        blocks, read = [], 0
+        for block in rows.blocks:
+            read += len(block)
+            check_values(rows.name, read, rows.dim)
+            blocks.append(block)
     if not blocks:
         raise no_rows(rows.name)
     table = Table(np.concatenate(blocks), rows.columns)

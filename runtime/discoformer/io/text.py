@@ -30,6 +30,7 @@ from typing import Any, Literal, TextIO, TypeAlias, cast
 
 from discoformer.errors import DataWarning, InputError, warn_caller
 from discoformer.io.frames import kind_of
+from discoformer.io.limits import AHEAD, CELLS, LINE, SNIFFED, check_columns
 
 STDIN = Path("-")
 TEXT = (".csv", ".tsv", ".txt")  # suffixes
@@ -161,7 +162,7 @@ def open_table(
     name = name_of(path)
     with _open(path, options.encoding) as file:
         lines = _decoded(name, options.encoding, file)
-        head = list(islice(lines, ahead))
+        head = first_lines(lines, ahead, AHEAD)
         comments = list(takewhile(lambda line: line.startswith("#"), head))
         head = head[len(comments) :]
         dialect = guess_dialect(head, options.decimal)
@@ -170,6 +171,7 @@ def open_table(
         table = [cells for _, cells in first if cells]
         if not table:
             raise no_rows(name)
+        check_columns(name, len(table[0]), 0)
         columns = _names_in_row(name, table, dialect, options, wanted)
         header, below = None, chain(first, rows)
         if columns is not None:
@@ -179,6 +181,17 @@ def open_table(
         body = [cells for cells in table[header is not None :] if len(cells) == len(table[0])]
         kinds = [dialect.kind(row[j] for row in body) for j in range(len(table[0]))]
         yield TextTable(name, dialect, comments, columns, header, kinds, below)
+
+
+def first_lines(lines: Iterable[str], most: int, characters: int) -> list[str]:
+    """Return the first lines: at most so many, and no further line after so many characters."""
+    head: list[str] = []
+    for line in islice(lines, most):
+        head.append(line)
+        characters -= len(line)
+        if characters < 0:
+            break
+    return head
 
 
 def no_rows(name: str) -> InputError:
@@ -195,7 +208,7 @@ def guess_dialect(lines: Iterable[str], decimal: str | None = None) -> Dialect:
         lines: The first lines.
         decimal: The decimal mark if it is known.
     """
-    sample = [line for line in islice(lines, _SNIFFED) if line.strip()]
+    sample = [line for line in first_lines(lines, _SNIFFED, SNIFFED) if line.strip()]
     pairs = ("\t.", "\t,", ";,", ";.", ",.", " .", " ,")
     shares = {Dialect(*pair): _share(Dialect(*pair), sample) for pair in pairs if decimal in (None, pair[1])}
     best = max(shares, key=lambda dialect: shares[dialect])
@@ -213,7 +226,7 @@ def _share(dialect: Dialect, lines: Sequence[str]) -> float:
     widths = {len(row) for row in rows}
     if not rows or len(rows[0]) < 2 or (dialect.delimiter == " " and len(widths) > 1):
         return -1
-    cells = list(chain.from_iterable(rows))
+    cells = list(chain.from_iterable(row[:CELLS] for row in rows))
     return sum(dialect.kind([cell]) != "text" for cell in cells) / len(cells)
 
 
@@ -300,6 +313,8 @@ def _open(path: Path, encoding: str) -> AbstractContextManager[TextIO]:
         if path.suffix.lower() == ".gz":
             return cast(TextIO, gzip.open(path, "rt", encoding=codec, newline=""))
         return path.open(encoding=codec, newline="")
+    if sys.stdin is None:
+        raise InputError("stdin is closed: pipe text to it, or name a file")
     stdin = cast(io.TextIOWrapper, sys.stdin)
     stdin.reconfigure(encoding=codec, newline="")
     return nullcontext(stdin)
@@ -309,11 +324,16 @@ def _decoded(name: str, encoding: str, file: TextIO) -> Iterator[str]:
     """Yield the lines of a file.
 
     Raises:
-        InputError: The file has another encoding, or is a damaged .gz.
+        InputError: The file has another encoding, is a damaged .gz, or has a line that is too long.
     """
     number = 0
     try:
-        for line in file:
+        while line := file.readline(LINE + 1):
+            if len(line) > LINE:
+                raise InputError(
+                    f"{name} must have lines of {LINE} characters or fewer, but line {number + 1} is longer: "
+                    "check that it is a table in text"
+                )
             number += 1
             yield line
     except UnicodeError as error:

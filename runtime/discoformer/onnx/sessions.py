@@ -45,7 +45,7 @@ _TRIAL = (  # an ONNX file with one operator, Identity
 _BUILDS = {f"onnxruntime{kind}" for kind in ("", "_gpu", "_directml", "_openvino", "_rocm", "_qnn")}
 _GPU_HINT = (
     "install the GPU build alone: pip uninstall onnxruntime onnxruntime-gpu, "
-    "then pip install 'discoformer[gpu]'; or pass device='cpu'"
+    "then pip install 'onnxruntime-gpu[cuda,cudnn]'; or pass device='cpu'"
 )
 
 
@@ -178,7 +178,7 @@ def two_builds() -> str:
         return ""
     return (
         f"{' and '.join(builds)} are both installed and overwrite each other: "
-        f"pip uninstall {' '.join(builds)}, then install one of 'discoformer[cpu]' and 'discoformer[gpu]'"
+        f"pip uninstall {' '.join(builds)}, then install one of onnxruntime and 'onnxruntime-gpu[cuda,cudnn]'"
     )
 
 

@@ -2,9 +2,12 @@
 
 import os
 import shutil
+import sys
+import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from discoformer.errors import InputError
@@ -20,9 +23,14 @@ TYPES = {
     ".onnx": "application/octet-stream",
 }
 
+MOST_CONNECTIONS = 32  # open at a time; further ones are closed at once
+PATIENCE = 10.0  # seconds that a connection may be silent
+
 
 class Server(ThreadingHTTPServer):
     """Server of the files of a site, and of no other files.
+
+    Connections are bounded in number, and closed when they are silent or broken.
 
     Args:
         host: Address to listen at.
@@ -38,6 +46,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, host: str, port: int, files: dict[str, Path]) -> None:
         self.files = files | {"": files["index.html"]}
+        self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
         try:
             super().__init__((host, port), _Handler)
         except (OSError, OverflowError) as error:
@@ -52,9 +61,29 @@ class Server(ThreadingHTTPServer):
         host, port = self.server_address[:2]
         return f"http://{host!s}:{port}/"
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection in a thread of its own, or close it if there are too many."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer a connection, and make room for another."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing if the other side has gone."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    timeout = PATIENCE
     server: Server
 
     def do_GET(self) -> None:
@@ -67,7 +96,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> Path | None:
         """Send the status and the headers of the answer; return the file to send, or None."""
-        path = self.server.files.get(unquote(urlsplit(self.path).path).removeprefix("/"))
+        try:
+            path = self.server.files.get(unquote(urlsplit(self.path).path).removeprefix("/"))
+        except ValueError:  # such as http://[::1
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return None
         if path is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return None

@@ -38,8 +38,8 @@ import numpy as np
 import numpy.typing as npt
 
 from discoformer.base.arrays import TIE, kth_smallest, slices
-from discoformer.base.frame import standardised
 from discoformer.base.landmarks import evenly_spaced
+from discoformer.base.standardised import standardised
 from discoformer.io.inputs import Floats
 
 CENTRAL = 0.75  # share of the weight that the central part holds

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from discoformer.errors import EXTRA_OF, DiscoformerError, require
+from discoformer.errors import EXTRA_OF, INDEXED_AS, DiscoformerError, require
 from discoformer.model import Model, load
 from discoformer.onnx.graphs import has_files
 from discoformer.onnx.names import GRAPHS, Effort
@@ -67,7 +67,7 @@ def _onnxruntime() -> Iterator[Finding]:
 def _extras() -> Iterator[str]:
     """Yield each optional package: its version, or that it is not installed."""
     for package, extra in EXTRA_OF.items():
-        name = {"sklearn": "scikit-learn"}.get(package, package)
+        name = INDEXED_AS.get(package, package)
         if name == "onnxruntime":
             continue
         try:

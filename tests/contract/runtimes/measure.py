@@ -70,7 +70,7 @@ def by_python(runtime: str, folder: Path, chains: list[str], path: Path | None =
     """Answer in a runtime of Python, which may be installed in a folder of its own."""
     module = {"reference": "onnx"}.get(runtime, runtime)
     if path is None and find_spec(module) is None:
-        raise MissingError(f"{module} is not installed: pip install 'discoformer[export,runtimes]'")
+        raise MissingError(f"{module} is not installed: pip install '.[export,runtimes]'")
     environment = os.environ | ({} if path is None else {"PYTHONPATH": str(path)})
     return _output([sys.executable, HERE / "answer.py", runtime, folder, *chains], environment)
 
@@ -109,7 +109,7 @@ def browser_page(folder: Path, page: str) -> Iterator[Any]:
     """A page of a folder, served and opened in headless Chromium."""
     browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     if browser_path is None or find_spec("playwright") is None:
-        raise MissingError("a browser is needed: install chromium, and pip install 'discoformer[runtimes]'")
+        raise MissingError("a browser is needed: install chromium, and pip install '.[runtimes]'")
     from playwright.sync_api import sync_playwright
 
     with (

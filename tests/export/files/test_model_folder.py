@@ -311,7 +311,7 @@ def test_help_needs_no_torch_and_an_export_says_what_to_install() -> None:
     assert run("--help").returncode == 0
     missing = run("run.safetensors", "--out", "nowhere")
     assert missing.returncode == 1
-    assert "pip install 'discoformer[export]'" in missing.stderr
+    assert "pip install '.[export]'" in missing.stderr
 
 
 def test_a_missing_checkpoint_is_a_message_not_a_traceback(tmp_path: Path) -> None:

@@ -295,5 +295,5 @@ def test_without_torch_the_extra_is_named(data: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, "adapt", str(data), "--out", str(tmp_path / "adapted")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1
-    assert "pip install 'discoformer[adapt]'" in done.stderr
+    assert "pip install torch" in done.stderr
     assert not (tmp_path / "adapted").exists()

@@ -165,7 +165,7 @@ def test_chains_and_diffusion_draw_from_the_same_density(plane: discoformer.Esti
     for level in (0.2, 0.5, 0.8):
         at = np.quantile(exact, level, axis=0)
         np.testing.assert_allclose(
-            (drawn < at).mean(axis=0), level, atol=0.05 if method == "langevin" else 0.1
+            (drawn < at).mean(axis=0), level, atol=0.05 if method == "langevin" else 0.15
         )
 
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from discoformer.base import frame as frame_module
 from discoformer.base import local_scatter
-from discoformer.base.frame import Frame, fit_frame, fit_frames, has_density
+from discoformer.base.frame import Frame, fit_frame, fit_frames
 from discoformer.base.local_scatter import Draft
+from discoformer.base.standardised import has_density
 from discoformer.errors import DegenerateDataError
 from discoformer.io.inputs import Floats
 

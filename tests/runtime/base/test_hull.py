@@ -73,7 +73,7 @@ def test_a_constant_column_changes_nothing_at_any_size(rng: np.random.Generator,
     x = sample(rng, n, 25)
     whole = np.c_[x[:, :7], np.full(n, 0.1), x[:, 7:], np.zeros(n)]
     ours, theirs = hull_of(whole), fit_frame(x)
-    np.testing.assert_allclose(ours.to_frame(whole), theirs.to_frame(x), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(ours.to_frame(whole), theirs.to_frame(x), rtol=1e-9, atol=1e-9)
     assert ours.log_abs_det == pytest.approx(theirs.log_abs_det, rel=1e-14)
     assert ours.shrinkage == theirs.shrinkage
     np.testing.assert_array_equal(ours.to_data(ours.to_frame(whole))[:, [7, -1]], whole[:, [7, -1]])

@@ -265,7 +265,7 @@ def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     path = save(tmp_path / "t.parquet", ("a",), np.ones((1, 1)))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.delitem(sys.modules, "pyarrow.parquet")
-    with pytest.raises(MissingExtraError, match=r"pip install 'discoformer\[io\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install pyarrow"):
         read_table(path)
 
 

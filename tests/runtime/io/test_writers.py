@@ -138,7 +138,7 @@ def test_a_killed_job_leaves_a_valid_matrix(tmp_path: Path) -> None:
 
 def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'discoformer\[io\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install pyarrow"):
         fill(tmp_path / "t.parquet", [])
     assert not list(tmp_path.iterdir())
 

@@ -159,4 +159,4 @@ def test_without_scikit_learn_the_extra_is_named() -> None:
     command = [sys.executable, "-c", code]
     out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
     assert out.startswith("MissingExtraError")
-    assert "pip install 'discoformer[sklearn]'" in out
+    assert "pip install scikit-learn" in out

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from discoformer.base.frame import present_rows
+from discoformer.base.standardised import present_rows
 from discoformer.io.inputs import Floats
 from discoformer.io.tables import read_table
 from discoformer.table.duplicates import Duplicates, find_duplicates

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discoformer.base.frame import present_rows
+from discoformer.base.standardised import present_rows
 from discoformer.io.inputs import Floats
 from discoformer.table.outlying import FAR, Flags, outlying
 

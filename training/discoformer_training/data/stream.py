@@ -63,6 +63,14 @@ class StreamConfig:
     families: dict[str, float] = field(default_factory=lambda: {PUBLISHED: 1.0})
 
     def __post_init__(self) -> None:
+        for name in ("dims", "context_sizes", "modes", "query_range"):
+            low, high = getattr(self, name)
+            if not 1 <= low <= high:
+                raise InputError(
+                    f"{name} must be a least number, 1 or more, and a greatest one, got {low} and {high}"
+                )
+        if self.tokens < 1:
+            raise InputError(f"tokens must be 1 or more, got {self.tokens}")
         known = {PUBLISHED, *FAMILIES}
         if unknown := dict(self.families).keys() - known:  # TypeError for a list
             raise InputError(f"families contains {sorted(unknown)}, needed names among {sorted(known)}")

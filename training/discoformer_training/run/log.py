@@ -1,6 +1,5 @@
 """The log of a run: CSV and TensorBoard files, and a progress bar on the standard error stream."""
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,17 +34,18 @@ def open_log(folder: Path, steps: int, start: Progress) -> Iterator[Log]:
         bars.TextColumn("step"),
         bars.BarColumn(),
         bars.MofNCompleteColumn(),
-        bars.TextColumn("loss {task.fields[loss]:.4f}  {task.fields[speed]:,.0f} tokens/s"),
+        bars.TextColumn("{task.fields[state]}"),
         bars.TimeElapsedColumn(),
     )
     with bars.Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=steps, completed=start.step, loss=math.nan, speed=0.0)
+        task = bar.add_task("", total=steps, completed=start.step, state="")
 
         def log(progress: Progress, metrics: Mapping[str, float]) -> None:
             speed = progress.tokens / progress.seconds
             for logger in loggers:
                 logger.log_metrics({**metrics, "tokens_per_s": speed}, progress.step)
-            bar.update(task, completed=progress.step, loss=metrics["smoothed"], speed=speed)
+            state = f"loss {metrics['smoothed']:.4f}  {speed:,.0f} tokens/s"
+            bar.update(task, completed=progress.step, state=state)
 
         yield log
     for logger in loggers:

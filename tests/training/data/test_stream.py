@@ -413,6 +413,7 @@ TABLES = {
     "vines",
     "manifolds",
     "scales",
+    "spikes",
     "rounded",
     "atoms",
     "edges",

@@ -249,6 +249,24 @@ def test_clusters_have_scales_from_one_to_a_thousandth_and_weights_to_a_hundredt
     assert (share >= 0.01).all()
 
 
+def test_spikes_are_narrower_than_their_gaps_on_a_line() -> None:
+    fewest, most, broad = 99, 0, 0
+    for seed in range(40):
+        density = FAMILIES["spikes"].draw(5, 3, seeded(seed))
+        assert (density.means[..., 1:] == 0).all()
+        places, widths = density.means[:, 1:, 0], density.variances[:, 1:, 0].sqrt()
+        assert (places.abs() < 3).all()
+        gap = places.diff(dim=-1)
+        assert (gap > 0).all()
+        assert (widths[:, 1:] + widths[:, :-1] < 1.001 * gap).all()  # half of a gap at most
+        torch.testing.assert_close(density.log_weights.exp().sum(-1), torch.ones(5, dtype=torch.float64))
+        fewest, most = min(fewest, places.shape[1]), max(most, places.shape[1])
+        broad += int((density.log_weights[:, 0] > -math.inf).all())
+    assert fewest < 4
+    assert most > 12
+    assert 5 < broad < 35
+
+
 # Rounded columns and atoms
 
 

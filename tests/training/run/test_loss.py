@@ -88,7 +88,7 @@ def test_the_truth_of_a_drawn_task_costs_nothing(proposal):
 
 @pytest.mark.parametrize("log_integral", [-0.3, 0.2])
 def test_the_integral_counts_and_its_error_does_not(log_integral):
-    """The integral is exp(0.2), say, so L_Z is 0.2^2 / D: also where the draws are those of another density."""
+    """The integral is exp(0.2), say, so L_Z is 0.2^2 / D: also for draws of another density."""
 
     def scaled(y: Tensor) -> tuple[Tensor, Tensor]:
         log_density, score = gaussian(y)

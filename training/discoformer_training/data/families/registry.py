@@ -45,6 +45,7 @@ LOCATION = 3.0  # standard deviation of the centre of a density
 CLUSTER_WEIGHTS = (0.02, 1.0)  # log-uniform, then normalised to sum 1: some clusters are rare
 SCALES_WEIGHTS = (0.01, 1.0)  # of clusters of very different widths
 LEAST_WIDTH = 1e-3  # of such clusters
+LEAST_GAP = 0.02  # of spikes on a line, relative to the greatest gap
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,35 @@ def _draw_scales(batch: int, dim: int, generator: torch.Generator) -> Density:
     return Mixed(shares, tuple(cluster(1.0 if k == 0 else LEAST_WIDTH) for k in range(count)))
 
 
+def _draw_spikes(batch: int, dim: int, generator: torch.Generator) -> Density:
+    """Draw 2 to 14 narrow Gaussians along a line, which may stand on a broad one: claws and combs.
+
+    Each is narrower than its gap on the line, by the same factor. The gaps are even, or shrink geometrically,
+    or are random. Across the line the spikes are as narrow, or as broad as published mixtures.
+    """
+    count = 2 + choice(13, generator)
+    smallest = uniform(0, 1, batch, 1, generator=generator) * choice(2, generator)
+    gaps = LEAST_GAP ** (smallest * torch.linspace(0, 1, count, device=generator.device))
+    if choice(3, generator) == 0:
+        gaps = gaps * log_uniform(0.1, 1, batch, count, generator=generator)
+    gaps = 2 * MEAN_RANGE * gaps / gaps.sum(-1, keepdim=True)
+    places = gaps.cumsum(-1) - gaps / 2 - MEAN_RANGE
+    widths = gaps * log_uniform(0.05, 0.5, batch, 1, generator=generator)
+    across = widths if choice(2, generator) else torch.ones_like(widths)
+    shares = gaps if choice(2, generator) else log_weights(batch, count, generator).exp()
+    of_broad = uniform(0, 1, batch, 1, generator=generator) * choice(2, generator)
+    weights = torch.cat([of_broad, (1 - of_broad) * shares / shares.sum(-1, keepdim=True)], -1)
+    line = torch.cat([places[..., None], places.new_zeros(batch, count, dim - 1)], -1)
+    spread = torch.cat([widths[..., None], across[..., None].expand(-1, -1, dim - 1)], -1)
+    broad = uniform(1, MEAN_RANGE, batch, 1, 1, generator=generator).expand(-1, -1, dim)
+    return Mixtures(
+        log_weights=weights.log(),
+        means=torch.cat([torch.zeros_like(broad), line], 1),
+        variances=torch.cat([broad, spread], 1).square(),
+        linear=torch.eye(dim, dtype=places.dtype, device=places.device).expand(batch, -1, -1),
+    )
+
+
 # Curved densities
 
 
@@ -242,6 +272,7 @@ FAMILIES: dict[str, Family] = {
     "vines": Family(draw_vines, least_dim=2),
     "manifolds": Family(draw_manifolds, least_dim=2),
     "scales": Family(_draw_scales),
+    "spikes": Family(_draw_spikes),
     "rounded": Family(draw_rounded, has_parts=True),
     "atoms": Family(draw_atoms, has_parts=True),
     "edges": Family(draw_edges, has_parts=True),

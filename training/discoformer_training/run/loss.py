@@ -6,7 +6,7 @@ quadratic in the error near 0 and linear far out:
     L_T   = mean rho((T - log f)^2 / D)                     nats per square root of D
     L_S   = mean rho(|S - s|^2 / c),    c = mean |s|^2      mean over the fresh queries of the data set
     L_con = mean rho(D (dT/du - S . u)^2 / c),  |u| = 1     score head and slope of the density head
-    L_Z   = log Z_1 log Z_2 / D,    Z_k = mean exp(T - log p)      over half k of the draws from a density p
+    L_Z   = mean rho(log Z_1 log Z_2 / D),    Z_k = mean exp(T - log p)    over half k of the draws from p
     L     = alpha L_T + (1 - alpha) L_S + lambda L_con + zeta L_Z
 
 c is at least LEAST D, since the score of a uniform density is 0. Off the support errors are relative: (log f
@@ -15,9 +15,11 @@ relative, but T and log f are replaced by a floor where they are lower. There th
 So the network learns that a region is empty (exp T must integrate to 1), but not how empty it is. The
 integral of exp T itself is estimated from the fresh and the imagined queries, which together are draws from a
 mixture p of the true density and the components. Two halves of them have independent errors, so the mean of
-L_Z is 0 for a normalised density, whatever the number of draws. The slope
-is a central difference along one random direction per query, because blocked attention is differentiable only
-once. The points of the differences are extra queries.
+their product is about 0 for a normalised density, whatever the number of draws. The product may be negative:
+then rho(-e) = -rho(e).
+
+The slope is a central difference along one random direction per query, because blocked attention is
+differentiable only once. The points of the differences are extra queries.
 """
 
 import math
@@ -39,7 +41,7 @@ class LossConfig:
     alpha: float = 0.5  # weight of the log-density; that of the score is 1 - alpha
     consistency: float = 0.1  # lambda
     probed: float = 0.125  # share of the queries that L_con uses
-    normalisation: float = 5.0  # zeta
+    normalisation: float = 2.0  # zeta
 
 
 def task_loss(network: nn.Module, task: Task, config: LossConfig) -> dict[str, Tensor]:
@@ -65,19 +67,26 @@ def task_loss(network: nn.Module, task: Task, config: LossConfig) -> dict[str, T
     slope = (score[:, :n_probed] * task.directions[:, :n_probed]).sum(-1)
     mismatch = dim * ((ahead - behind) / (2 * STEP) - slope).square() / scale
 
-    terms = {"density": density_error, "score": score_error, "consistency": mismatch}
-    loss = {
-        name: (2 * ((1 + error).sqrt() - 1)).sum() / max(1, error.numel()) for name, error in terms.items()
+    integral_error = _log_integrals(log_density[:, :m], task).prod(0) / dim
+    terms = {
+        "density": density_error,
+        "score": score_error,
+        "consistency": mismatch,
+        "normalisation": integral_error,
     }
+    loss = {name: robust(error).sum() / max(1, error.numel()) for name, error in terms.items()}
     loss["loss"] = (
         config.alpha * loss["density"]
         + (1 - config.alpha) * loss["score"]
         + config.consistency * loss["consistency"]
+        + config.normalisation * loss["normalisation"]
     )
-    if config.normalisation:
-        loss["normalisation"] = _log_integrals(log_density[:, :m], task).prod(0).mean() / dim
-        loss["loss"] = loss["loss"] + config.normalisation * loss["normalisation"]
     return loss
+
+
+def robust(error: Tensor) -> Tensor:
+    """Return rho of a squared error, or of an estimate of one, which may be negative."""
+    return error.sign() * 2 * ((1 + error.abs()).sqrt() - 1)
 
 
 def _log_integrals(log_density: Tensor, task: Task) -> Tensor:

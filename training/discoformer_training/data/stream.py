@@ -43,7 +43,8 @@ class StreamConfig:
     """Settings of the stream."""
 
     dims: tuple[int, int] = (1, 100)  # least and greatest D
-    plane: float = 0.0  # share of the tasks with D = 2
+    line: float = 0.0  # share of the tasks with D = 1, beside those that the range of D has
+    plane: float = 0.0  # likewise with D = 2
     large: float = 0.0  # share of the tasks with both D and N from the upper quarters of their ranges
     context_sizes: tuple[int, int] = (8, 4096)  # least and greatest N
     sizes_per_octave: int = (
@@ -180,7 +181,7 @@ def draw_task(
 
 
 def _draw_sizes(config: StreamConfig, seed: int, number: int) -> tuple[int, int]:
-    """Draw D and N, log-uniform over their ranges except for the shares `plane` and `large`."""
+    """Draw D and N, log-uniform over their ranges except for the shares `line`, `plane` and `large`."""
     generator = _generator(seed, number, 0)
     draws = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
 
@@ -196,7 +197,9 @@ def _draw_sizes(config: StreamConfig, seed: int, number: int) -> tuple[int, int]
         step = config.sizes_per_octave
         return min(high, max(low, round(2 ** (round(step * math.log2(size)) / step))))
 
-    dim = 2 if draws[2] < config.plane else log_uniform(*config.dims, draws[0])
+    dim = log_uniform(*config.dims, draws[0])
+    if draws[2] < config.line + config.plane:
+        dim = 1 if draws[2] < config.line else 2
     n = log_uniform(*config.context_sizes, draws[1])
     return rounded(dim, *config.dims), rounded(n, *config.context_sizes)
 

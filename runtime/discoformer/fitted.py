@@ -21,7 +21,7 @@ import numpy as np
 
 from discoformer.base.arrays import slices
 from discoformer.base.base import Base
-from discoformer.base.mixture import Components, broadened
+from discoformer.base.mixture import LEAST_LOG_WEIGHT, Components, broadened
 from discoformer.base.mixture_answers import MixtureAnswers
 from discoformer.errors import (
     DataWarning,
@@ -339,7 +339,8 @@ class FittedDensity(HeldSample):
 
 def _check_mixture(mixture: Sequence[AnyFloats], sample: Sample) -> None:
     """Check that the network found a density for a sample."""
-    if not all(np.isfinite(array).all() for array in mixture):
+    present = mixture[0] > LEAST_LOG_WEIGHT
+    if not (present.any() and all(np.isfinite(array[present]).all() for array in mixture)):
         raise DegenerateDataError(
             f"the network finds no density for X, of effective size {sample.frame.effective_size:.4g}: check "
             "the weights and the landmarks"

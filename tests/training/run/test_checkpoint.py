@@ -42,7 +42,7 @@ RECIPES = Path(__file__).parents[3] / "training" / "recipes"
 PROGRESS = Progress(step=7, tokens=12345, seconds=0.1)
 numbers = st.floats(0, 1e6)
 counts = st.integers(1, 10**6)
-ranges = st.tuples(counts, counts)
+ranges = st.tuples(counts, counts).map(lambda pair: (min(pair), max(pair)))
 configs = st.builds(
     TrainConfig,
     network=st.builds(NetworkConfig, blocks=counts, scalars=counts, trust_radius=st.floats(0.1, math.inf)),

@@ -1,20 +1,15 @@
 """A mixture network with random weights: the runtime answers as PyTorch does, and with its invariances."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnx_ir
 import pytest
 import torch
-from torch import Tensor
 
 import discoformer
 from discoformer.io.inputs import Floats
-from discoformer.onnx.names import FRAMED, MIXTURE
-from discoformer_export.files.onnx_files import traced
-from discoformer_export.graphs.network import example_inputs
+from discoformer_export.files.onnx_files import mixture_to_onnx
 from discoformer_training.data.context import Context
 from discoformer_training.nn.config import NetworkConfig
 from discoformer_training.nn.mixture_network import MixtureNetwork
@@ -24,17 +19,10 @@ pytestmark = pytest.mark.slow
 SMALL = NetworkConfig(kind="mixture", blocks=1, scalars=16, channels=3, heads=2, hidden=16, readout=16)
 
 
-class Graph(MixtureNetwork):
-    """The network, as a module that takes the inputs of the graph by name."""
-
-    def forward(self, given: Mapping[str, Tensor]) -> tuple[Tensor, ...]:  # type: ignore[override]
-        return self.mixture(Context(*(given[name] for name in FRAMED)))
-
-
 @pytest.fixture(scope="module")
-def network() -> Graph:
+def network() -> MixtureNetwork:
     torch.manual_seed(0)
-    network = Graph(SMALL).eval()
+    network = MixtureNetwork(SMALL).eval()
     with torch.no_grad():
         network.components.out.weight.mul_(20)  # so that components differ
     return network
@@ -42,17 +30,15 @@ def network() -> Graph:
 
 @pytest.fixture(scope="module")
 def model(
-    network: Graph, gaussian_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    network: MixtureNetwork, gaussian_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> discoformer.Model:
     folder: Path = tmp_path_factory.mktemp("network")
-    examples = example_inputs(SMALL, 2, 13, 1, 3, 1, 1)
-    made = onnx_ir.to_proto(traced(network, {name: examples[name] for name in FRAMED}, MIXTURE))
-    made.metadata_props.extend(onnx.load(gaussian_folder / "mixture.onnx").metadata_props)
-    onnx.save(made, folder / "mixture.onnx")
+    known = {entry.key: entry.value for entry in onnx.load(gaussian_folder / "mixture.onnx").metadata_props}
+    onnx.save(mixture_to_onnx(network, known), folder / "mixture.onnx")
     return discoformer.load(folder, "cpu", 1, trust=True)
 
 
-def in_torch(network: Graph, p: discoformer.Estimate, y: Floats) -> tuple[Floats, Floats]:
+def in_torch(network: MixtureNetwork, p: discoformer.Estimate, y: Floats) -> tuple[Floats, Floats]:
     """Log-density and score by PyTorch, in data units."""
     frame, z = p.frame, p.frame.to_frame(p.data.points)
     given = (z, np.log(p.data.weights), frame.precision_root, frame.log_det_precision, frame.effective_size)
@@ -65,7 +51,7 @@ def in_torch(network: Graph, p: discoformer.Estimate, y: Floats) -> tuple[Floats
 
 
 def test_estimates_are_those_of_the_network(
-    model: discoformer.Model, network: Graph, rng: np.random.Generator
+    model: discoformer.Model, network: MixtureNetwork, rng: np.random.Generator
 ) -> None:
     contexts = [rng.normal(size=(n, dim)) * 10.0**dim for n, dim in ((20, 2), (24, 2), (50, 4), (30, 1))]
     weights = [None, rng.random(24) + 0.1, None, None]

@@ -48,6 +48,7 @@ INVARIANTS = 10  # of a point
 OF_KERNEL = 4  # invariants of the statistics of a kernel
 OF_UPDATE = 7  # invariants of the statistics of an update
 ROUNDING = 3e-5  # of a variance, relative to the mean of |z|^2 under the kernel: added to each isotropic part
+ROUNDING_OF_UPDATE = 1e-9  # likewise, where the moments are float64
 MOST_LOG_FREEDOM = 14.0  # a Student-t distribution of a million degrees of freedom is Gaussian to 1e-6
 LARGEST = 80.0  # nats: its exponential fits in float32
 LEAST_SHARE, MOST_SHARE = 9.0, 3.0  # bounds of -b and of b and t
@@ -83,30 +84,33 @@ class Mixture(NamedTuple):
             grad log f = -sum_k r_k 2 h_k / (nu_k + q_k) P_k (y - m_k),    r = posterior membership
 
         where l_k holds the log-weight and the normalisation. Both are matrix products of [y y^T, y, 1] with
-        [P, -2 P m, m^T P m].
+        [P, -2 P m, m^T P m]. They are float64, since they are small differences of large numbers for a narrow
+        component far from the origin.
         """
         dim = points.shape[-1]
         joint, square, precision, pull = self._joint(points, invert)
         power, freedom = 0.5 * (self.freedom + dim)[:, None], self.freedom[:, None]
         log_density = joint.logsumexp(-1)
-        share = (joint - log_density[..., None]).exp() * (2 * power) / (freedom + square)
+        share = ((joint - log_density[..., None]).exp() * (2 * power) / (freedom + square)).double()
         mean_precision = (share @ precision).unflatten(-1, (dim, dim))
-        return log_density, share @ pull - (mean_precision @ points[..., None])[..., 0]
+        score = share @ pull - (mean_precision @ points[..., None].double())[..., 0]
+        return log_density, score.to(points.dtype)
 
     def log_membership(self, points: Tensor, invert: Invert = by_cholesky) -> Tensor:
         """Return the log-membership (B, n, K) of points (B, n, D) in the components."""
         return self._joint(points, invert)[0].log_softmax(-1)
 
     def _joint(self, points: Tensor, invert: Invert) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return weighted log-densities and q (B, M, K), P (B, K, D D), and P m (B, K, D)."""
+        """Return weighted log-densities and q (B, M, K), P (B, K, D D) and P m (B, K, D), both float64."""
         dim = points.shape[-1]
         precision, log_det = invert(self.scales)
         log_scale = self.log_weights + student_peak(self.freedom, dim) - 0.5 * log_det
-        pull = (precision @ self.means[..., None])[..., 0]  # P m
-        offset = (pull * self.means).sum(-1, keepdim=True)
+        precision, means = precision.double(), self.means.double()
+        pull = (precision @ means[..., None])[..., 0]  # P m
+        offset = (pull * means).sum(-1, keepdim=True)
         flat = precision.flatten(2)
-        given = torch.cat([outer(points), points, torch.ones_like(points[..., :1])], -1)
-        square = (given @ torch.cat([flat, -2 * pull, offset], -1).mT).clamp(min=0)
+        square = monomials(points) @ torch.cat([flat, -2 * pull, offset], -1).mT
+        square = square.clamp(min=0).to(points.dtype)
         power, freedom = 0.5 * (self.freedom + dim)[:, None], self.freedom[:, None]
         return log_scale[:, None] - power * torch.log1p(square / freedom), square, flat, pull
 
@@ -309,10 +313,12 @@ class Update(nn.Module):
         total = share.sum(-1, keepdim=True)  # n / exp(greatest)
         relative, share = relative / total, share / total  # r / n, a
         log_mass = (greatest + total.log())[..., 0]
-        moments = share @ torch.cat([points, outer(points)], -1)
-        mean, second = moments[..., :dim], moments[..., dim:].unflatten(-1, (dim, dim))
+        moments = share.double() @ monomials(points)
+        second, mean = (moments[..., :-1] / moments[..., -1:]).split([dim * dim, dim], -1)
+        second = second.unflatten(-1, (dim, dim))
         covariance = second - mean[..., :, None] * mean[..., None, :]
-        rounding = ROUNDING * trace(second)
+        mean, covariance, second = (moment.to(points.dtype) for moment in (mean, covariance, second))
+        rounding = ROUNDING_OF_UPDATE * trace(second)
         variance, before = trace(covariance).clamp(min=rounding) / dim, trace(local.scales) / dim
         shift = mean - local.means
         invariants = torch.stack(
@@ -350,6 +356,12 @@ def joined(local: Mixture, broad: Mixture) -> Mixture:
     local = local._replace(log_weights=local.log_weights + of_local)
     broad = broad._replace(log_weights=odds + of_local)
     return Mixture(*(torch.cat(fields, 1) for fields in zip(local, broad, strict=True)))
+
+
+def monomials(points: Tensor) -> Tensor:
+    """Return [z z^T, z, 1] of points (B, n, D), flat, (B, n, D D + D + 1), float64."""
+    points = points.double()
+    return torch.cat([outer(points), points, torch.ones_like(points[..., :1])], -1)
 
 
 def outer(points: Tensor) -> Tensor:

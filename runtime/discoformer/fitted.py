@@ -6,7 +6,8 @@ The sample is read once; each call maps its queries ``y`` to the frame, and the 
     z = (y - m) A        log f(y) = T(z) + log |det A|        grad log f(y) = S(z) A^T        (rows)
 
 The mixture network turns the sample into a mixture of Student-t distributions. For ``effort="fast"``, ``T``
-and ``S`` are those of this mixture. For ``effort="best"`` they are those of the heads, which refine it.
+and ``S`` are those of this mixture. For ``effort="best"`` they are those of the heads, which refine it, with
+tails of the mixture (see ``base.tails``).
 
 Queries never see each other, so they are answered in chunks, and memory does not grow with their number.
 
@@ -23,6 +24,7 @@ from discoformer.base.arrays import slices
 from discoformer.base.base import Base
 from discoformer.base.mixture import LEAST_LOG_WEIGHT, Components, broadened
 from discoformer.base.mixture_answers import MixtureAnswers
+from discoformer.base.tails import answer_base, radius_of, with_tails
 from discoformer.errors import (
     DataWarning,
     DegenerateDataError,
@@ -52,7 +54,7 @@ from discoformer.onnx.names import MIXTURE, Effort
 from discoformer.proposal import checked_components, propose
 
 _FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
-_CACHED = ("components", "mixture", "proposal")  # attributes that follow from the encoding
+_CACHED = ("base", "components", "mixture", "proposal")  # attributes that follow from the encoding
 
 
 class FittedDensity(HeldSample):
@@ -197,7 +199,7 @@ class FittedDensity(HeldSample):
         """What the files that read the sample say about the model."""
         return self.graphs.files(self.effort).metadata
 
-    @property
+    @cached_property
     def base(self) -> Base[Floats]:
         """What the heads refine, in the frame; only for ``effort="best"``."""
         self.require_effort("best", "the base")
@@ -265,7 +267,16 @@ class FittedDensity(HeldSample):
 
     def answer_in_frame(self, z: Floats) -> tuple[Floats, Floats]:
         """Return log-density (M,) and score (M, D) in frame coordinates, at points (M, D) there."""
-        return self.mixture.answer(z) if self.effort == "fast" else self.graphs.answer(z, self.encoded)
+        if self.effort == "fast":
+            return self.mixture.answer(z)
+        radius = radius_of(self.encoded.arrays["context"][0])
+        return with_tails(self._answer_of_heads, self._answer_of_base, radius, z)
+
+    def _answer_of_heads(self, z: Floats) -> tuple[Floats, Floats]:
+        return self.graphs.answer(z, self.encoded)
+
+    def _answer_of_base(self, z: Floats) -> tuple[Floats, Floats]:
+        return answer_base(self.base, self.mixture, z)
 
     def read_in_frame(self, Y: Any) -> tuple[Floats, Matrix]:
         """Read queries; return them in frame coordinates (M, D), and as they are.

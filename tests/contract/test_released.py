@@ -12,6 +12,9 @@ from discoformer.base.base import evaluate_base
 from discoformer.errors import DataWarning
 from discoformer.io.inputs import Floats
 from discoformer.io.tables import read_table
+from discoformer.onnx.names import Effort
+from discoformer_training.evaluation.cells import Cell, draw
+from discoformer_training.evaluation.estimators import checkpoint_estimator
 
 IRIS = Path(__file__).parents[1] / "data" / "iris_petals.csv"
 
@@ -129,22 +132,104 @@ def test_petals(model: discoformer.Model) -> None:
     assert p.log_density([[3.0, 0.8]])[0] < held_in.mean() - 1  # the gap between them
 
 
+FAMILIES: dict[str, Callable[[np.random.Generator, int, int], Floats]] = {
+    "normal": lambda rng, n, dim: rng.normal(size=(n, dim)),
+    "uniform": lambda rng, n, dim: rng.uniform(size=(n, dim)),
+    "student": lambda rng, n, dim: rng.normal(size=(n, dim)) / np.sqrt(rng.chisquare(3, (n, 1)) / 3),
+    "lognormal": lambda rng, n, dim: np.exp(rng.normal(size=(n, dim))),
+    "exponential": lambda rng, n, dim: rng.exponential(size=(n, dim)),
+    "mixture": lambda rng, n, dim: (
+        rng.uniform(-3, 3, (4, dim))[rng.integers(4, size=n)] + 0.7 * rng.normal(size=(n, dim))
+    ),
+}
+
+
+@pytest.mark.parametrize(("n", "dim"), [(8, 1), (300, 1), (1500, 2), (40, 3), (500, 3), (200, 10), (60, 20)])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_beyond_the_outermost_point_the_density_falls_as_its_base_does_and_the_score_is_its_slope(
+    model: discoformer.Model, family: str, n: int, dim: int
+) -> None:
+    """Along every ray, the slope to 1 % of the score."""
+    rng = np.random.default_rng(n)
+    p = model.estimate(FAMILIES[family](rng, n, dim))
+    radius = np.linalg.norm(p.frame.to_frame(p.landmarks.points), axis=1).max()
+    rays = rng.normal(size=(10, 1, dim))
+    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+    lengths = radius * np.r_[np.geomspace(1.003, 4, 40), np.geomspace(4.2, 1e6, 40)]
+    points, step = (lengths[:, None] * rays).reshape(-1, dim), 1e-3
+    log_density, score = p.answer_in_frame(points)
+    change = np.diff(log_density.reshape(10, -1))
+    of_base = np.diff(evaluate_base(p.base, points[None]).log_density.reshape(10, -1))
+    assert (change < 0)[of_base < -1e-3].all()
+    assert (of_base < 0).mean() > 0.999
+    ahead, behind = (p.answer_in_frame((1 + sign * step) * points)[0] for sign in (1, -1))
+    length = np.linalg.norm(points, axis=1)
+    error = np.abs((ahead - behind) / (2 * step * length) - (score * points).sum(1) / length)
+    rounding = 1e-6 * np.abs(log_density) / (step * length)
+    assert (error < 0.01 * np.linalg.norm(score, axis=1) + rounding).all()
+
+
+@pytest.mark.parametrize("effort", ["best", "fast"])
 @pytest.mark.parametrize("dim", [1, 2, 10, 30])
 def test_density_falls_and_score_points_inward_along_every_far_ray(
-    model: discoformer.Model, rng: np.random.Generator, dim: int
+    model: discoformer.Model, rng: np.random.Generator, dim: int, effort: Effort
 ) -> None:
     means = rng.uniform(-3, 3, (4, dim))
     x = means[rng.integers(4, size=200)] + 0.7 * rng.normal(size=(200, dim))
-    p = model.estimate(x)
+    p = model.estimate(x, effort=effort)
     direction = rng.normal(size=(16, 1, dim))
     direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
-    radius = np.geomspace(100, 1e6, 50)[:, None] * np.sqrt(dim)
+    radius = np.geomspace(10, 1e6, 50)[:, None] * np.sqrt(dim)
     in_frame = radius * direction  # (16, 50, D)
     y = p.frame.center + in_frame.reshape(-1, dim) @ np.linalg.inv(p.frame.linear)
     log_density, score = p.log_density_and_score(y)
     outward = (direction @ np.linalg.inv(p.frame.linear)).repeat(50, axis=1).reshape(-1, dim)
     assert (np.diff(log_density.reshape(16, 50), axis=1) < 0).all()
     assert (np.sum(score * outward, axis=1) < 0).all()
+
+
+@pytest.mark.parametrize("effort", ["best", "fast"])
+@pytest.mark.parametrize("dim", [2, 7])
+def test_tails_follow_affine_maps(
+    model: discoformer.Model, rng: np.random.Generator, dim: int, effort: Effort
+) -> None:
+    x = np.exp(rng.normal(size=(200, dim)))
+    y = 10 ** rng.uniform(0.5, 6, (40, 1)) * rng.normal(size=(40, dim))
+    matrix = rng.normal(size=(dim, dim)) + 2 * np.eye(dim)
+    expected, slope = model.estimate(x, effort=effort).log_density_and_score(y)
+    p = model.estimate(rng.permutation(x) @ matrix - 5, effort=effort)
+    found, score = p.log_density_and_score(y @ matrix - 5)
+    np.testing.assert_allclose(found, expected - np.linalg.slogdet(matrix)[1], rtol=1e-5, atol=1e-3)
+    size = np.linalg.norm(slope, axis=1, keepdims=True)
+    np.testing.assert_allclose(score @ matrix.T / size, slope / size, atol=2e-3)
+
+
+def test_tails_do_not_depend_on_absent_rows_or_the_batch(
+    model: discoformer.Model, rng: np.random.Generator
+) -> None:
+    short, long = rng.standard_t(3, size=(60, 2)), rng.normal(size=(80, 2))
+    y = 30 * rng.normal(size=(20, 2))
+    expected = [model.estimate(x).log_density_and_score(y) for x in (short, long)]
+    padded = np.r_[short, [[1e3, 1e3]]]
+    alone = model.estimate(padded, weights=np.r_[np.ones(60), 0])
+    found = [p.log_density_and_score(y) for p in model.estimate_batch([short, long])]
+    for got, wanted in zip([alone.log_density_and_score(y), *found], [expected[0], *expected], strict=True):
+        for one, other in zip(got, wanted, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "cell", [Cell("gmm", 2, 16), Cell("student3", 5, 200), Cell("gumbel", 10, 40)], ids=str
+)
+def test_it_answers_like_the_networks_of_the_checkpoints_also_far_out(
+    model: discoformer.Model, cell: Cell
+) -> None:
+    case = draw(cell, 0)
+    queries = case.queries[:60] * np.geomspace(1, 1e3, 60)[:, None]
+    expected = checkpoint_estimator(model.folder)(case.context, queries)
+    found = model.estimate(case.context).log_density_and_score(queries)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3 * (1 + np.abs(other).max()))
 
 
 def test_metadata(model: discoformer.Model) -> None:

@@ -6,9 +6,13 @@ functions are called, and needs the extra ``[adapt]``.
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from discoformer.analysis.adaptation_losses import Read
+from discoformer.base.base import Base
+from discoformer.base.mixture_answers import MixtureAnswers
+from discoformer.base.tails import across, answer_base, continued, radius_of, stretch_of
 from discoformer.errors import ModelError, ModelNotFoundError, require
 from discoformer.io.inputs import Floats
 from discoformer.onnx.graphs import Encoded, Graphs
@@ -66,6 +70,9 @@ def network_of(graphs: Graphs) -> Any:
 def read(network: Any, encoded: Mapping[str, Float32s], queries: Floats) -> Read:
     """Answer queries in the frame, and return the inputs of the last linear map of the heads there.
 
+    Beyond the outermost context point, these are the inputs at the edge, as the tail depends on them (see
+    ``base.tails``); that the ratio c changes with the map is left out.
+
     Args:
         network: The network.
         encoded: Inputs and outputs of the encode graph for one sample, by name.
@@ -73,7 +80,20 @@ def read(network: Any, encoded: Mapping[str, Float32s], queries: Floats) -> Read
     """
     from discoformer_training.nn import readout
 
-    return readout.read(network, encoded, queries)
+    radius = radius_of(encoded["context"][0])
+    stretch = stretch_of(queries, radius)
+    edge = queries / stretch[:, None]
+    found = readout.read(network, encoded, edge)
+    far = stretch > 1
+    if far.any():
+        base = Base.from_inputs(encoded).each(lambda array: array.astype(float))
+        tail = partial(answer_base, base, MixtureAnswers(base.components))
+        at = edge[far], stretch[far]
+        found.log_density[far], found.score[far] = continued(
+            tail, *at, found.log_density[far], found.score[far]
+        )
+        found.vectors[far] = across(found.vectors[far], edge[far]) / stretch[far, None, None]
+    return found
 
 
 class EagerGraphs(Graphs):

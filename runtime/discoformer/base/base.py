@@ -84,15 +84,26 @@ def base_of(*arrays: FieldT) -> Base[FieldT]:
 
 def evaluate_base(base: Base[ArrayT], points: ArrayT) -> EvaluatedBase[ArrayT]:
     """Evaluate the base at points (B, n, D)."""
-    xp = library(points)
     of_components, of_product = evaluate(base.components, points), evaluate_product(base.product, points)
     q = base.product_share[:, None]
-    greater = xp.maximum(of_components.log_density, xp.where(q > 0, of_product.log_density, -math.inf))
-    product_part = q * xp.exp(xp.minimum(of_product.log_density - greater, 0 * greater))
-    total = (1 - q) * xp.exp(of_components.log_density - greater) + product_part
-    share = product_part / total
+    log_density, share = blend(of_components.log_density, of_product.log_density, q)
     score = of_components.score + share[..., None] * (of_product.score - of_components.score)
-    return EvaluatedBase(greater + xp.log(total), score, of_components.share, of_components.square, share)
+    return EvaluatedBase(log_density, score, of_components.share, of_components.square, share)
+
+
+def blend(log_mixture: ArrayT, log_product: ArrayT, q: ArrayT) -> tuple[ArrayT, ArrayT]:
+    """Return log b (B, n) and the share (B, n) of the product in it.
+
+    Args:
+        log_mixture: log c (B, n).
+        log_product: log p (B, n).
+        q: (B, 1).
+    """
+    xp = library(log_mixture)
+    greater = xp.maximum(log_mixture, xp.where(q > 0, log_product, -math.inf))
+    product_part = q * xp.exp(xp.minimum(log_product - greater, 0 * greater))
+    total = (1 - q) * xp.exp(log_mixture - greater) + product_part
+    return greater + xp.log(total), product_part / total
 
 
 def halves(points: ArrayT, weights: ArrayT, size: ArrayT) -> tuple[ArrayT, ArrayT]:

@@ -246,3 +246,30 @@ def test_the_map_is_linear_in_the_network(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(
         after.log_density, before.log_density + 3**0.5 * before.scalars @ eta, atol=2e-4
     )
+
+
+def test_beyond_the_outermost_point_the_tail_is_linear_in_the_map(rng: np.random.Generator) -> None:
+    """The log-density, and the score across the rays; and the runtime answers alike."""
+    import torch
+
+    import discoformer
+    from discoformer.analysis.adaptation_map import moved
+    from discoformer.analysis.torch_network import network_of, read, weights_of
+    from discoformer.base.tails import across
+
+    torch.manual_seed(0)
+    p: Any = discoformer.load(device="cpu", threads=1).estimate(rng.gamma(2, size=(60, 3)))
+    graphs, at = p.model.graphs, 20 * rng.normal(size=(15, 3))
+    before = read(network_of(graphs), p.encoded.arrays, at)
+    for found, expected in zip(before[:2], p.answer_in_frame(at), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    n, channels = before.scalars.shape[1], before.vectors.shape[2]
+    theta, eta = 0.01 * rng.normal(size=(n, channels)), 0.01 * rng.normal(size=n)
+    changes_of = np.r_[theta.ravel(), 0 * eta], np.r_[0 * theta.ravel(), eta]
+    weights = [moved(weights_of(graphs), x) for x in changes_of]
+    score, log_density = (read(network_of(graphs.with_weights(w)), p.encoded.arrays, at) for w in weights)
+    added = np.einsum("ij,jc,idc->id", before.scalars, theta, before.vectors)
+    np.testing.assert_allclose(across(score.score - before.score, at), added, atol=1e-5)
+    np.testing.assert_array_equal(log_density.score, before.score)
+    expected = before.log_density + 3**0.5 * before.scalars @ eta
+    np.testing.assert_allclose(log_density.log_density, expected, atol=2e-4)

@@ -1,50 +1,68 @@
-"""Regularity of the tails of a model along rays from the centre.
+"""Regularity of the tails of a model along rays from the centre, from the outermost point that it reads on.
 
-The figures are the largest r = |z| / sqrt(D) at which the log-density rises outward, or the score points
-outward. They cover r from 10 to 1e6 in the frame, D from 1 to 100, N = 32, 128, 512, four mixtures (seeds 0
-to 3) and 16 rays each.
+For each effort, over all cells: the greatest rise of the log-density outward in nats, the share of the rays
+that rise by 0.001 nats or more, and the greatest difference of the score along the ray from the slope of the
+log-density, over |score|. They cover |z| from 1 to 10,000 times that of the outermost point, D from 1 to 30,
+N = 32, 128, 512, seven families (draws 0 and 1) and 16 rays each.
 
     python -m benchmarks.accuracy.far_rays models/base
 """
 
 import click
 import numpy as np
-import torch
 
 import discoformer
 from benchmarks.common.report import load_model
-from discoformer_training.data.mixtures import draw_mixtures
+from discoformer.onnx.names import Effort
+from discoformer_training.evaluation.cells import Cell, draw
 
-RADII = np.geomspace(10, 1e6, 200)
+FAMILIES = ("gmm", "student3", "laplace", "gumbel", "structural", "copulas", "edges")
+LENGTHS = np.concatenate([np.geomspace(1.002, 5, 100), np.geomspace(5.1, 1e4, 100)])
 RAYS = 16
+STEP = 1e-3  # relative, of the central difference
 
 
-def last_irregularity(model: discoformer.Model, dim: int, n: int, seed: int) -> tuple[float, float]:
-    """Return the largest r with a rising log-density and with an outward score, 0 for none."""
-    generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    mixture = draw_mixtures(1, dim, affine_condition=30, generator=generator)
-    p = model.estimate(mixture.sample(n, generator=generator)[0].numpy())
-    rays = rng.normal(size=(RAYS, 1, dim))
-    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
-    points = (dim**0.5 * RADII[:, None] * rays).reshape(-1, dim)
+def irregularity(
+    model: discoformer.Model, cell: Cell, index: int, effort: Effort
+) -> tuple[float, float, float]:
+    """Return the greatest rise, the share of the rays that rise, and the greatest error of the slope."""
+    rng = np.random.default_rng(index)
+    p = model.estimate(draw(cell, index).context, effort=effort)
+    radius = np.linalg.norm(p.frame.to_frame(p.landmarks.points), axis=1).max()
+    rays = rng.normal(size=(RAYS, 1, cell.dim))
+    rays *= radius / np.linalg.norm(rays, axis=-1, keepdims=True)
+    points = (LENGTHS[:, None] * rays).reshape(-1, cell.dim)
     log_density, score = p.answer_in_frame(points)
     if not (np.isfinite(log_density).all() and np.isfinite(score).all()):
-        raise SystemExit(f"answers are not finite at D = {dim}, N = {n}, seed {seed}")
-    rises = (np.diff(log_density.reshape(RAYS, -1)) >= 0).any(axis=0)
-    outward = ((score.reshape(RAYS, -1, dim) * rays).sum(-1) >= 0).any(axis=0)
-    return float((RADII[1:] * rises).max()), float((RADII * outward).max())
+        raise SystemExit(f"answers are not finite in {cell}, draw {index}")
+    along = log_density.reshape(RAYS, -1)
+    rises = (along - np.minimum.accumulate(along, axis=1)).max(axis=1)
+    ahead, behind = (p.answer_in_frame((1 + sign * STEP) * points)[0] for sign in (1, -1))
+    length = np.linalg.norm(points, axis=1)
+    error = np.abs((ahead - behind) / (2 * STEP) - (score * points).sum(1))
+    relative = error / (length * np.linalg.norm(score, axis=1))
+    return float(rises.max()), float((rises > 1e-3).mean()), float(relative.max())
 
 
 @click.command()
 @click.argument("model")
 def main(model: str) -> None:
-    """Print the largest r over all cells for MODEL, the name or folder of a released model."""
+    """Print the figures of MODEL, the name or folder of a released model."""
     loaded = load_model(model)
-    cells = [(dim, n, seed) for dim in (1, 2, 5, 10, 30, 100) for n in (32, 128, 512) for seed in range(4)]
-    worst = [
-        max(values) for values in zip(*(last_irregularity(loaded, *cell) for cell in cells), strict=True)
+    cells = [
+        Cell(family, dim, n)
+        for family in FAMILIES
+        for dim in (1, 2, 5, 10, 30)
+        for n in (32, 128, 512)
+        if dim > 1 or family in ("gmm", "student3", "laplace", "gumbel")
     ]
-    print(f"log-density last rises at r = {worst[0]:.0f}, score last points outward at r = {worst[1]:.0f}")
+    print(
+        "| effort | greatest rise, nats | rays that rise | greatest error of the slope |\n|---|---|---|---|"
+    )
+    for effort in ("best", "fast"):
+        found = [irregularity(loaded, cell, index, effort) for cell in cells for index in (0, 1)]
+        rise, share, error = zip(*found, strict=True)
+        print(f"| {effort} | {max(rise):.2g} | {np.mean(share):.2%} | {max(error):.2g} |", flush=True)
 
 
 if __name__ == "__main__":

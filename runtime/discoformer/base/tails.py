@@ -3,11 +3,12 @@ r"""Tails: the base continues the answers of the heads beyond the outermost cont
 Let ``T`` and ``S`` be the log-density and the score of the heads, ``b`` the base, ``R`` the greatest radius
 ``|z|`` of a context point, and ``z = x p`` with ``|p| = R``. For ``x > 1`` the answers are::
 
-    T(z) = T(p) + h(log b(z) - log b(p))                       h(d)  = d + (c - 1) w tanh(d / w)
-    S(z) = h' grad log b(z) + [S(p) - h' grad log b(p)] / x    h'(d) = 1 + (c - 1) / cosh(d / w)^2
+    T(z) = T(p) + h(log b(z) - log b(p))                       h(d)  = d + (c - 1) tanh d
+    S(z) = h' grad log b(z) + [S(p) - h' grad log b(p)] / x    h'(d) = 1 + (c - 1) / cosh(d)^2
 
-with ``[.]`` the part perpendicular to the ray, ``c`` the ratio of the parts of ``S(p)`` and
-``grad log b(p)`` along it, within 0 and ``STEEPEST``, and ``w = 1 / (1 + |c - 1|)`` nats.
+with ``[.]`` the part perpendicular to the ray, and ``c`` the ratio of the parts of ``S(p)`` and
+``grad log b(p)`` along it, within 0 and ``STEEPEST``. So the slope of the heads gives way to that of the base
+while the base falls by a nat or two.
 
 - Along every ray, ``h`` rises with ``log b``. So the log-density falls wherever the base falls.
 - The part of the score along the ray is the derivative of the log-density. The other part is exact as far as
@@ -95,11 +96,10 @@ def continued(
     along, base_along = ((values * edge).sum(1) for values in (score, edge_score))
     ratio = np.divide(along, base_along, out=np.ones(len(edge)), where=base_along != 0)
     excess = np.clip(ratio, 0, STEEPEST) - 1  # c - 1
-    width = 1 / (1 + np.abs(excess))
     rise = log_base - log_edge
-    bend = np.tanh(rise / width)
+    bend = np.tanh(rise)
     slope = (1 + excess * (1 - bend**2))[:, None]  # h'
-    log_density = log_density + rise + excess * width * bend
+    log_density = log_density + rise + excess * bend
     return log_density, slope * base_score + across(score - slope * edge_score, edge) / stretch[:, None]
 
 

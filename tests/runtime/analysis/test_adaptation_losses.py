@@ -259,7 +259,7 @@ def test_beyond_the_outermost_point_the_tail_is_linear_in_the_map(rng: np.random
 
     torch.manual_seed(0)
     p: Any = discoformer.load(device="cpu", threads=1).estimate(rng.gamma(2, size=(60, 3)))
-    graphs, at = p.model.graphs, 20 * rng.normal(size=(15, 3))
+    graphs, at = p.model.graphs, 1e3 * rng.normal(size=(15, 3))  # where the slope is that of the base
     before = read(network_of(graphs), p.encoded.arrays, at)
     for found, expected in zip(before[:2], p.answer_in_frame(at), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
@@ -269,7 +269,7 @@ def test_beyond_the_outermost_point_the_tail_is_linear_in_the_map(rng: np.random
     weights = [moved(weights_of(graphs), x) for x in changes_of]
     score, log_density = (read(network_of(graphs.with_weights(w)), p.encoded.arrays, at) for w in weights)
     added = np.einsum("ij,jc,idc->id", before.scalars, theta, before.vectors)
-    np.testing.assert_allclose(across(score.score - before.score, at), added, atol=1e-5)
+    np.testing.assert_allclose(across(score.score - before.score, at), added, atol=2e-3 * np.abs(added).max())
     np.testing.assert_array_equal(log_density.score, before.score)
     expected = before.log_density + 3**0.5 * before.scalars @ eta
     np.testing.assert_allclose(log_density.log_density, expected, atol=2e-4)

@@ -7,7 +7,9 @@ density c, with a Student-t distribution predicted from the context. With r^2 = 
     S = gamma grad log b + omega (sum_c g_c V_c + g grad log c)
     omega = 1 / ((1 + q) (1 + (q / CUTOFF)^4)),    q = r^2 / trust_radius^2,
 
-Here t and g V grow at most like powers of log r. So far from the context only gamma log b remains.
+Here t and g V grow at most like powers of log r. So far from the context only gamma log b remains. Estimates
+ask the heads no farther out than at the outermost context point: beyond it the base continues their answers
+(discoformer.base.tails).
 
 Shapes: B batch, n points, D dimensions, E scalars, C vector channels, G width of the sample embedding.
 """

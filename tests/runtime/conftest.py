@@ -35,6 +35,7 @@ METADATA = {
 }
 BANDWIDTH = 0.4  # of the KDE stand-in, in frame units
 BROAD = 0.05  # share of the broad component of the mixture stand-in
+NORMAL = 1e8  # degrees of freedom of a normal distribution
 
 Node = tuple[str, list[str], str, dict[str, Any]]
 
@@ -55,6 +56,9 @@ def save_graph(
         "narrow": np.float32(0.1),
         "wide": np.float32(4),
         "freedom": np.float32(3),
+        "normal": np.float32(NORMAL),
+        "negligible": np.float32(-900),
+        "square_bandwidth": np.float32(BANDWIDTH**2),
         "start0": np.array([0], np.int64),
         "axis0": np.array([0], np.int64),
         "axis1": np.array([1], np.int64),
@@ -62,6 +66,8 @@ def save_graph(
         "axis3": np.array([3], np.int64),
         "axis13": np.array([1, 3], np.int64),
         "axis14": np.array([1, 4], np.int64),
+        "axis23": np.array([2, 3], np.int64),
+        "index0": np.array(0, np.int64),
         "last": np.array([-1], np.int64),
         "index2": np.array(2, np.int64),
     }
@@ -79,7 +85,8 @@ def save_graph(
             if name in used
         ],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     for key, value in (METADATA | metadata).items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
@@ -181,6 +188,17 @@ def save_kde_query(folder: Path, **metadata: str) -> None:
     save_graph(folder / "query.onnx", nodes, shapes, ["log_density", "score"], **metadata)
 
 
+MIXTURE_SHAPES: dict[str, list[str | int]] = {
+    "context": ["B", "N", "D"],
+    "log_weights": ["B", "N"],
+    "precision_root": ["B", "D", "D"],
+    "mixture_log_weights": ["B", "K"],
+    "mixture_means": ["B", "K", "D"],
+    "mixture_scales": ["B", "K", "D", "D"],
+    "mixture_freedom": ["B", "K"],
+}
+
+
 def save_mixture(folder: Path, **metadata: str) -> None:
     """A mixture with a component for each point z_j, of weight w_j, and a broad one.
 
@@ -209,23 +227,55 @@ def save_mixture(folder: Path, **metadata: str) -> None:
         ("ReduceSum", ["means_squared", "axis2"], "squares", {"keepdims": 0}),
         ("Add", ["squares", "freedom"], "mixture_freedom", {}),
     ]
-    shapes: dict[str, list[str | int]] = {
-        "context": ["B", "N", "D"],
-        "log_weights": ["B", "N"],
-        "precision_root": ["B", "D", "D"],
-        "mixture_log_weights": ["B", "K"],
-        "mixture_means": ["B", "K", "D"],
-        "mixture_scales": ["B", "K", "D", "D"],
-        "mixture_freedom": ["B", "K"],
-    }
-    save_graph(folder / "mixture.onnx", nodes, shapes, list(MIXTURE), **metadata)
+    save_graph(folder / "mixture.onnx", nodes, MIXTURE_SHAPES, list(MIXTURE), **metadata)
+
+
+def save_gaussian_mixture(folder: Path) -> None:
+    """The Gaussian fit of the context, which is what the Gaussian stand-in answers, N + 1 times."""
+    nodes: list[Node] = [
+        ("MatMul", ["precision_root", "precision_root"], "precision", {}),
+        ("Inverse", ["precision"], "covariance", {"domain": "com.microsoft"}),
+        ("Slice", ["context", "start0", "axis1", "axis1"], "first_point", {}),
+        ("Concat", ["context", "first_point"], "points", {"axis": 1}),
+        ("Mul", ["points", "zero"], "mixture_means", {}),
+        ("ReduceSum", ["mixture_means", "axis2"], "nothing", {"keepdims": 0}),
+        ("Softmax", ["nothing"], "shares", {"axis": -1}),
+        ("Log", ["shares"], "mixture_log_weights", {}),
+        ("Add", ["nothing", "normal"], "mixture_freedom", {}),
+        ("Unsqueeze", ["nothing", "axis23"], "nothings", {}),
+        ("Unsqueeze", ["covariance", "axis1"], "covariance_row", {}),
+        ("Add", ["nothings", "covariance_row"], "mixture_scales", {}),
+    ]
+    save_graph(folder / "mixture.onnx", nodes, MIXTURE_SHAPES, list(MIXTURE))
+
+
+def save_kde_mixture(folder: Path) -> None:
+    """The kernels of the KDE stand-in, and another component of a weight that counts for nothing."""
+    nodes: list[Node] = [
+        ("Softmax", ["log_weights"], "shares", {"axis": -1}),
+        ("Log", ["shares"], "normalised", {}),
+        ("Slice", ["log_weights", "start0", "axis1", "axis1"], "first_weight", {}),
+        ("Mul", ["first_weight", "zero"], "nothing", {}),
+        ("Add", ["nothing", "negligible"], "of_broad", {}),
+        ("Concat", ["normalised", "of_broad"], "mixture_log_weights", {"axis": 1}),
+        ("Slice", ["context", "start0", "axis1", "axis1"], "first_point", {}),
+        ("Concat", ["context", "first_point"], "mixture_means", {"axis": 1}),
+        ("Mul", ["mixture_log_weights", "zero"], "nothings", {}),
+        ("Add", ["nothings", "normal"], "mixture_freedom", {}),
+        ("Gather", ["precision_root", "index0"], "square", {}),
+        ("EyeLike", ["square"], "identity", {}),
+        ("Mul", ["identity", "square_bandwidth"], "kernel", {}),
+        ("Unsqueeze", ["nothings", "axis23"], "nothing_square", {}),
+        ("Add", ["nothing_square", "kernel"], "mixture_scales", {}),
+    ]
+    save_graph(folder / "mixture.onnx", nodes, MIXTURE_SHAPES, list(MIXTURE))
 
 
 @pytest.fixture(scope="session")
 def gaussian_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the mixture stand-in, which the Gaussian stand-in refines: it forgets the mixture."""
+    """A folder with the Gaussian stand-in; its mixture is the same, so that its tails are."""
     folder = tmp_path_factory.mktemp("gaussian")
-    save_mixture(folder)
+    save_gaussian_mixture(folder)
     save_encode(folder)
     save_gaussian_query(folder)
     return folder
@@ -233,8 +283,9 @@ def gaussian_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def kde_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the KDE stand-in; its mixture is the same, so that its tails are."""
     folder = tmp_path_factory.mktemp("kde")
-    save_mixture(folder)
+    save_kde_mixture(folder)
     save_encode(folder)
     save_kde_query(folder)
     return folder
@@ -246,9 +297,18 @@ def gaussian(gaussian_folder: Path) -> discoformer.Model:
 
 
 @pytest.fixture(scope="session")
-def mixture(gaussian: discoformer.Model) -> discoformer.Model:
-    """The same model, for tests of effort "fast"."""
-    return gaussian
+def mixture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the mixture stand-in, which the Gaussian stand-in refines: it forgets the mixture."""
+    folder = tmp_path_factory.mktemp("mixture")
+    save_mixture(folder)
+    save_encode(folder)
+    save_gaussian_query(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mixture(mixture_folder: Path) -> discoformer.Model:
+    return discoformer.load(mixture_folder, device="cpu", threads=1)
 
 
 @pytest.fixture(scope="session")

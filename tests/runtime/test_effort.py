@@ -162,9 +162,9 @@ def test_commands(mixture_alone: Path, data: Path, command: str) -> None:
 
 
 def test_estimate_on_the_command_line(
-    mixture: discoformer.Model, gaussian_folder: Path, data: Path, x: Floats
+    mixture: discoformer.Model, mixture_folder: Path, data: Path, x: Floats
 ) -> None:
-    result = run(gaussian_folder, "estimate", data, "--effort", "fast", "--format", "jsonl")
+    result = run(mixture_folder, "estimate", data, "--effort", "fast", "--format", "jsonl")
     found = [json.loads(line)["log_density"] for line in result.stdout.splitlines()]
     np.testing.assert_allclose(found, mixture.estimate(x, effort="fast").log_density(x), rtol=1e-12)
 

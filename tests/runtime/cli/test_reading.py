@@ -87,7 +87,7 @@ def test_years_as_names(gaussian_folder: Path, tmp_path: Path, rng: np.random.Ge
 
 
 def test_rows_with_missing_cells(
-    gaussian_folder: Path, mixture: discoformer.Model, frame: pd.DataFrame, tmp_path: Path
+    mixture_folder: Path, mixture: discoformer.Model, frame: pd.DataFrame, tmp_path: Path
 ) -> None:
     data, complete = frame[["a", "b"]].copy(), frame[["a", "b"]].drop(index=[3, 7])
     data.loc[3, "a"] = data.loc[7, "b"] = np.nan
@@ -95,25 +95,25 @@ def test_rows_with_missing_cells(
     data.to_csv(path, index=False, na_rep="NA")
     told = f"Warning: Left out 2 of 60 rows of {path}, which have missing values.\n"
     p = mixture.estimate(complete, effort="fast")
-    result = run(gaussian_folder, "estimate", path, "--query", path, "--effort", "fast")
+    result = run(mixture_folder, "estimate", path, "--query", path, "--effort", "fast")
     found = rows(result)[1]
     assert result.stderr == told * 2  # of the sample and of the queries
     np.testing.assert_array_equal(found[:, :2], complete)
     np.testing.assert_allclose(found[:, 2], p.log_density(complete), rtol=1e-12)
-    stopped = run(gaussian_folder, "estimate", path, "--missing", "error")
+    stopped = run(mixture_folder, "estimate", path, "--missing", "error")
     assert (stopped.exit_code, stopped.stdout) == (1, "")
     assert f"{path}, line 5: column 'a' has a missing cell" in stopped.stderr
-    result = run(gaussian_folder, "estimate", path, "--effort", "fast", "--missing", "marginal")
+    result = run(mixture_folder, "estimate", path, "--effort", "fast", "--missing", "marginal")
     found = rows(result)[1]
     assert result.stderr == told.replace("rows of", "rows of the sample")
     np.testing.assert_array_equal(found[:, :2], data)
     np.testing.assert_allclose(found[:, 2], p.log_density(data, missing="marginal"), rtol=1e-12)
     np.testing.assert_array_equal(np.isnan(found[[3, 7], 4:]), [[True, False], [False, True]])
     asked = run(
-        gaussian_folder, "estimate", path, "--query", path, "--effort", "fast", "--missing", "marginal"
+        mixture_folder, "estimate", path, "--query", path, "--effort", "fast", "--missing", "marginal"
     )
     np.testing.assert_array_equal(rows(asked)[1], found)
-    best = run(gaussian_folder, "estimate", path, "--missing", "marginal")
+    best = run(mixture_folder, "estimate", path, "--missing", "marginal")
     assert best.exit_code == 2
     assert "--missing marginal needs --effort fast" in best.stderr
 

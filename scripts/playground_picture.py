@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from discoformer.model import find_folder
+from discoformer.onnx.finding import find_folder
 from discoformer.play.onnxruntime_web import cached
 from discoformer.play.server import Server
 from discoformer.play.site import checked_model, site_files

@@ -27,7 +27,8 @@ from discoformer.io.tables import Table
 from discoformer.onnx.graphs import Encoded
 from discoformer.onnx.metadata import Metadata
 from discoformer.onnx.names import CONTEXT, MIXTURE, STATES, Effort, check_effort
-from discoformer.onnx.sessions import Device, Float32s
+from discoformer.onnx.placement import Device
+from discoformer.onnx.sessions import Float32s
 from discoformer.table.cells import Atoms, Cells, Rounding, doubts_about, find_cells, read_rounding, spread
 from discoformer.table.contamination import Contamination, clean
 

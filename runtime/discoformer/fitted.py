@@ -1,35 +1,30 @@
 """A fitted density: its encoding, its answers, and how to fit again.
 
-The sample is read once; each call maps its queries ``y`` to the frame, and the answers back (see
-``base.frame``)::
-
-    z = (y - m) A        log f(y) = T(z) + log |det A|        grad log f(y) = S(z) A^T        (rows)
-
-The mixture network turns the sample into a mixture of Student-t distributions. For ``effort="fast"``, ``T``
-and ``S`` are those of this mixture. For ``effort="best"`` they are those of the heads, which refine it, with
-tails of the mixture (see ``base.tails``).
-
-Queries never see each other, so they are answered in chunks, and memory does not grow with their number.
+The sample is read once. The mixture network turns it into a mixture of Student-t distributions. For
+``effort="fast"`` the answers are those of this mixture. For ``effort="best"`` heads refine it (see
+``answers``).
 
 Shapes: N rows of the sample, n landmarks, M queries, D dimensions.
 """
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self, overload
 
 import numpy as np
 
-from discoformer.base.arrays import slices
+from discoformer.answers import FARTHEST, Answers
+from discoformer.base.arrays import ArrayT, library, moved_to
 from discoformer.base.base import Base
+from discoformer.base.frame import AffineMap
 from discoformer.base.mixture import LEAST_LOG_WEIGHT, Components, broadened
 from discoformer.base.mixture_answers import MixtureAnswers
-from discoformer.base.tails import answer_base, radius_of, with_tails
+from discoformer.base.tails import radius_of
+from discoformer.base.tensors import read_tensor
 from discoformer.errors import (
     DataWarning,
     DegenerateDataError,
     InputError,
-    ModelError,
     RangeWarning,
     warn_caller,
 )
@@ -48,13 +43,14 @@ from discoformer.fit import (
 )
 from discoformer.held_sample import EncodingModel, HeldSample, Reading
 from discoformer.io.inputs import AnyFloats, Floats, Matrix, read_matrix, whole_number
-from discoformer.onnx.graphs import CHUNK, Encoded, Graphs
+from discoformer.io.tensors import check_device, is_tensor
+from discoformer.onnx.graphs import Encoded, Graphs
 from discoformer.onnx.metadata import Metadata
 from discoformer.onnx.names import MIXTURE, Effort
 from discoformer.proposal import checked_components, propose
 
-_FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
-_CACHED = ("base", "components", "mixture", "proposal")  # attributes that follow from the encoding
+_HOST = np.zeros(0)
+_CACHED = ("base", "components", "proposal", "_placed")  # attributes that follow from the encoding
 
 
 class FittedDensity(HeldSample):
@@ -212,10 +208,10 @@ class FittedDensity(HeldSample):
             return self.base.components
         return checked_components(self.encoded.arrays[name][0] for name in MIXTURE)
 
-    @cached_property
-    def mixture(self) -> MixtureAnswers:
+    @property
+    def mixture(self) -> MixtureAnswers[Floats]:
         """The answers of ``components``, which are those of an estimate with ``effort="fast"``."""
-        return MixtureAnswers(self.components)
+        return self._answers_on(_HOST).mixture
 
     @cached_property
     def proposal(self) -> Components[Floats]:
@@ -228,55 +224,62 @@ class FittedDensity(HeldSample):
     @overload
     def answer(self, Y: Any) -> tuple[AnyFloats, AnyFloats]: ...
 
-    def answer(self, Y: Any) -> tuple[AnyFloats, AnyFloats]:
+    def answer(self, Y: Any) -> tuple[Any, Any]:
         """Return log-density (M,) in nats and score (M, D) in 1 / data units at queries (M, D).
 
         Raises:
-            InputError: Y is not a matrix of finite numbers with the columns of the sample.
+            InputError: Y is not a matrix of finite numbers with the columns of the sample, or a tensor on
+                another device than the model.
         """
-        return self.answer_queries(self.read_queries(Y))
+        return self.answer_tensor(Y) if is_tensor(Y) else self.answer_queries(self.read_queries(Y))
 
     def answer_queries(self, queries: Matrix) -> tuple[AnyFloats, AnyFloats]:
-        """Return log-density (M,) and score (M, D) at queries that have been read; see ``answer``.
+        """Return log-density (M,) and score (M, D) at queries that have been read; see ``Answers.at``.
 
-        Off the affine hull of a singular sample, they are -inf and 0. Queries farther out than float32 can
-        hold get the answer at the farthest point on their ray that it holds. An entry of the score that is
-        too great for the float width is the greatest value that it holds.
-
-        Raises:
-            ModelError: An answer is not finite, so the model or the saved estimate is none.
+        Off the affine hull of a singular sample, they are -inf and 0.
         """
-        log_density = np.empty(len(queries.values), queries.width)
-        score = np.empty(queries.values.shape, queries.width)
-        greatest = float(np.finfo(queries.width).max)
-        for part in slices(len(queries.values), CHUNK):
-            z = self.reach_in_frame(queries.values[part])
-            framed_log_density, framed_score = self.answer_in_frame(z)
-            if not (np.isfinite(framed_log_density).all() and np.isfinite(framed_score).all()):
-                raise ModelError(
-                    "the estimate gives values that are not finite: the model or the saved estimate has "
-                    "numbers out of range; estimate again with the released model"
-                )
-            with np.errstate(over="ignore", under="ignore"):
-                log_density[part] = self.frame.log_density_to_data(framed_log_density)
-                score[part] = np.clip(self.frame.score_to_data(framed_score), -greatest, greatest)
+        log_density, score = self._answers_on(_HOST).at(queries.values, queries.width.name)
         if self.is_singular:
             off = self.off_hull(queries.values)
             log_density[off], score[off] = -np.inf, 0
         return log_density, score
 
+    def answer_tensor(self, Y: Any) -> tuple[Any, Any]:
+        """Return log-density (M,) and score (M, D) at a tensor (M, D), as tensors; see ``answer``."""
+        check_device("Y", Y, self.graphs.device)
+        values, width = read_tensor("Y", Y)
+        self._check_columns(tuple(values.shape))
+        if self.is_singular:
+            raise InputError(
+                "Y must be a NumPy array for an estimate of a singular sample, got a tensor: copy it"
+            )
+        return self._answers_on(values).at(values, width)
+
     def answer_in_frame(self, z: Floats) -> tuple[Floats, Floats]:
         """Return log-density (M,) and score (M, D) in frame coordinates, at points (M, D) there."""
-        if self.effort == "fast":
-            return self.mixture.answer(z)
-        radius = radius_of(self.encoded.arrays["context"][0])
-        return with_tails(self._answer_of_heads, self._answer_of_base, radius, z)
+        return self._answers_on(_HOST).in_frame(z)
 
-    def _answer_of_heads(self, z: Floats) -> tuple[Floats, Floats]:
-        return self.graphs.answer(z, self.encoded)
+    def _answers_on(self, like: ArrayT) -> Answers[ArrayT]:
+        """Return the answers for arrays of the library of another, on its device; they are kept."""
+        xp = library(like)
+        key = xp.__name__, str(like.device)
+        if key not in self._placed:
+            move, frame = partial(moved_to, like=like), self.frame
+            base = self.base.each(move) if self.effort == "best" else None
+            self._placed[key] = Answers(
+                frame if xp is np else AffineMap(move(frame.center), move(frame.linear)),
+                frame.log_abs_det + frame.log_share,
+                MixtureAnswers(base.components if base else Components(*map(move, self.components))),
+                base,
+                radius_of(self.encoded.arrays["context"][0]) if base else 0.0,
+                partial(self.graphs.answer, encoded=self.encoded),
+            )
+        return self._placed[key]
 
-    def _answer_of_base(self, z: Floats) -> tuple[Floats, Floats]:
-        return answer_base(self.base, self.mixture, z)
+    @cached_property
+    def _placed(self) -> dict[tuple[str, str], Answers[Any]]:
+        """The answers by library and device."""
+        return {}
 
     def read_in_frame(self, Y: Any) -> tuple[Floats, Matrix]:
         """Read queries; return them in frame coordinates (M, D), and as they are.
@@ -302,25 +305,18 @@ class FittedDensity(HeldSample):
         """
         with np.errstate(over="ignore", invalid="ignore"):
             z = self.frame.to_frame(points)
-            far = np.flatnonzero(~(np.abs(z) < _FARTHEST).all(axis=1))
+            far = np.flatnonzero(~(np.abs(z) < FARTHEST).all(axis=1))
         if far.size:
             where = "" if first is None else f" in row {first + far[0]}"
             raise InputError(
-                f"{name} is more than {_FARTHEST:.0e} spreads of X away{where}, beyond what float32 can "
+                f"{name} is more than {FARTHEST:.0e} spreads of X away{where}, beyond what float32 can "
                 "hold: leave it out, or check its units"
             )
         return z
 
     def reach_in_frame(self, points: Floats) -> Floats:
         """Map points (n, D) to the frame, and those too far away to the farthest ones on their rays."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            z = self.frame.to_frame(points)
-            far = ~(np.abs(z) < _FARTHEST).all(axis=1)
-        if far.any():
-            size = np.maximum(np.abs(points[far]), np.abs(self.frame.center)).max(axis=1, keepdims=True)
-            ray = (points[far] / size - self.frame.center / size) @ self.frame.linear
-            z[far] = ray / np.abs(ray).max(axis=1, keepdims=True) * _FARTHEST
-        return z
+        return self._answers_on(_HOST).reach(points)
 
     def read_queries(self, Y: Any, missing: bool = False) -> Matrix:
         """Read queries; the columns of a data frame are those of the sample, by name.
@@ -332,10 +328,14 @@ class FittedDensity(HeldSample):
         Raises:
             InputError: Y is not a matrix of finite numbers with the columns of the sample.
         """
-        queries, dim = read_matrix("Y", Y, missing, self.columns, keep_empty=True), self.diagnostics.dim
-        if queries.values.shape[1] != dim:
-            raise InputError(f"Y must have {dim} columns like the sample X, got shape {queries.values.shape}")
+        queries = read_matrix("Y", Y, missing, self.columns, keep_empty=True)
+        self._check_columns(queries.values.shape)
         return queries
+
+    def _check_columns(self, shape: tuple[int, ...]) -> None:
+        dim = self.diagnostics.dim
+        if shape[1] != dim:
+            raise InputError(f"Y must have {dim} columns like the sample X, got shape {shape}")
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in _CACHED}

@@ -5,7 +5,7 @@ metadata of the files say what the model is, and which ranges it was trained on.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,17 +17,17 @@ from discoformer.estimates import Estimate
 from discoformer.fit import OnStage, Sample, ignore, read_sample
 from discoformer.fitted import warn_of_range, warn_of_rows
 from discoformer.io.incomplete import Missing, complete_rows
-from discoformer.onnx.graphs import Encoded, Graphs, has_files
+from discoformer.one_run import answer_raw
+from discoformer.onnx.finding import DEFAULT_NAME, find_folder
+from discoformer.onnx.graphs import Encoded, Graphs
 from discoformer.onnx.metadata import Metadata
 from discoformer.onnx.model_files import ModelFiles
-from discoformer.onnx.names import GRAPHS, Effort, check_effort
+from discoformer.onnx.names import Effort, check_effort
 from discoformer.onnx.parallel import both
+from discoformer.onnx.placement import Device, Provider, find_placement, two_builds
 from discoformer.onnx.released import RELEASED
-from discoformer.onnx.sessions import Device, two_builds
 from discoformer.saved import read_estimate
 from discoformer.table.cells import Rounding
-
-DEFAULT_NAME = "base"
 
 
 def load(
@@ -36,23 +36,28 @@ def load(
     threads: int | None = None,
     provider_options: Mapping[str, str] | None = None,
     trust: bool = False,
+    providers: Sequence[Provider] | None = None,
 ) -> "Model":
     """Load a model: find its files and check them. Each is opened when it is first needed.
 
     Args:
         path_or_name: Name of a released model, or path of a folder (a string with a path separator, or a
             ``Path``).
-        device: ``"cpu"``, ``"cuda"`` (an error if it cannot be had), or ``"auto"`` (CUDA if possible).
+        device: ``"cpu"``, ``"cuda"`` or one of several GPUs such as ``"cuda:1"`` (an error if it cannot be
+            had), or ``"auto"`` (CUDA if possible).
         threads: CPU threads; onnxruntime's own choice by default.
-        provider_options: Options of onnxruntime's CUDA provider, such as ``{"device_id": "1"}``.
+        provider_options: Options of onnxruntime's CUDA provider, such as ``{"gpu_mem_limit": "4000000000"}``.
         trust: Whether to load a folder whose ``config.json`` does not record the SHA-256 of its files, or
             records others. A model with the name and version of a released one must have its files anyway.
+        providers: Execution providers of onnxruntime instead of a device, the preferred one first: names, or
+            names and options, such as ``["OpenVINOExecutionProvider"]``. They are passed on as they are.
+            Answers were verified on the CPU provider alone.
 
     Raises:
         InputError: An argument is invalid.
         ModelNotFoundError: There is no such model, or the folder is incomplete.
         ModelError: The files are not those that were recorded, are not safe to open, or do not fit together.
-        DeviceError: CUDA was asked for and cannot be had.
+        DeviceError: CUDA or a provider was asked for and cannot be had.
         MissingExtraError: onnxruntime is not installed.
 
     Warns:
@@ -62,7 +67,7 @@ def load(
     if trouble := two_builds():
         warn_caller(trouble, DeviceWarning)
     source = ModelFiles(find_folder(path_or_name), trust)
-    return Model(Graphs(source, device, threads, provider_options))
+    return Model(Graphs(source, find_placement(device, threads, provider_options, providers)))
 
 
 def estimate(
@@ -173,7 +178,7 @@ class Model:
 
     @property
     def device(self) -> Device:
-        """The device it runs on, ``"cpu"`` or ``"cuda"``."""
+        """The device it runs on: ``"cpu"``, ``"cuda"`` for the first GPU, or such as ``"cuda:1"``."""
         return self.graphs.device
 
     @renamed_arguments(say="on_progress")
@@ -306,6 +311,27 @@ class Model:
         warn_of_rows(samples, "contexts[{}]: ")
         return Estimate.of_batch(self, samples, landmarks)
 
+    def log_density_and_score(self, X: Any, Y: Any, weights: Any = None) -> tuple[Any, Any]:
+        """Read a sample and answer queries, by one run of ``discoformer.onnx``; effort ``"fast"``.
+
+        Tensors never leave their device. The sample is read as it is: rows far out, rounded values and copies
+        are not looked for. Where ``estimate`` finds none, its answers are the same up to rounding.
+
+        Args:
+            X: Array-like or tensor (N, D), data units.
+            Y: (M, D), of the same kind; all of it is answered at once, so memory grows with N and with M.
+            weights: (N,), as in ``estimate``.
+
+        Returns:
+            Log-density (M,) in nats and score (M, D) in 1 / data units.
+
+        Raises:
+            InputError: An argument is malformed or not finite, or a tensor is on another device.
+            DegenerateDataError: X has no density: a column is constant, or some are collinear.
+            ModelNotFoundError: The model has no such file.
+        """
+        return answer_raw(self.graphs, X, Y, weights)
+
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the model into a folder, which ``load`` reads; this is for adapted models above all.
 
@@ -341,39 +367,3 @@ def model_or_default(model: Any) -> Model:
     if not isinstance(model, Model):
         raise InputError(f"model must be what discoformer.load gives, or None for the default, got {model!r}")
     return model
-
-
-def find_folder(path_or_name: str | os.PathLike[str]) -> Path:
-    """Find the folder of a model: a path as it is; a name in the package, else in ``models`` of the checkout.
-
-    Raises:
-        InputError: It is neither a string nor a path.
-        ModelNotFoundError: There is no folder with the graph files of an effort.
-    """
-    if not isinstance(path_or_name, str | os.PathLike) or "\0" in str(path_or_name) or not str(path_or_name):
-        raise InputError(
-            f"path_or_name must be the name of a model or the path of its folder, got {path_or_name!r}"
-        )
-    package = Path(__file__).resolve().parent
-    if isinstance(path_or_name, str) and Path(path_or_name).name == path_or_name:
-        candidates = [package / "models" / path_or_name, package.parents[1] / "models" / path_or_name]
-        advice = (
-            f"reinstall discoformer, or pass a path to a model folder ('./{path_or_name}' for one right here)"
-        )
-    else:
-        candidates = [Path(path_or_name).resolve()]
-        advice = "pass the folder that holds them, written by discoformer-export"
-    for folder in candidates:
-        if any(has_files(folder, effort) for effort in GRAPHS):
-            return folder
-    found = "; ".join(f"{folder} {_describe(folder)}" for folder in candidates)
-    raise ModelNotFoundError(
-        f"no model {str(path_or_name)!r} (mixture.onnx is needed, and encode.onnx and query.onnx for "
-        f"effort='best'): {found}; {advice}"
-    )
-
-
-def _describe(folder: Path) -> str:
-    if not folder.is_dir():
-        return "is not a folder" if folder.exists() else "does not exist"
-    return "holds " + (", ".join(sorted(item.name for item in folder.iterdir())) or "nothing")

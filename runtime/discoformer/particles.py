@@ -19,7 +19,8 @@ covariance ``S`` relaxes as ``S(t) = (tr S / D) I + exp(-4 D C t) (S(0) - (tr S 
 Time steps use the midpoint rule, which is of second order and takes two encodings. The entropy
 ``-mean_i log f(x_i)`` is part of the result; it shows how the equation dissipates.
 
-Shapes: N particles, D dimensions. Float64.
+Particles are a NumPy array, or a tensor of PyTorch, CuPy or JAX, which stays on its device with
+``effort="fast"``. Shapes: N particles, D dimensions. Float64.
 """
 
 import sys
@@ -28,10 +29,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from discoformer.base.arrays import ArrayT, all_finite, moved_to
+from discoformer.base.tensors import read_tensor
 from discoformer.deprecation import renamed_arguments
 from discoformer.errors import InputError
 from discoformer.fit import ignore
 from discoformer.io.inputs import Floats, read_matrix, whole_number
+from discoformer.io.tensors import is_tensor
 from discoformer.model import Model, model_or_default
 from discoformer.onnx.names import Effort, check_effort
 
@@ -59,6 +63,9 @@ OnStep: TypeAlias = Callable[[Particles], object]
 def own_density(model: Model | None = None, effort: Effort = "best") -> Density:
     """Return the density of particles, estimated by a model (the default one) at the particles themselves.
 
+    With ``effort="fast"`` tensors are answered by ``Model.log_density_and_score``, and never leave their
+    device. Other particles are read by ``Model.estimate``, on the host.
+
     Args:
         model: The model.
         effort: As in ``Model.estimate``.
@@ -67,7 +74,14 @@ def own_density(model: Model | None = None, effort: Effort = "best") -> Density:
         InputError: There is no such effort.
     """
     check_effort(effort)
-    return lambda points: model_or_default(model).estimate(points, effort=effort).answer(points)
+
+    def density(points: Any) -> tuple[Any, Any]:
+        found = model_or_default(model)
+        if effort == "fast" and is_tensor(points):
+            return found.log_density_and_score(points, points)
+        return found.estimate(points, effort=effort).answer(points)
+
+    return density
 
 
 def heat(conductivity: float = 1.0) -> Velocity:
@@ -88,7 +102,7 @@ def ornstein_uhlenbeck(rate: float = 1.0, diffusion: Any = 1.0, mean: Any = 0.0)
     Raises:
         InputError: As in ``fokker_planck``.
     """
-    return fokker_planck(lambda points: -rate * (points - np.asarray(mean)), diffusion)
+    return fokker_planck(lambda points: -rate * (points - moved_to(np.asarray(mean), points)), diffusion)
 
 
 def fokker_planck(drift: Callable[[Floats], Floats] | None, diffusion: Any = 1.0) -> Velocity:
@@ -109,7 +123,7 @@ def fokker_planck(drift: Callable[[Floats], Floats] | None, diffusion: Any = 1.0
         raise InputError(f"diffusion must be finite and have no negative eigenvalue, got {diffusion!r}")
 
     def velocity(points: Floats, score: Floats) -> Floats:
-        spread = -score @ matrix if matrix.ndim else -matrix * score
+        spread = -score @ moved_to(matrix, score) if matrix.ndim else -float(matrix) * score
         return spread if drift is None else spread + drift(points)
 
     return velocity
@@ -123,9 +137,9 @@ def landau(strength: float = 1.0) -> Velocity:
     """
 
     def velocity(points: Floats, score: Floats) -> Floats:
-        v = points - points.mean(axis=0)
-        square, work = (np.sum(v * other, axis=1, keepdims=True) for other in (v, score))
-        mean, swept, along = score.mean(axis=0), (square * score).mean(axis=0), (v * work).mean(axis=0)
+        v = points - points.mean(0)
+        square, work = ((v * other).sum(1)[:, None] for other in (v, score))
+        mean, swept, along = score.mean(0), (square * score).mean(0), (v * work).mean(0)
         pressure, drag = v.T @ v / len(v), v.T @ score / len(v)  # means of v_j v_j^T, of v_j s_j^T
         # means over j of |v_i - v_j|^2 (s_i - s_j) and of (v_i - v_j) (v_i - v_j) . (s_i - s_j)
         whole = (square + square.mean()) * score - square * mean + 2 * v @ drag - swept
@@ -155,7 +169,7 @@ def flow(
     2.0
 
     Args:
-        X: Array-like (N, D): particles at the beginning, drawn from the density at time 0.
+        X: Array-like or tensor (N, D): particles at the beginning, drawn from the density at time 0.
         velocity: Function from points (N, D) and their scores (N, D) to velocities (N, D), such as
             ``heat()``.
         duration: Length of the flow, in units of time.
@@ -176,7 +190,7 @@ def flow(
             overflow.
         DegenerateDataError: A coordinate of the particles is constant, or coordinates are collinear.
     """
-    points = read_matrix("X", X).values
+    points = read_tensor("X", X)[0] if is_tensor(X) else read_matrix("X", X).values
     if not 0 < duration < np.inf:
         raise InputError(f"duration must be positive and finite, got {duration}")
     h = duration / whole_number("steps", steps, 1)
@@ -194,9 +208,9 @@ def flow(
     return particles
 
 
-def _step(points: Floats, by: Floats, time: float) -> Floats:
+def _step(points: ArrayT, by: ArrayT, time: float) -> ArrayT:
     moved = points + by
-    if not np.isfinite(moved).all():
+    if not all_finite(moved):
         raise InputError(f"the particles are no longer finite after time {time:.4g}: take more steps")
     return moved
 

@@ -9,7 +9,7 @@ import pytest
 
 import discoformer
 from discoformer.errors import ModelError
-from discoformer.model import DEFAULT_NAME, find_folder
+from discoformer.onnx.finding import DEFAULT_NAME, find_folder
 from discoformer.play.site import checked_model
 
 

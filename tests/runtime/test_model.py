@@ -11,7 +11,7 @@ import pytest
 
 import discoformer
 from discoformer import model as model_module
-from discoformer.onnx import sessions
+from discoformer.onnx import finding, placement
 
 Folder = Callable[..., Path]
 
@@ -25,11 +25,11 @@ def test_metadata(gaussian: discoformer.Model) -> None:
 def test_paths_and_names(gaussian_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert discoformer.load(str(gaussian_folder), "cpu").folder == gaussian_folder
     package = tmp_path / "runtime" / "discoformer"
-    monkeypatch.setattr(model_module, "__file__", str(package / "model.py"))
+    monkeypatch.setattr(finding, "__file__", str(package / "onnx" / "finding.py"))
     for place in (tmp_path / "models", package / "models"):  # the package goes before the checkout
         place.mkdir(parents=True)
         (place / "mine").symlink_to(gaussian_folder)
-        assert model_module.find_folder("mine") == place / "mine"
+        assert finding.find_folder("mine") == place / "mine"
 
 
 def test_no_such_model(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_cuda_that_does_not_start(gaussian_folder: Path, monkeypatch: pytest.Mon
     def falls_back(path: Path, options: Any, providers: list[Any]) -> Any:
         return real(path, options, providers=[p for p in providers if isinstance(p, str)])
 
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [sessions._CUDA, sessions._CPU])
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [placement.CUDA, placement.CPU])
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcublas"))
     monkeypatch.setattr(onnxruntime, "InferenceSession", falls_back)
     with pytest.raises(discoformer.DeviceError, match="could not start it"):

@@ -11,7 +11,7 @@ from scipy import stats
 
 import discoformer
 from discoformer.errors import DegenerateDataError, InputError, ModelNotFoundError
-from discoformer.model import DEFAULT_NAME, find_folder
+from discoformer.onnx.finding import DEFAULT_NAME, find_folder
 from discoformer.scipy import DensityEstimate
 
 try:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import torch
 from typing_extensions import assert_type
 
 import discoformer
@@ -33,6 +34,8 @@ assert_type(p.density(frame), pl.Series)
 assert_type(p.log_density(frame, "normalized"), pl.Series)
 assert_type(p.score(frame), pl.DataFrame)
 assert_type(p.log_density_and_score(frame), tuple[pl.Series, pl.DataFrame])
+assert_type(p.density(torch.zeros(10, 2)), torch.Tensor)
+assert_type(p.log_density_and_score(torch.zeros(10, 2)), tuple[torch.Tensor, torch.Tensor])
 p.density(X).mean().item()
 p.density(frame).to_list()
 """

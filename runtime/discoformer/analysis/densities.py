@@ -11,14 +11,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from discoformer.analysis.closed_forms import ClosedForms
 from discoformer.analysis.normalization import Normalization, normalization
+from discoformer.base.arrays import library
 from discoformer.errors import DataWarning, InputError, warn_caller
 from discoformer.fitted import warn_without_sample
 from discoformer.io.incomplete import MissingQueries, complete, missing_rule
 from discoformer.io.inputs import AnyFloats, Floats, Matrix, read_seed
-from discoformer.io.outputs import PandasFrame, PolarsFrame, like
+from discoformer.io.outputs import PandasFrame, PolarsFrame, TensorT, like
+from discoformer.io.tensors import is_tensor
 
 if TYPE_CHECKING:
     import pandas
@@ -30,11 +33,11 @@ Method: TypeAlias = Literal["network", "normalized", "sd_kde"]
 
 
 class Answers(NamedTuple):
-    """Answers to queries, in their float width."""
+    """Answers to queries, in their float width: arrays, or tensors if the queries are one."""
 
-    queries: Matrix
-    log_density: AnyFloats  # (M,) nats
-    score: AnyFloats  # (M, D) 1 / data units
+    picked: tuple[int, ...] | None  # positions (D,) of the columns of the queries that were read
+    log_density: Any  # (M,) nats
+    score: Any  # (M, D) 1 / data units
 
 
 class Densities(ClosedForms):
@@ -52,6 +55,16 @@ class Densities(ClosedForms):
 
     @overload
     def log_density(
+        self, Y: npt.NDArray[Any], method: Method = ..., missing: MissingQueries | None = ...
+    ) -> AnyFloats: ...
+
+    @overload
+    def log_density(
+        self, Y: TensorT, method: Method = ..., missing: MissingQueries | None = ...
+    ) -> TensorT: ...
+
+    @overload
+    def log_density(
         self, Y: Any, method: Method = ..., missing: MissingQueries | None = ...
     ) -> AnyFloats: ...
 
@@ -59,8 +72,8 @@ class Densities(ClosedForms):
         """Return the log-density at the queries, in nats.
 
         Args:
-            Y: Array-like or data frame (M, D), data units. Of a data frame, the columns of the sample are
-                picked by name.
+            Y: Array-like, tensor or data frame (M, D), data units. Of a data frame, the columns of the sample
+                are picked by name. A tensor (of PyTorch, CuPy or JAX) is on the device of the model.
             method: ``"network"``; ``"normalized"`` for that less the log of its integral, which
                 ``normalization`` finds (0 with ``effort="fast"``); or ``"sd_kde"`` for kernels at the points
                 of the sample moved by their scores (see ``analysis.sd_kde``). That is less accurate, but
@@ -72,11 +85,13 @@ class Densities(ClosedForms):
                 complete queries. By default ``"drop"`` for data frames, else ``"error"``.
 
         Returns:
-            Array or series (M,); -inf off the affine hull of a singular sample.
+            Array or series (M,), or a tensor on the same device; -inf off the affine hull of a singular
+            sample.
 
         Raises:
             InputError: Y is not a matrix of finite numbers with the columns of the sample, there is no such
-                method or rule for missing values, or the effort does not allow it.
+                method or rule for missing values, or the effort does not allow it. Or Y is a tensor that is
+                on another device than the model, or requires gradients, or the sample is singular.
 
         Warns:
             DataWarning: Queries have missing values, and ``missing`` is ``"drop"``.
@@ -92,6 +107,14 @@ class Densities(ClosedForms):
     def density(
         self, Y: PolarsFrame, method: Method = ..., missing: MissingQueries | None = ...
     ) -> "polars.Series": ...
+
+    @overload
+    def density(
+        self, Y: npt.NDArray[Any], method: Method = ..., missing: MissingQueries | None = ...
+    ) -> AnyFloats: ...
+
+    @overload
+    def density(self, Y: TensorT, method: Method = ..., missing: MissingQueries | None = ...) -> TensorT: ...
 
     @overload
     def density(self, Y: Any, method: Method = ..., missing: MissingQueries | None = ...) -> AnyFloats: ...
@@ -112,13 +135,19 @@ class Densities(ClosedForms):
         """
         log_density = self._answers(Y, method, missing).log_density
         with np.errstate(over="ignore", under="ignore"):
-            return like(Y, "density", np.exp(log_density))
+            return like(Y, "density", library(log_density).exp(log_density))
 
     @overload
     def score(self, Y: PandasFrame, missing: MissingQueries | None = ...) -> "pandas.DataFrame": ...
 
     @overload
     def score(self, Y: PolarsFrame, missing: MissingQueries | None = ...) -> "polars.DataFrame": ...
+
+    @overload
+    def score(self, Y: npt.NDArray[Any], missing: MissingQueries | None = ...) -> AnyFloats: ...
+
+    @overload
+    def score(self, Y: TensorT, missing: MissingQueries | None = ...) -> TensorT: ...
 
     @overload
     def score(self, Y: Any, missing: MissingQueries | None = ...) -> AnyFloats: ...
@@ -138,7 +167,7 @@ class Densities(ClosedForms):
             InputError: As in ``log_density``.
         """
         found = self._answers(Y, "network", missing)
-        return like(Y, "score", found.score, found.queries.picked)
+        return like(Y, "score", found.score, found.picked)
 
     @overload
     def log_density_and_score(
@@ -149,6 +178,16 @@ class Densities(ClosedForms):
     def log_density_and_score(
         self, Y: PolarsFrame, missing: MissingQueries | None = ...
     ) -> "tuple[polars.Series, polars.DataFrame]": ...
+
+    @overload
+    def log_density_and_score(
+        self, Y: npt.NDArray[Any], missing: MissingQueries | None = ...
+    ) -> tuple[AnyFloats, AnyFloats]: ...
+
+    @overload
+    def log_density_and_score(
+        self, Y: TensorT, missing: MissingQueries | None = ...
+    ) -> tuple[TensorT, TensorT]: ...
 
     @overload
     def log_density_and_score(
@@ -168,8 +207,8 @@ class Densities(ClosedForms):
         Raises:
             InputError: As in ``log_density``.
         """
-        queries, log_density, score = self._answers(Y, "network", missing)
-        return like(Y, "log_density", log_density), like(Y, "score", score, queries.picked)
+        picked, log_density, score = self._answers(Y, "network", missing)
+        return like(Y, "log_density", log_density), like(Y, "score", score, picked)
 
     def normalization(self, samples: int = 4096, seed: int = 0) -> Normalization:
         """Estimate the log of the integral of the density over all of space, which is 0 for a density.
@@ -200,10 +239,12 @@ class Densities(ClosedForms):
             self.require_effort("fast", "missing='marginal'")
             if method == "sd_kde":
                 raise InputError("missing='marginal' needs method='network', got 'sd_kde'")
+        if is_tensor(Y):
+            return self._answers_to_tensor(Y, method, rule)
         queries = self.read_queries(Y, missing=rule != "error")
         kept = complete(queries.values)
         if kept.all():
-            return Answers(queries, *self._complete(queries, method))
+            return Answers(queries.picked, *self._complete(queries, method))
         log_density = np.full(len(kept), np.nan, queries.width)
         score = np.full(queries.values.shape, np.nan, queries.width)
         part = Matrix(queries.values[kept], queries.width, queries.columns)
@@ -216,7 +257,16 @@ class Densities(ClosedForms):
                 "NaN.",
                 DataWarning,
             )
-        return Answers(queries, log_density, score)
+        return Answers(queries.picked, log_density, score)
+
+    def _answers_to_tensor(self, Y: Any, method: Method, rule: str) -> Answers:
+        if method == "sd_kde" or rule != "error":
+            asked = "method='sd_kde'" if method == "sd_kde" else f"missing={rule!r}"
+            raise InputError(
+                f"{asked} needs a NumPy array or a data frame, got a tensor: copy it to the host"
+            )
+        log_density, score = self.answer_tensor(Y)
+        return Answers(None, log_density if method == "network" else log_density - self._log_integral, score)
 
     def _complete(self, queries: Matrix, method: Method) -> tuple[AnyFloats, AnyFloats]:
         """Return the answers to queries without missing values; of SD-KDE, a score of NaN."""

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from discoformer.analysis.adaptation_losses import Read
+from discoformer.base.arrays import ArrayT, moved_to
 from discoformer.base.base import Base
 from discoformer.base.mixture_answers import MixtureAnswers
 from discoformer.base.tails import across, answer_base, continued, radius_of, stretch_of
@@ -100,7 +101,7 @@ class EagerGraphs(Graphs):
     """The network of a model in PyTorch, with the interface of its graphs."""
 
     def __init__(self, graphs: Graphs, threads: int) -> None:
-        vars(self).update(vars(graphs) | {"device": "cpu"})
+        vars(self).update(vars(graphs) | {"placement": graphs.placement._replace(device="cpu")})
         self._network = network_of(graphs)
         self._torch = require("torch")
         self._torch.set_num_threads(threads)
@@ -111,7 +112,7 @@ class EagerGraphs(Graphs):
             states = self._network.encode(self._context(given))
         return {name: state.numpy() for name, state in zip(STATES, states, strict=True)}
 
-    def query(self, queries: Floats, encoded: Encoded) -> tuple[Floats, Floats]:
+    def query(self, queries: ArrayT, encoded: Encoded) -> tuple[ArrayT, ArrayT]:
         """Answer one chunk of queries; see ``Graphs.query``."""
         from discoformer_training.nn.network import Encoded as States
 
@@ -125,7 +126,8 @@ class EagerGraphs(Graphs):
                 context.precision_root,
                 context.base,
             )
-        return log_density[0].double().numpy(), score[0].double().numpy()
+        found = (moved_to(answer[0].double().numpy(), queries) for answer in (log_density, score))
+        return next(found), next(found)
 
     def _context(self, arrays: Mapping[str, Float32s]) -> Any:
         from discoformer_training.data.context import Context

@@ -1,11 +1,13 @@
 """Array functions that NumPy and PyTorch name differently, or do not have.
 
+Arrays of CuPy and JAX are taken too, where answers are computed (see ``answers``).
+
 Shapes: B data sets; D dimensions; n and k are any sizes.
 """
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -26,8 +28,20 @@ TIE = 1e-9  # smaller relative differences are rounding errors
 
 
 def library(array: ArrayT) -> Any:
-    """Return the module, numpy or torch, that an array belongs to."""
-    return sys.modules[type(array).__module__.partition(".")[0]]
+    """Return the module, such as numpy or torch, that has the functions of an array."""
+    name = type(array).__module__.partition(".")[0]
+    return sys.modules["jax.numpy" if name == "jaxlib" else name]
+
+
+def moved_to(array: npt.NDArray[Any], like: ArrayT) -> Any:
+    """Return a NumPy array as one of the library of another, on its device."""
+    xp = library(like)
+    return array if xp is np else xp.asarray(array, device=like.device, copy=True)
+
+
+def wait_for(array: ArrayT) -> None:
+    """Wait until an array is computed. On a device, its library only queues the work."""
+    float(array.sum())
 
 
 @cache
@@ -62,6 +76,36 @@ def with_rows(array: ArrayT, rows: int) -> ArrayT:
     xp = library(array)
     added = xp.zeros((batch, rows - n, *shape), dtype=array.dtype, device=array.device)
     return xp.concatenate([array, added], 1)
+
+
+def with_values(array: ArrayT, where: Indices, values: ArrayT) -> ArrayT:
+    """Return an array with other values in some rows; the array itself is changed if its library can."""
+    if hasattr(array, "at"):
+        return array.at[where].set(values)
+    array[where] = values
+    return array
+
+
+def contiguous(array: ArrayT) -> ArrayT:
+    """Return an array whose rows lie in memory one after another."""
+    if hasattr(array, "contiguous"):
+        return array.contiguous()
+    return library(array).asarray(array, order="C")
+
+
+def in_slices(
+    function: Callable[..., tuple[ArrayT, ArrayT]], size: int, *arrays: ArrayT
+) -> tuple[ArrayT, ArrayT]:
+    """Apply a function to at most ``size`` rows of arrays (n, ...) at a time, and join its two results."""
+    parts = [function(*(array[part] for array in arrays)) for part in slices(len(arrays[0]), size)]
+    joined = map(library(arrays[0]).concatenate, zip(*parts or [function(*arrays)], strict=True))
+    first, second = joined
+    return first, second
+
+
+def all_finite(array: ArrayT) -> bool:
+    """Return whether all entries are finite. This waits until they are computed."""
+    return bool(library(array).isfinite(array).all())
 
 
 def choose(condition: Indices, one: ArrayT, other: ArrayT) -> ArrayT:
@@ -122,14 +166,21 @@ def identity_like(like: ArrayT) -> ArrayT:
 
 def with_dtype_of(array: ArrayT, other: ArrayT) -> ArrayT:
     """Return an array with the dtype of another of the same library."""
-    converted: ArrayT = array.astype(other.dtype) if isinstance(array, np.ndarray) else array.to(other.dtype)
-    return converted
+    return _with_dtype(array, other.dtype)
+
+
+def as_type(array: ArrayT, name: str) -> ArrayT:
+    """Return an array with the dtype of a name, such as "float32"."""
+    return _with_dtype(array, getattr(library(array), name))
 
 
 def as_doubles(array: ArrayT) -> ArrayT:
     """Return an array in float64."""
-    converted: ArrayT = array.astype(np.float64) if isinstance(array, np.ndarray) else array.double()
-    return converted
+    return as_type(array, "float64")
+
+
+def _with_dtype(array: Any, dtype: Any) -> Any:
+    return array.to(dtype) if hasattr(array, "to") else array.astype(dtype)
 
 
 def trace(matrix: ArrayT) -> ArrayT:

@@ -17,22 +17,23 @@ while the base falls by a nat or two.
   score of the heads points outward.
 - Far out, the slope is that of the base: a Gaussian, or a power law, as the sample says.
 
+Arrays are those of NumPy, PyTorch, CuPy or JAX.
 Shapes: n points, D dimensions. Frame coordinates, float64.
 """
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from discoformer.base.arrays import slices, with_axes_of
+from discoformer.base.arrays import ArrayT, in_slices, library, with_axes_of, with_values
 from discoformer.base.base import Base, blend
 from discoformer.base.independent import evaluate_product
 from discoformer.base.mixture_answers import MixtureAnswers
-from discoformer.io.inputs import Floats
 
-Answer: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]
+Answer: TypeAlias = Callable[[ArrayT], tuple[ArrayT, ArrayT]]
 """A function from points (n, D) to log-densities (n,) in nats and scores (n, D)."""
 
 STEEPEST = 10.0  # greatest ratio of the slopes at the edge
@@ -45,12 +46,14 @@ def radius_of(context: npt.NDArray[np.floating]) -> float:
     return (1 + ROUNDING) * float(np.linalg.norm(context.astype(float), axis=1).max())
 
 
-def stretch_of(points: Floats, radius: float) -> Floats:
+def stretch_of(points: ArrayT, radius: float) -> ArrayT:
     """Return the factor x (n,) by which points (n, D) lie beyond the radius; 1 within it."""
-    return np.maximum(np.linalg.norm(points, axis=1) / radius, 1)
+    xp = library(points)
+    stretch: ArrayT = xp.clip(_lengths(points) / radius, 1, None)
+    return stretch
 
 
-def answer_base(base: Base[Floats], mixture: MixtureAnswers, points: Floats) -> tuple[Floats, Floats]:
+def answer_base(base: Base[ArrayT], mixture: MixtureAnswers[ArrayT], points: ArrayT) -> tuple[ArrayT, ArrayT]:
     """Return log b (n,) and its gradient (n, D) at points (n, D).
 
     Args:
@@ -58,31 +61,36 @@ def answer_base(base: Base[Floats], mixture: MixtureAnswers, points: Floats) -> 
         mixture: the answers of its components.
         points: (n, D).
     """
-    log_density, score = mixture.answer(points)
     q = base.product_share[:, None]
-    if q > 0:
-        for part in slices(len(points), max(16, _BLOCK // base.product.means.size)):
-            product = evaluate_product(base.product, points[None, part])
-            log_base, share = blend(log_density[None, part], product.log_density, q)
-            log_density[part] = log_base[0]
-            score[part] += share[0, :, None] * (product.score[0] - score[part])
-    return log_density, score
+
+    def blended(part: ArrayT, log_mixture: ArrayT, slope: ArrayT) -> tuple[ArrayT, ArrayT]:
+        product = evaluate_product(base.product, part[None])
+        log_base, share = blend(log_mixture[None], product.log_density, q)
+        return log_base[0], slope + share[0, :, None] * (product.score[0] - slope)
+
+    found = mixture.answer(points)
+    if not q > 0:
+        return found
+    return in_slices(blended, max(16, _BLOCK // math.prod(base.product.means.shape)), points, *found)
 
 
-def with_tails(heads: Answer, base: Answer, radius: float, points: Floats) -> tuple[Floats, Floats]:
+def with_tails(
+    heads: Answer[ArrayT], base: Answer[ArrayT], radius: float, points: ArrayT
+) -> tuple[ArrayT, ArrayT]:
     """Return log-density (n,) and score (n, D) at points (n, D): of the heads, with tails of the base."""
     stretch = stretch_of(points, radius)
     edge = points / stretch[:, None]
     log_density, score = heads(edge)
     far = stretch > 1
     if far.any():
-        log_density[far], score[far] = continued(base, edge[far], stretch[far], log_density[far], score[far])
+        beyond = continued(base, edge[far], stretch[far], log_density[far], score[far])
+        log_density, score = with_values(log_density, far, beyond[0]), with_values(score, far, beyond[1])
     return log_density, score
 
 
 def continued(
-    base: Answer, edge: Floats, stretch: Floats, log_density: Floats, score: Floats
-) -> tuple[Floats, Floats]:
+    base: Answer[ArrayT], edge: ArrayT, stretch: ArrayT, log_density: ArrayT, score: ArrayT
+) -> tuple[ArrayT, ArrayT]:
     """Return log-density (n,) and score (n, D) at points beyond the radius.
 
     Args:
@@ -92,18 +100,26 @@ def continued(
         log_density: T(p) (n,).
         score: S(p) (n, D).
     """
+    xp = library(edge)
     (log_base, base_score), (log_edge, edge_score) = base(edge * stretch[:, None]), base(edge)
     along, base_along = ((values * edge).sum(1) for values in (score, edge_score))
-    ratio = np.divide(along, base_along, out=np.ones(len(edge)), where=base_along != 0)
-    excess = np.clip(ratio, 0, STEEPEST) - 1  # c - 1
+    flat = base_along == 0
+    ratio = xp.where(flat, 1 + 0 * along, along / xp.where(flat, 1 + 0 * along, base_along))
+    excess = xp.clip(ratio, 0, STEEPEST) - 1  # c - 1
     rise = log_base - log_edge
-    bend = np.tanh(rise)
+    bend = xp.tanh(rise)
     slope = (1 + excess * (1 - bend**2))[:, None]  # h'
     log_density = log_density + rise + excess * bend
     return log_density, slope * base_score + across(score - slope * edge_score, edge) / stretch[:, None]
 
 
-def across(vectors: Floats, edge: Floats) -> Floats:
+def across(vectors: ArrayT, edge: ArrayT) -> ArrayT:
     """Return the parts of vectors (n, D, ...) perpendicular to the rays through p (n, D)."""
-    rays = with_axes_of(edge / np.linalg.norm(edge, axis=1, keepdims=True), vectors)
-    return vectors - (vectors * rays).sum(1, keepdims=True) * rays
+    rays = with_axes_of(edge / _lengths(edge)[:, None], vectors)
+    return vectors - (vectors * rays).sum(1)[:, None] * rays
+
+
+def _lengths(vectors: ArrayT) -> ArrayT:
+    """Return the lengths (n,) of vectors (n, D)."""
+    lengths: ArrayT = library(vectors).linalg.norm(vectors, None, 1)
+    return lengths

@@ -9,7 +9,7 @@ import click
 
 from discoformer.analysis.folds import FOLDS
 from discoformer.io.text import ReadOptions
-from discoformer.model import DEFAULT_NAME
+from discoformer.onnx.finding import DEFAULT_NAME
 
 EXIT_CODES = "Exit codes: 0 success, 1 error, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM."
 
@@ -20,10 +20,10 @@ model_option = click.option(
 )
 device_option = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
+    metavar="auto|cpu|cuda|cuda:N",
     default="auto",
     show_default=True,
-    help="Device of the network. auto takes cuda if it is available, else cpu.",
+    help="Device of the network. auto takes cuda if it is available, else cpu; cuda:1 is the second GPU.",
 )
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), help="Number of CPU threads. By default one for each core."

@@ -1,7 +1,7 @@
 """Input validation: convert array-likes to float64 arrays and check their values.
 
-Accepted are nested sequences, NumPy arrays, and objects with ``__array__`` (pandas, polars and Arrow tables,
-CPU tensors) or ``__dlpack__``. None of these libraries is imported here. Of a data frame, the columns of
+Accepted are nested sequences, NumPy arrays, tensors, and objects with ``__array__`` (pandas, polars and Arrow
+tables) or ``__dlpack__``. None of these libraries is imported here. Of a data frame, the columns of
 numbers are read; columns of text, categories or dates are left out, and a warning names them.
 """
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from discoformer.errors import DataWarning, InputError, warn_caller
 from discoformer.io.frames import column_names, columns_of, left_out, read_column
+from discoformer.io.tensors import is_tensor, on_host
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 AnyFloats: TypeAlias = npt.NDArray[np.floating[Any]]
@@ -73,19 +74,28 @@ def read_matrix(
     if frame is not None:
         return _read_frame(name, frame, columns, picked, missing, keep_empty)
     array = _as_array(name, data)
-    if array.ndim == 1:
-        raise InputError(
-            f"{name} must have shape (rows, columns), got {array.shape}: "
-            f"pass {name}[:, None] for points in one dimension, {name}[None, :] for a single point"
-        )
-    if array.ndim != 2 or array.shape[1] == 0:
-        raise InputError(f"{name} must have shape (rows, columns) with 1 column or more, got {array.shape}")
+    check_shape(name, array.shape)
     values = _as_float64(name, array, columns).view()
     if picked is not None:
         values, columns = values[:, picked], names_of(picked, columns)
     values.flags.writeable = False  # the memory may belong to the caller
-    _check_finite(name, values, columns, missing)
+    check_finite(name, values, columns, missing)
     return Matrix(values, _float_width(array.dtype), columns, picked)
+
+
+def check_shape(name: str, shape: tuple[int, ...]) -> None:
+    """Check that a shape is that of a matrix.
+
+    Raises:
+        InputError: It is not.
+    """
+    if len(shape) == 1:
+        raise InputError(
+            f"{name} must have shape (rows, columns), got {shape}: "
+            f"pass {name}[:, None] for points in one dimension, {name}[None, :] for a single point"
+        )
+    if len(shape) != 2 or shape[1] == 0:
+        raise InputError(f"{name} must have shape (rows, columns) with 1 column or more, got {shape}")
 
 
 def _read_frame(
@@ -112,7 +122,7 @@ def _read_frame(
     values = np.column_stack([read[j].values for j in picked])
     values.flags.writeable = False
     names = names_of(picked, columns)
-    _check_finite(name, values, names, missing)
+    check_finite(name, values, names, missing)
     width = _float_width(np.result_type(*(read[j].dtype for j in picked)))
     return Matrix(values, width, names, picked)
 
@@ -209,6 +219,8 @@ def _as_array(name: str, data: Any) -> npt.NDArray[Any]:
     masks = isinstance(getattr(data, "mask", None), np.ndarray)
     if masks and np.ma.is_masked(data):  # in this order: importing numpy.ma takes long
         raise InputError(f"{name} must not have masked entries: drop or fill them first")
+    if is_tensor(data):
+        data = on_host(name, data)
     try:
         if hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):
             return np.from_dlpack(data)
@@ -216,7 +228,7 @@ def _as_array(name: str, data: Any) -> npt.NDArray[Any]:
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
         raise InputError(
             f"{name} must be convertible to a NumPy array, got {type(data).__name__} ({error}): "
-            "pass a NumPy array; copy tensors to the CPU first"
+            "pass a NumPy array"
         ) from error
     if array.ndim == 0:
         raise InputError(
@@ -263,7 +275,14 @@ def _float_width(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32 if narrow else np.float64)
 
 
-def _check_finite(name: str, values: Floats, columns: Sequence[str] | None, missing: bool) -> None:
+def check_finite(
+    name: str, values: Floats, columns: Sequence[str] | None = None, missing: bool = False
+) -> None:
+    """Check that a matrix is finite, but for NaN if entries may be missing.
+
+    Raises:
+        InputError: It is not.
+    """
     finite = ~np.isinf(values) if missing else np.isfinite(values)
     if finite.all():
         return

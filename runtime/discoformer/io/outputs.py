@@ -1,11 +1,11 @@
-"""Output conversion: answers come in the data frame library of the queries, otherwise as NumPy arrays.
+"""Output conversion: answers come in the data frame library of the queries, otherwise as they are.
 
 No data frame library is imported here. If the caller passes a data frame, its library is already imported.
 """
 
 import sys
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from discoformer.io.inputs import AnyFloats
 
@@ -32,6 +32,20 @@ class PolarsFrame(Protocol):
     @property
     def columns(self) -> Any:
         """Names of the columns."""
+
+
+class Tensor(Protocol):
+    """A tensor of PyTorch, CuPy or JAX, for type checkers. NumPy arrays are of this type, too."""
+
+    @property
+    def device(self) -> Any:
+        """Where it is."""
+
+    def __dlpack__(self) -> Any:
+        """Share its memory."""
+
+
+TensorT = TypeVar("TensorT", bound=Tensor)
 
 
 def like(queries: Any, name: str, values: AnyFloats, picked: Sequence[int] | None = None) -> Any:

@@ -16,8 +16,9 @@ from discoformer.onnx.header import checked_metadata
 from discoformer.onnx.metadata import Metadata
 from discoformer.onnx.model_files import ModelFiles, hash_of
 from discoformer.onnx.names import GRAPHS, Graph
+from discoformer.onnx.placement import Placement
 from discoformer.onnx.safety import check_files
-from discoformer.onnx.sessions import Placement, memory_for, open_sessions
+from discoformer.onnx.sessions import memory_for, open_sessions
 from discoformer.onnx.weights import FILE, MIXTURE_FILE, check_weights, with_weights
 
 Sessions: TypeAlias = tuple[Any, ...]  # of onnxruntime, one for each file
@@ -83,7 +84,7 @@ class GraphFiles:
 
     def _check_weights(self, files: Mapping[Path, bytes]) -> None:
         """Compare the files with the weights in the same folder, if they are there."""
-        name = MIXTURE_FILE if self._names == [GRAPHS["fast"][0].file] else FILE
+        name = FILE if self._names == [graph.file for graph in GRAPHS["best"]] else MIXTURE_FILE
         if not self._source.exists(name):
             return
         weights, wanted = self._source.read(name), self.metadata.weights_sha256
@@ -115,18 +116,13 @@ class GraphFiles:
                 opened = self._opened
         return opened
 
+    def opened(self) -> dict[str, Any]:
+        """Return the sessions that are open, by the name of the file."""
+        return dict(zip(self._names, self._opened or (), strict=False))
+
     def _shared(self) -> Sessions:
         """Return sessions that another copy of this object has opened in this process, or open new ones."""
-        device, threads, options = self._placement
-        key = (
-            self._source.folder,
-            *self._names,
-            self.sha256,
-            self._memory,
-            device,
-            threads,
-            *sorted(options.items()),
-        )
+        key = (self._source.folder, *self._names, self.sha256, self._memory, repr(self._placement))
         if key not in _Process.copies:
             opened = self._open()
             while len(_Process.copies) >= _COPIES:

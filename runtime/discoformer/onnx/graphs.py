@@ -17,6 +17,10 @@ a coordinate, L layers, E scalars, C vectors)::
 All arrays are in frame coordinates; see ``base.frame`` and ``base.base``. A file may use only some of these
 inputs, and is given only those. ``effort="fast"`` needs the mixture graph alone, ``effort="best"`` all three.
 The files of each are checked and opened when they are first needed.
+
+Another file answers without these (float64, data units; see ``names.RAW``)::
+
+    raw:     context (B, N, D), queries (B, M, D), log_weights (B, N)  ->  log_density (B, M), score (B, M, D)
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,14 +29,14 @@ from typing import Any
 
 import numpy as np
 
-from discoformer.base.arrays import slices
+from discoformer.base.arrays import ArrayT, as_type, in_slices, library, with_rows
 from discoformer.errors import ModelError, ModelNotFoundError
-from discoformer.io.inputs import Floats
 from discoformer.onnx.graph_files import GraphFiles
 from discoformer.onnx.metadata import Metadata
 from discoformer.onnx.model_files import ModelFiles
-from discoformer.onnx.names import ANSWERS, GRAPHS, MIXTURE, STATES, Effort
-from discoformer.onnx.sessions import Device, Float32s, find_placement, on_device, run
+from discoformer.onnx.names import ANSWERS, GRAPHS, MIXTURE, RAW, STATES, Effort
+from discoformer.onnx.placement import Device, Placement
+from discoformer.onnx.sessions import Float32s, on_device, run, shape_of, taken
 from discoformer.onnx.shapes import SHAPES, check_shapes, sizes_of
 
 CHUNK = 1024  # queries per run; each run computes the keys of all context points again
@@ -68,29 +72,25 @@ class Graphs:
 
     Attributes:
         source: The files of the model.
-        device: Device of the sessions, ``"cpu"`` or ``"cuda"``.
-        threads: Number of CPU threads, or None for the default of onnxruntime.
+        placement: Where the sessions run.
         weights: Content of a safetensors file whose weights replace those in the files of ``effort="best"``,
             or None.
         main_effort: ``"best"`` if the folder has the files for it, else ``"fast"``.
     """
 
-    def __init__(
-        self,
-        source: ModelFiles,
-        device: Device,
-        threads: int | None,
-        options: Mapping[str, str] | None,
-        weights: bytes | None = None,
-    ) -> None:
+    def __init__(self, source: ModelFiles, placement: Placement, weights: bytes | None = None) -> None:
         self.source = source
-        self.threads = threads
+        self.placement = placement
         self.weights = weights
-        self._placement = find_placement(device, threads, options)
-        self.device = self._placement.device
         self._files: dict[Effort, GraphFiles] = {}
+        self._raw: GraphFiles | None = None
         self.main_effort: Effort = "best" if has_files(source.folder, "best") else "fast"
         source.check_all(self.files(self.main_effort).metadata)
+
+    @property
+    def device(self) -> Device:
+        """Device of the inputs and outputs: ``"cpu"``, ``"cuda"``, or such as ``"cuda:1"``."""
+        return self.placement.device
 
     @property
     def folder(self) -> Path:
@@ -122,11 +122,27 @@ class Graphs:
                     "export the model again with discoformer-export"
                 )
             weights = self.weights if effort == "best" else None
-            found = GraphFiles(self.source, GRAPHS[effort], self._placement, weights)
+            found = GraphFiles(self.source, GRAPHS[effort], self.placement, weights)
             if effort == "best":
                 self._check_refined(found.metadata)
             self._files.setdefault(effort, found)
         return self._files[effort]
+
+    @property
+    def raw(self) -> GraphFiles:
+        """The file that answers raw data; it is read and checked at the first call.
+
+        Raises:
+            ModelError: It is not safe to open.
+            ModelNotFoundError: The model has no such file.
+        """
+        if self._raw is None:
+            if not self.source.exists(RAW.file):
+                raise ModelNotFoundError(
+                    f"{self.folder} lacks {RAW.file}: export the model again with discoformer-export"
+                )
+            self._raw = GraphFiles(self.source, (RAW,), self.placement)
+        return self._raw
 
     def _check_refined(self, metadata: Metadata) -> None:
         """Check that heads refine the mixture network in the same folder."""
@@ -143,9 +159,18 @@ class Graphs:
         for needed in ("fast", effort):
             self.files(needed).sessions()
 
+    def opened(self) -> dict[str, Any]:
+        """Return the sessions that are open, by the name of the file."""
+        files = filter(None, (*self._files.values(), self._raw))
+        return {name: session for some in files for name, session in some.opened().items()}
+
+    def with_profiles(self, folder: Path) -> "Graphs":
+        """Return the same graphs, whose sessions write profiles into a folder; see ``profiles``."""
+        return Graphs(self.source, self.placement._replace(profiles=folder), self.weights)
+
     def with_weights(self, weights: bytes) -> "Graphs":
         """Return the same graphs with the weights of a safetensors file."""
-        return Graphs(self.source, self.device, self.threads, self._placement.options, weights)
+        return Graphs(self.source, self.placement, weights)
 
     def mixture(self, given: Mapping[str, Float32s]) -> dict[str, Float32s]:
         """Run the mixture graph.
@@ -158,57 +183,81 @@ class Graphs:
         """
         sizes = sizes_of(given)
         sizes["P"] = sizes["N"] + 1
-        session = self.files("fast").sessions(sizes)[0]
-        return checked(run(session, on_device(session, given)), MIXTURE, sizes)
+        return _on_host(self.files("fast").sessions(sizes)[0], given, MIXTURE, sizes)
 
     def encode(self, given: Mapping[str, Float32s]) -> dict[str, Float32s]:
         """Run the encode graph; see ``mixture``."""
         sizes = sizes_of(given)
-        session = self.files("best").sessions(sizes)[0]
-        return checked(run(session, on_device(session, given)), STATES, sizes)
+        return _on_host(self.files("best").sessions(sizes)[0], given, STATES, sizes)
 
-    def answer(self, queries: Floats, encoded: Encoded) -> tuple[Floats, Floats]:
+    def answer(self, queries: ArrayT, encoded: Encoded) -> tuple[ArrayT, ArrayT]:
         """Answer any number of queries, in chunks. Arguments and results are those of ``query``."""
-        log_density, score = np.empty(len(queries)), np.empty(queries.shape)
-        for part in slices(len(queries), CHUNK):
-            log_density[part], score[part] = self.query(queries[part], encoded)
-        return log_density, score
+        return in_slices(lambda part: self.query(part, encoded), CHUNK, queries)
 
-    def query(self, queries: Floats, encoded: Encoded) -> tuple[Floats, Floats]:
+    def query(self, queries: ArrayT, encoded: Encoded) -> tuple[ArrayT, ArrayT]:
         """Answer one chunk of queries.
 
         Args:
-            queries: Points (M, D) in the frame.
+            queries: Points (M, D) in the frame: a NumPy array, or a tensor on the device of the sessions.
             encoded: One encoded context.
 
         Returns:
-            Log-density (M,) and score (M, D), in the frame.
+            Log-density (M,) and score (M, D), in the frame, as arrays of the same kind.
         """
-        count, dim = queries.shape
+        count = len(queries)
         # Few different shapes keep the arena of onnxruntime small.
-        padded = np.zeros((1, 1 << (count - 1).bit_length(), dim), np.float32)
-        padded[0, :count] = queries
+        padded = with_rows(as_type(queries, "float32")[None], 1 << (count - 1).bit_length())
         sizes = sizes_of(encoded.arrays | {"queries": padded})
         session = self.files("best").sessions(sizes)[1]
-        answers = run(session, encoded.on_device(session) | on_device(session, {"queries": padded}))
-        checked(answers, ANSWERS, sizes)
-        log_density, score = answers["log_density"][0, :count], answers["score"][0, :count]
-        return log_density.astype(np.float64), score.astype(np.float64)
+        values = run(session, encoded.on_device(session) | on_device(session, {"queries": padded}), ANSWERS)
+        check_outputs(values, sizes)
+        log_density, score = (taken(values[name], queries)[0, :count] for name in ANSWERS)
+        return log_density, score
+
+    def answer_raw(self, context: ArrayT, queries: ArrayT, log_weights: ArrayT) -> tuple[ArrayT, ArrayT]:
+        """Read a sample and answer queries by one graph, in data units; all arrays of one kind, float64.
+
+        Args:
+            context: Points (N, D).
+            queries: (M, D).
+            log_weights: (N,) of the points, up to a constant.
+
+        Returns:
+            Log-density (M,) and score (M, D); NaN where the sample has no density.
+        """
+        given = {"context": context, "queries": queries, "log_weights": log_weights}
+        given = {name: library(array).stack([array]) for name, array in given.items()}
+        sizes = sizes_of(given)
+        session = self.raw.sessions(sizes | {"A": len(context) + len(queries)})[0]
+        values = run(session, on_device(session, given), ANSWERS)
+        check_outputs(values, sizes, np.float64)
+        log_density, score = (taken(values[name], queries)[0] for name in ANSWERS)
+        return log_density, score
 
 
-def checked(arrays: dict[str, Float32s], names: Sequence[str], sizes: dict[str, int]) -> dict[str, Float32s]:
-    """Return the outputs of a graph, after a check of their names, dtypes and shapes.
+def _on_host(
+    session: Any, given: Mapping[str, Float32s], names: Sequence[str], sizes: dict[str, int]
+) -> dict[str, Float32s]:
+    """Run a graph, and copy its outputs to the host."""
+    values = run(session, on_device(session, given), names)
+    check_outputs(values, sizes)
+    return {name: value.numpy() for name, value in values.items()}
+
+
+def check_outputs(
+    values: Mapping[str, Any], sizes: dict[str, int], dtype: type[np.floating[Any]] = np.float32
+) -> None:
+    """Check the dtypes and shapes of the outputs of a graph.
 
     Raises:
-        ModelError: One is missing, or has another dtype or shape.
+        ModelError: One has another.
     """
     try:
-        check_shapes({name: arrays[name] for name in names}, sizes, SHAPES, np.float32)
+        check_shapes({name: shape_of(value) for name, value in values.items()}, sizes, SHAPES, dtype)
     except ValueError as error:
         raise ModelError(
             f"a graph of the model gives {error}: export it again with discoformer-export"
         ) from error
-    return arrays
 
 
 def has_files(folder: Path, effort: Effort) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from discoformer.model import find_folder
+from discoformer.onnx.finding import find_folder
 from discoformer.play.onnxruntime_web import cached, checked
 from discoformer.play.server import Server
 from discoformer.play.site import checked_model, site_files, write_site

@@ -7,9 +7,9 @@ from sklearn.base import BaseEstimator, ClusterMixin
 
 from discoformer.analysis.modes import PROMINENCE, Modes, modes_of
 from discoformer.estimates import Estimate
-from discoformer.model import DEFAULT_NAME
+from discoformer.onnx.finding import DEFAULT_NAME
 from discoformer.onnx.names import Effort
-from discoformer.onnx.sessions import Device
+from discoformer.onnx.placement import Device
 from discoformer.sklearn.models import estimate_options, load_once, queries, sample_rows
 from discoformer.table.cells import Rounding
 

@@ -13,9 +13,9 @@ from discoformer.anomalies import Anomalies, Reference
 from discoformer.errors import InputError
 from discoformer.estimates import Estimate
 from discoformer.io.inputs import AnyFloats, Floats, is_real
-from discoformer.model import DEFAULT_NAME
+from discoformer.onnx.finding import DEFAULT_NAME
 from discoformer.onnx.names import Effort
-from discoformer.onnx.sessions import Device
+from discoformer.onnx.placement import Device
 from discoformer.sklearn.models import estimate_options, load_once, queries, sample_rows
 from discoformer.table.cells import Rounding
 

@@ -11,9 +11,9 @@ from discoformer.errors import InputError
 from discoformer.estimates import Estimate
 from discoformer.io.inputs import AnyFloats
 from discoformer.io.tables import Table
-from discoformer.model import DEFAULT_NAME
+from discoformer.onnx.finding import DEFAULT_NAME
 from discoformer.onnx.names import Effort
-from discoformer.onnx.sessions import Device
+from discoformer.onnx.placement import Device
 from discoformer.sklearn.models import estimate_options, load_once, queries, sample_rows
 from discoformer.table.cells import Rounding
 

@@ -14,8 +14,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from discoformer.errors import DataWarning, warn_caller
 from discoformer.io.frames import column_names, columns_of, left_out, read_column
-from discoformer.model import Model, find_folder, load
-from discoformer.onnx.sessions import Device
+from discoformer.model import Model, load
+from discoformer.onnx.finding import find_folder
+from discoformer.onnx.placement import Device
 
 WIDTHS = (np.float64, np.float32)  # accepted dtypes; the estimates have the dtype of the input
 

@@ -190,7 +190,7 @@ def _matmul_gflops() -> float:
 
 def _estimators(model: Model) -> Iterator[_Estimator]:
     """Yield the estimators that are installed, ours first."""
-    threads = model.graphs.threads or os.cpu_count() or 1
+    threads = model.graphs.placement.threads or os.cpu_count() or 1
     yield _Estimator(OURS, threads, model.estimate, lambda p, y: p.log_density_and_score(y))
     if has_files(model.folder, "fast"):
         yield _Estimator(

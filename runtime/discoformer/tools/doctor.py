@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +15,9 @@ import numpy as np
 from discoformer.errors import EXTRA_OF, INDEXED_AS, DiscoformerError, require
 from discoformer.model import Model, load
 from discoformer.onnx.graphs import has_files
-from discoformer.onnx.names import GRAPHS, Effort
-from discoformer.onnx.sessions import Device, installed_builds, two_builds
+from discoformer.onnx.names import GRAPHS, RAW, Effort
+from discoformer.onnx.placement import Device, installed_builds, two_builds
+from discoformer.onnx.profiles import nodes_by_provider
 
 _CLOSE = 0.5  # largest median error (nats) on a Gaussian sample of a model that works
 
@@ -51,6 +54,7 @@ def examine(path_or_name: str, device: Device) -> Iterator[Finding]:
     yield from _model(model)
     for effort in (effort for effort in GRAPHS if has_files(model.folder, effort)):
         yield _trial(model, effort)
+    yield from _nodes(model)
 
 
 def _onnxruntime() -> Iterator[Finding]:
@@ -90,6 +94,21 @@ def _model(model: Model) -> Iterator[Finding]:
     )
     yield Finding("trained on", ", ".join(f"{low} to {high} {what}" for what, (low, high) in spans))
     yield Finding("device", model.device)
+
+
+def _nodes(model: Model) -> Iterator[Finding]:
+    """Count the nodes of each graph that execution providers run, on 50 points."""
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    with TemporaryDirectory() as folder:
+        graphs = model.graphs.with_profiles(Path(folder))
+        profiled = Model(graphs)
+        profiled.estimate(x, effort=graphs.main_effort).log_density(x)
+        if graphs.source.exists(RAW.file):
+            profiled.log_density_and_score(x, x)
+        for name, session in graphs.opened().items():
+            counts = nodes_by_provider(session).most_common()
+            ran = ", ".join(f"{count} on {provider}" for provider, count in counts)
+            yield Finding("nodes", f"{name}: {ran}")
 
 
 def _trial(model: Model, effort: Effort) -> Finding:

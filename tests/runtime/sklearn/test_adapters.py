@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from discoformer.errors import InputError, ModelNotFoundError, RangeWarning
 from discoformer.io.inputs import Floats
-from discoformer.model import DEFAULT_NAME, find_folder
+from discoformer.onnx.finding import DEFAULT_NAME, find_folder
 from discoformer.sklearn import DensityClusterer, DensityImputer
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from discoformer.analysis.typicality import Typicality
 from discoformer.anomalies import Reference
 from discoformer.errors import InputError, ModelNotFoundError
 from discoformer.io.inputs import Floats
-from discoformer.model import DEFAULT_NAME, find_folder
+from discoformer.onnx.finding import DEFAULT_NAME, find_folder
 from discoformer.sklearn import AnomalyDetector
 
 try:

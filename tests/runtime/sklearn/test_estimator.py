@@ -21,7 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import discoformer
 from discoformer.errors import ModelNotFoundError
 from discoformer.io.inputs import Floats
-from discoformer.model import DEFAULT_NAME, find_folder
+from discoformer.onnx.finding import DEFAULT_NAME, find_folder
 from discoformer.sklearn import DensityEstimator
 
 try:

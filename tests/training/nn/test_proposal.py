@@ -20,6 +20,7 @@ from discoformer.fit import graph_inputs, landmarks_of, read_sample
 from discoformer.io.inputs import Floats
 from discoformer.onnx.graphs import Graphs
 from discoformer.onnx.model_files import ModelFiles
+from discoformer.onnx.placement import find_placement
 from discoformer.proposal import propose
 from discoformer_training.data.context import LANDMARKS, Context, context_in_frame
 from discoformer_training.nn.proposal import Proposal
@@ -183,7 +184,7 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> Graphs:
     """The released graph of the trained mixture network."""
     folder = tmp_path_factory.mktemp("model")
     shutil.copy(MIXTURE, folder)
-    return Graphs(ModelFiles(folder, trust=True), "cpu", 1, None)
+    return Graphs(ModelFiles(folder, trust=True), find_placement("cpu", 1))
 
 
 def proposed(

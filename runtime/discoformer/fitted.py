@@ -231,7 +231,7 @@ class FittedDensity(HeldSample):
             InputError: Y is not a matrix of finite numbers with the columns of the sample, or a tensor on
                 another device than the model.
         """
-        return self.answer_tensor(Y) if is_tensor(Y) else self.answer_queries(self.read_queries(Y))
+        return self._answer_tensor(Y) if is_tensor(Y) else self.answer_queries(self.read_queries(Y))
 
     def answer_queries(self, queries: Matrix) -> tuple[AnyFloats, AnyFloats]:
         """Return log-density (M,) and score (M, D) at queries that have been read; see ``Answers.at``.
@@ -244,7 +244,7 @@ class FittedDensity(HeldSample):
             log_density[off], score[off] = -np.inf, 0
         return log_density, score
 
-    def answer_tensor(self, Y: Any) -> tuple[Any, Any]:
+    def _answer_tensor(self, Y: Any) -> tuple[Any, Any]:
         """Return log-density (M,) and score (M, D) at a tensor (M, D), as tensors; see ``answer``."""
         check_device("Y", Y, self.graphs.device)
         values, width = read_tensor("Y", Y)

@@ -155,7 +155,7 @@ def test_ranges_are_those_of_the_mixture(
 ) -> None:
     folder = other_folder(query={"trained_dim_max": "2"})
     shutil.copy(gaussian_folder / "mixture.onnx", folder)
-    model = discoformer.load(folder, "cpu")
+    model = discoformer.load(folder, "cpu", trust=True)
     assert model.estimate(x, effort="fast").diagnostics.warnings == ()
     with pytest.warns(discoformer.RangeWarning, match="3 columns, outside the 1 to 2"):
         model.estimate(x)

@@ -71,9 +71,26 @@ def test_graphs_of_another_version(other_folder: Folder) -> None:
 
 def test_arguments(gaussian_folder: Path) -> None:
     with pytest.raises(discoformer.InputError, match="got 'gpu'"):
-        discoformer.load(gaussian_folder, device="gpu")  # type: ignore[arg-type]
+        discoformer.load(gaussian_folder, device="gpu")
+    with pytest.raises(discoformer.InputError, match="'cuda:1', got 'cuda:first'"):
+        discoformer.load(gaussian_folder, device="cuda:first")
     with pytest.raises(discoformer.InputError, match="got 0"):
         discoformer.load(gaussian_folder, threads=0)
+    with pytest.raises(discoformer.InputError, match=r"got \['CPUExecutionProvider'\] with device='cpu'"):
+        discoformer.load(gaussian_folder, "cpu", providers=["CPUExecutionProvider"])
+
+
+def test_providers_are_passed_on(gaussian_folder: Path, rng: np.random.Generator) -> None:
+    """The CPU build has a provider that takes no node, so that all run on the next one."""
+    x = rng.normal(size=(60, 2))
+    expected = discoformer.load(gaussian_folder, "cpu", 1).estimate(x).log_density(x)
+    names = onnxruntime.get_available_providers()
+    model = discoformer.load(gaussian_folder, threads=1, providers=[(names[0], {}), *names[1:]])
+    assert model.device == "cpu"
+    np.testing.assert_array_equal(model.estimate(x).log_density(x), expected)
+    assert model.graphs.opened()["query.onnx"].get_providers() == names
+    with pytest.raises(discoformer.DeviceError, match="the provider NoneSuch is not available: onnxruntime"):
+        discoformer.load(gaussian_folder, providers=["NoneSuch", *names])
 
 
 def test_cuda_that_is_not_built_in(gaussian_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +99,7 @@ def test_cuda_that_is_not_built_in(gaussian_folder: Path, monkeypatch: pytest.Mo
     with pytest.raises(
         discoformer.DeviceError, match="offers CPUExecutionProvider only; install the GPU build"
     ):
-        discoformer.load(gaussian_folder, "cuda")
+        discoformer.load(gaussian_folder, "cuda:1")
 
 
 def test_cuda_that_does_not_start(gaussian_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

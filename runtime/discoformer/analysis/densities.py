@@ -265,7 +265,7 @@ class Densities(ClosedForms):
             raise InputError(
                 f"{asked} needs a NumPy array or a data frame, got a tensor: copy it to the host"
             )
-        log_density, score = self.answer_tensor(Y)
+        log_density, score = self._answer_tensor(Y)
         return Answers(None, log_density if method == "network" else log_density - self._log_integral, score)
 
     def _complete(self, queries: Matrix, method: Method) -> tuple[AnyFloats, AnyFloats]:

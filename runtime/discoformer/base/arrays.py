@@ -90,7 +90,8 @@ def contiguous(array: ArrayT) -> ArrayT:
     """Return an array whose rows lie in memory one after another."""
     if hasattr(array, "contiguous"):
         return array.contiguous()
-    return library(array).asarray(array, order="C")
+    xp = library(array)
+    return xp.ascontiguousarray(array) if hasattr(xp, "ascontiguousarray") else array  # JAX has no other
 
 
 def in_slices(

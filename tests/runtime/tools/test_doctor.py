@@ -1,5 +1,6 @@
 """The doctor: what it reports if everything works, and its advice if something does not."""
 
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def test_all_is_well_with_the_released_model() -> None:
         "trial",
     ):
         assert said in result.stdout
+    for file in ("mixture", "encode", "query", "discoformer"):
+        assert re.search(rf"nodes +{file}\.onnx: \d+ on CPUExecutionProvider\n", result.stdout)
     assert result.stderr == ""
 
 

@@ -2,7 +2,7 @@
 
 The sample is read once. The mixture network turns it into a mixture of Student-t distributions. For
 ``effort="fast"`` the answers are those of this mixture. For ``effort="best"`` heads refine it (see
-``answers``).
+``answering``).
 
 Shapes: N rows of the sample, n landmarks, M queries, D dimensions.
 """
@@ -13,7 +13,7 @@ from typing import Any, Self, overload
 
 import numpy as np
 
-from discoformer.answers import FARTHEST, Answers
+from discoformer.answering import FARTHEST, Answers
 from discoformer.base.arrays import ArrayT, library, moved_to
 from discoformer.base.base import Base
 from discoformer.base.frame import AffineMap

@@ -17,8 +17,8 @@ _NONE = -1e30  # log-weight of a point that is absent
 
 def answer_raw(graphs: Graphs, X: Any, Y: Any, weights: Any) -> tuple[Any, Any]:
     """Read a sample and answer queries by one graph; see ``Model.log_density_and_score``."""
-    context, queries = (_read(name, data, graphs.device) for name, data in (("X", X), ("Y", Y)))
-    (points, _), (at, width) = context, queries
+    points, _ = _read("X", X, graphs.device)
+    at, width = _read("Y", Y, graphs.device)
     xp = library(points)
     if library(at) is not xp or at.shape[1] != points.shape[1]:
         raise InputError(
@@ -28,7 +28,7 @@ def answer_raw(graphs: Graphs, X: Any, Y: Any, weights: Any) -> tuple[Any, Any]:
     for text in graphs.raw.metadata.out_of_range(*points.shape):
         warn_caller(text, RangeWarning)
     w = xp.ones_like(points[:, 0]) if weights is None else _read_weights(weights, points)
-    log_weights = xp.log(xp.where(w > 0, w, 1 + 0 * w)) + xp.where(w > 0, 0 * w, _NONE + 0 * w)
+    log_weights = xp.where(w > 0, xp.log(xp.where(w > 0, w, 1)), _NONE)
     log_density, score = graphs.answer_raw(points, at, log_weights)
     if not (all_finite(log_density) and all_finite(score)):
         raise DegenerateDataError(

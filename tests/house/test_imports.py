@@ -30,7 +30,7 @@ ORDER = {  # folders and modules of a package, from the lowest on
         "fit",
         "proposal",
         "held_sample",
-        "answers",
+        "answering",
         "fitted",
         "saved_checks",
         "saved",

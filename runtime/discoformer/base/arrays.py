@@ -1,6 +1,6 @@
 """Array functions that NumPy and PyTorch name differently, or do not have.
 
-Arrays of CuPy and JAX are taken too, where answers are computed (see ``answers``).
+Arrays of CuPy and JAX are taken too, where answers are computed (see ``answering``).
 
 Shapes: B data sets; D dimensions; n and k are any sizes.
 """

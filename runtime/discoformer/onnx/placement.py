@@ -90,10 +90,7 @@ def find_placement(
     if not runs_first(trial, placement):
         if providers is not None or device != "auto":
             raise not_started(placement)
-        warn_caller(
-            f"{not_started(placement)} Running on the CPU; pass device='cpu' to silence this warning.",
-            DeviceWarning,
-        )
+        warn_caller(f"{not_started(placement)} Running on the CPU.", DeviceWarning)
         return Placement("cpu", threads, (CPU,))
     return placement._replace(device=name_of(*memory_of(trial)))
 

@@ -35,8 +35,9 @@ class Estimate(Densities):
 
     Log-densities are in nats, of the density in the units of the data: they may be positive, and densities at
     points do not sum to 1. Results have the float width of the queries: float32 for float32, else float64.
-    They are Series and DataFrames of pandas or polars if the queries are a DataFrame, else NumPy arrays. The
-    columns of a DataFrame are those of the sample, by name: in any order, and other columns may be there too.
+    They are Series and DataFrames of pandas or polars if the queries are a DataFrame, tensors on the same
+    device if they are a tensor (of PyTorch, CuPy or JAX), else NumPy arrays. The columns of a DataFrame are
+    those of the sample, by name: in any order, and other columns may be there too.
 
     Attributes:
         model: The ``discoformer.Model`` that made it.

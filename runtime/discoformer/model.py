@@ -198,10 +198,11 @@ class Model:
 
         Args:
             X: Array-like (N, D), data units: nested sequences, NumPy, ``__array__`` or DLPack, pandas, Arrow.
-                Of a data frame, columns that hold no numbers (text, categories, dates) are left out. So are
-                rows so far out that they would distort the estimate, up to 5 % of the weight (see
-                ``table.outlying``); their share is ``diagnostics.left_out``. If many rows are copies of
-                others, the effective size counts them once.
+                A tensor on a device is copied to the host, where checks and frame are computed. Of a data
+                frame, columns that hold no numbers (text, categories, dates) are left out. So are rows so far
+                out that they would distort the estimate, up to 5 % of the weight (see ``table.outlying``);
+                their share is ``diagnostics.left_out``. If many rows are copies of others, the effective size
+                counts them once.
             weights: Array-like (N,), not negative, of any scale; rows of weight 0 count as absent.
             effective_size: How many independent points the rows are worth, if you know that better than
                 Kish's ``(sum w)^2 / sum w^2`` (for correlated draws, say).

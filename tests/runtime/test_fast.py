@@ -150,12 +150,8 @@ def test_a_mixture_that_changed_is_refused(gaussian_folder: Path, tmp_path: Path
         model.estimate(x, effort="fast")
 
 
-def test_ranges_are_those_of_the_mixture(
-    other_folder: Callable[..., Path], gaussian_folder: Path, x: Floats
-) -> None:
-    folder = other_folder(query={"trained_dim_max": "2"})
-    shutil.copy(gaussian_folder / "mixture.onnx", folder)
-    model = discoformer.load(folder, "cpu", trust=True)
+def test_ranges_are_those_of_the_mixture(other_folder: Callable[..., Path], x: Floats) -> None:
+    model = discoformer.load(other_folder(query={"trained_dim_max": "2"}), "cpu")
     assert model.estimate(x, effort="fast").diagnostics.warnings == ()
     with pytest.warns(discoformer.RangeWarning, match="3 columns, outside the 1 to 2"):
         model.estimate(x)

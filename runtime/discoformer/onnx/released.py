@@ -4,14 +4,14 @@ Written by ``python tests/house/test_released_files.py`` from the folders in ``m
 """
 
 RELEASED: dict[tuple[str, str], dict[str, str]] = {
-    ("base", "9"): {
-        "config.json": "49b88fd757b2c5a03b93bd609fb4ba16778f684b514347156f253b35474fe04b",
-        "mixture.onnx": "524e2d967573e378ab976fe03674133a230761c96d61dab175f837d0475c2b68",
-        "encode.onnx": "bda1beb82435ff7c9fcbbedee99524c8a56a59c7a8951975d7c16fa6433f36ac",
-        "query.onnx": "a32014df5778f06ada5bd3040e0f2e9d4062df58be6789c3f5dfe76f9fe82b4b",
-        "discoformer.onnx": "92bbc71111478722896362b043415e6e70d86fa47244cf8b9dcd7ac0a6d3013a",
-        "weights.safetensors": "ed33b9beccff67cd1946f042eef8b52f83e34675166e67b83dcf1f45e1fc7485",
-        "mixture.safetensors": "3dc53f3534d4199accc222eda2665bfdbb29c696a44f05478e38a894e6e1e844",
-        "adaptation.safetensors": "023892596b89eabed6ec745199c00b5f9e28c52f9ef178990f51ef5a216d029f",
+    ("base", "10"): {
+        "config.json": "31f14f7e646cb7527bd9eb40fbaa26f5a75b1cfdc2d16d29150f95c94ef9de2a",
+        "mixture.onnx": "2a49c0b385edd9ba6e096ceb776cb18cdf0af7f6afb46aeb314f561f16c3ec3a",
+        "encode.onnx": "2dfb52953f7deb6f95e69668ab878e1a02e13752d70aad860fea5f6a308a1622",
+        "query.onnx": "bf27881762e19827e5418644ed40d66bce74037f4c91762e74b098bdb01cc009",
+        "discoformer.onnx": "66cf7242f70d1d296628d7de3ced0afd6bd7aa510a4a29ef177a52298da7a72c",
+        "weights.safetensors": "65a9c5b472f5f89ac9dcf3a7ba04eca5d698ab1be7ff371fa70d58a56d69cb02",
+        "mixture.safetensors": "3165d71dbad71810fc8ea354a59e199a6ef9b46699b00ffb2dd607475a5f524f",
+        "adaptation.safetensors": "9e00c7a44fe1d7be26bc6ceb24b75f7f6e3ea5be416e7a7d0ce7af9a80ab6c8b",
     },
 }

@@ -33,7 +33,6 @@ from discoformer.base.frame import AffineMap
 from discoformer.base.mixture_answers import MixtureAnswers
 from discoformer.base.tails import Answer, answer_base, with_tails
 from discoformer.errors import ModelError
-from discoformer.onnx.graphs import CHUNK
 
 FARTHEST = 1e13  # frame coordinates whose squares float32 can hold with ease, in units of any component
 
@@ -48,6 +47,7 @@ class Answers(Generic[ArrayT]):
     base: Base[ArrayT] | None  # what the heads refine; None for ``effort="fast"``, which has no heads
     radius: float  # within which the heads answer
     heads: Answer[ArrayT]
+    chunk: int  # most queries at a time
 
     def at(self, points: ArrayT, width: str) -> tuple[ArrayT, ArrayT]:
         """Return log-density (M,) in nats and score (M, D) in 1 / data units at points (M, D).
@@ -76,7 +76,7 @@ class Answers(Generic[ArrayT]):
                 score = xp.clip(self.frame.score_to_data(score), -greatest, greatest)
                 return as_type(log_density + self.log_volume, width), as_type(score, width)
 
-        return in_slices(answered, CHUNK, points)
+        return in_slices(answered, self.chunk, points)
 
     def in_frame(self, z: ArrayT) -> tuple[ArrayT, ArrayT]:
         """Return log-density (M,) and score (M, D) in frame coordinates, at points (M, D) there."""

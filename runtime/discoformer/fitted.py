@@ -273,6 +273,7 @@ class FittedDensity(HeldSample):
                 base,
                 radius_of(self.encoded.arrays["context"][0]) if base else 0.0,
                 partial(self.graphs.answer, encoded=self.encoded),
+                self.graphs.chunk,
             )
         return self._placed[key]
 

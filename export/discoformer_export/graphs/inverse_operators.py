@@ -53,7 +53,7 @@ def _(matrices: Tensor) -> tuple[Tensor, Tensor]:
 def _invert(matrices: Any) -> tuple[Any, Any]:
     wide = op.Cast(matrices, to=TensorProto.DOUBLE)
     log_det = _log_det(_padded(wide), SPLITS)
-    return op.CastLike(_INVERSE(wide), matrices), op.CastLike(log_det, matrices)
+    return tuple(op.Cast(value, to=TensorProto.FLOAT) for value in (_INVERSE(wide), log_det))
 
 
 def _padded(matrices: Any) -> Any:
@@ -62,7 +62,7 @@ def _padded(matrices: Any) -> Any:
     padded = op.Pad(matrices, op.Constant(value_ints=[0, 0, 0, 0, 0, 0, count, count]))
     mask = op.Expand(op.Constant(value_float=0.0), op.Shape(matrices, start=-1))
     ones = op.Constant(value_floats=[1.0] * count)
-    mask = op.CastLike(op.Concat(mask, ones, axis=0), matrices)
+    mask = op.Cast(op.Concat(mask, ones, axis=0), to=TensorProto.DOUBLE)
     return op.Add(padded, op.Mul(mask, _identity(padded)))
 
 
@@ -71,24 +71,18 @@ def _identity(matrices: Any) -> Any:
 
 
 def _log_det(matrices: Any, splits: int) -> Any:
-    size = op.Shape(matrices, start=-1)
-    last = op.Constant(value_ints=[-1])
     if not splits:
+        size = op.Cast(op.Shape(matrices, start=-1), to=TensorProto.DOUBLE)
+        last = op.Constant(value_ints=[-1])
         diagonal = op.ReduceSum(op.Mul(matrices, _identity(matrices)), last, keepdims=0)
         log_scale = op.ReduceMean(op.Log(diagonal), last, keepdims=0)
         scale = op.Unsqueeze(op.Exp(log_scale), op.Constant(value_ints=[-2, -1]))
         relative = op.Cast(op.Div(matrices, scale), to=TensorProto.FLOAT)
-        log_det = op.CastLike(op.Log(op.Det(relative)), matrices)
-        return op.Add(op.Mul(op.CastLike(size, matrices), log_scale), log_det)
-    zero, half = op.Constant(value_ints=[0]), op.Div(size, op.Constant(value_ints=[2]))
-
-    def part(rows: tuple[Any, Any], columns: tuple[Any, Any]) -> Any:
-        starts, ends = (op.Concat(*pair, axis=0) for pair in zip(rows, columns, strict=True))
-        return op.Slice(matrices, starts, ends, op.Constant(value_ints=[-2, -1]))
-
-    low, high = (zero, half), (half, size)
-    first, cross, rest = part(low, low), part(low, high), part(high, high)
-    products = op.MatMul(part(high, low), op.MatMul(_INVERSE(first), cross))
+        log_det = op.Cast(op.Log(op.Det(relative)), to=TensorProto.DOUBLE)
+        return op.Add(op.Mul(size, log_scale), log_det)
+    rows = op.Split(matrices, axis=-2, num_outputs=2)
+    (first, cross), (below, rest) = (op.Split(half, axis=-1, num_outputs=2) for half in rows)
+    products = op.MatMul(below, op.MatMul(_INVERSE(first), cross))
     return op.Add(_log_det(first, splits - 1), _log_det(op.Sub(rest, products), splits - 1))
 
 

@@ -21,6 +21,13 @@ The files of each are checked and opened when they are first needed.
 Another file answers without these (float64, data units; see ``names.RAW``)::
 
     raw:     context (B, N, D), queries (B, M, D), log_weights (B, N)  ->  log_density (B, M), score (B, M, D)
+
+Memory of a run in 10 columns beside the weights, as onnxruntime allocates it on a GPU
+(``python -m benchmarks.gpu``)::
+
+    landmarks N    mixture, A = 16,384    encode    query, M = 1,024    query, M = 8,192
+    1,024          1.0 GB                 50 MB     50 MB               0.4 GB
+    4,096          4.2 GB                 0.7 GB    0.2 GB              1.3 GB
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,6 +47,7 @@ from discoformer.onnx.sessions import Float32s, on_device, run, shape_of, taken
 from discoformer.onnx.shapes import SHAPES, check_shapes, sizes_of
 
 CHUNK = 1024  # queries per run; each run computes the keys of all context points again
+CUDA_CHUNK = 8192  # on a GPU, where starting the 700 kernels of a run takes longer than 1,024 queries
 
 
 class Encoded:
@@ -190,9 +198,14 @@ class Graphs:
         sizes = sizes_of(given)
         return _on_host(self.files("best").sessions(sizes)[0], given, STATES, sizes)
 
+    @property
+    def chunk(self) -> int:
+        """Most queries of a run."""
+        return CHUNK if self.device == "cpu" else CUDA_CHUNK
+
     def answer(self, queries: ArrayT, encoded: Encoded) -> tuple[ArrayT, ArrayT]:
         """Answer any number of queries, in chunks. Arguments and results are those of ``query``."""
-        return in_slices(lambda part: self.query(part, encoded), CHUNK, queries)
+        return in_slices(lambda part: self.query(part, encoded), self.chunk, queries)
 
     def query(self, queries: ArrayT, encoded: Encoded) -> tuple[ArrayT, ArrayT]:
         """Answer one chunk of queries.

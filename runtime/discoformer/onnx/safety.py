@@ -26,7 +26,7 @@ MOST_FIELDS = 2**21  # largest number of fields in the messages that are read
 MOST_WHOLE = 2**16  # largest whole number in a tensor
 
 OPERATORS = frozenset(
-    b"Abs Add And ArgMax Cast CastLike Clip Concat ConstantOfShape CumSum Det Div Einsum Equal Exp Expand "
+    b"Abs Add And ArgMax Cast Clip Concat ConstantOfShape CumSum Det Div Einsum Equal Exp Expand "
     b"EyeLike Gather GatherND Gelu Gemm Greater GreaterOrEqual LayerNormalization Less LessOrEqual Log "
     b"MatMul Max Min Mul Neg Or Pad Pow Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceSum Reshape "
     b"Shape Sigmoid Slice Softmax Softplus Split Sqrt Squeeze Sub TopK Transpose Unsqueeze Where".split()

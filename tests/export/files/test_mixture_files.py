@@ -72,7 +72,7 @@ def test_the_layers_of_the_network_are_float32(models: dict[str, onnx.ModelProto
         layers = [
             node
             for node in model.graph.node
-            if node.op_type in ("LayerNormalization", "Gelu", "Softmax", "Split")
+            if node.op_type in ("LayerNormalization", "Gelu", "Softmax")
             and (name == "mixture" or node.output[0].startswith("network/"))
         ]
         assert len(layers) > 10

@@ -234,8 +234,8 @@ class ComponentHead(nn.Module):
         values = torch.cat([points, outer(points)], -1)[:, None].expand(-1, self.heads, -1, -1)
         moments, log_normaliser = self.attend(queries, keys, values)
         log_mass = log_normaliser - (queries * keys).sum(-1) + log_weights[:, None]
-        moments = moments.transpose(1, 2)
-        mean, second = moments[..., :dim], moments[..., dim:].unflatten(-1, (dim, dim))
+        moments = moments.transpose(1, 2).unflatten(-1, (dim + 1, dim))  # one row is z, the others z z^T
+        mean, second = moments[..., 0, :], moments[..., 1:, :]
         covariance = second - mean[..., :, None] * mean[..., None, :]
         rounding = ROUNDING * second.diagonal(dim1=-2, dim2=-1).sum(-1)
         return mean - points[:, :, None], covariance, log_mass.transpose(1, 2), rounding
@@ -314,8 +314,8 @@ class Update(nn.Module):
         relative, share = relative / total, share / total  # r / n, a
         log_mass = (greatest + total.log())[..., 0]
         moments = share.double() @ monomials(points)
-        second, mean = (moments[..., :-1] / moments[..., -1:]).split([dim * dim, dim], -1)
-        second = second.unflatten(-1, (dim, dim))
+        moments = (moments[..., :-1] / moments[..., -1:]).unflatten(-1, (dim + 1, dim))
+        second, mean = moments[..., :-1, :], moments[..., -1, :]
         covariance = second - mean[..., :, None] * mean[..., None, :]
         mean, covariance, second = (moment.to(points.dtype) for moment in (mean, covariance, second))
         rounding = ROUNDING_OF_UPDATE * trace(second)

@@ -1,0 +1,1 @@
+"""The model on a GPU: is it right, where do its nodes run, does it hold, and how fast is it?"""

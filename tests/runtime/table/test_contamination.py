@@ -169,17 +169,17 @@ def test_estimators_of_scikit_learn(kde_folder: Path, dirty: Floats) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("far", [1e6, 1e30])
 def test_contaminated_references_and_anomalies(
-    gaussian: discoformer.Model, clean: Floats, rng: np.random.Generator, far: float
+    mixture: discoformer.Model, clean: Floats, rng: np.random.Generator, far: float
 ) -> None:
     """A reference warns once, by the rows of the user. In a sample, rows far out are what is looked for."""
     clean[[3, 77, 200]] = far * np.array([[1, 0], [2, 1], [-5, 3]])
     with pytest.warns(DataWarning, match="rows 3, 77, 200") as caught:
-        reference = Reference(clean, model=gaussian)
+        reference = Reference(clean, model=mixture)
     assert len(caught) == 1
     p_values = reference.p_values(np.r_[[[far, far], [30.0, 30.0]], rng.normal(size=(50, 2)) @ SHAPE])
     assert p_values[:2].max() <= 4 / 401  # the rows far out may lie farther out than these
     assert p_values[2:].mean() == pytest.approx(0.5, abs=0.2)
-    found = find_anomalies(clean, model=gaussian)
+    found = find_anomalies(clean, model=mixture)
     assert found.found[[3, 77, 200]].all()
     np.testing.assert_array_equal(found.contributions[3] > 0.9, [True, False])
 
@@ -251,4 +251,4 @@ def test_the_released_model_on_contaminated_samples(
     ten[:10], one[0], sentinel[:10, 0] = 1e6, 1e8, 1e6
     for dirty in (ten, one, sentinel):
         assert error(dirty) < pure + 0.01
-    assert error(np.repeat(x[:300], 20, axis=0)) == pytest.approx(error(x[:300]), rel=0.02, abs=1e-3)
+    assert error(np.repeat(x[:300], 20, axis=0)) == pytest.approx(error(x[:300]), rel=0.02, abs=2e-3)

@@ -49,6 +49,7 @@ OF_KERNEL = 4  # invariants of the statistics of a kernel
 OF_UPDATE = 7  # invariants of the statistics of an update
 ROUNDING = 3e-5  # of a variance, relative to the mean of |z|^2 under the kernel: added to each isotropic part
 ROUNDING_OF_UPDATE = 1e-9  # likewise, where the moments are float64
+LEAST_SQUARE = 1e-3  # of that mean: copies of the centre of the frame have one of 0
 MOST_LOG_FREEDOM = 14.0  # a Student-t distribution of a million degrees of freedom is Gaussian to 1e-6
 LARGEST = 80.0  # nats: its exponential fits in float32
 LEAST_SHARE, MOST_SHARE = 9.0, 3.0  # bounds of -b and of b and t
@@ -318,7 +319,7 @@ class Update(nn.Module):
         second, mean = moments[..., :-1, :], moments[..., -1, :]
         covariance = second - mean[..., :, None] * mean[..., None, :]
         mean, covariance, second = (moment.to(points.dtype) for moment in (mean, covariance, second))
-        rounding = ROUNDING_OF_UPDATE * trace(second)
+        rounding = ROUNDING_OF_UPDATE * trace(second).clamp(min=LEAST_SQUARE)
         variance, before = trace(covariance).clamp(min=rounding) / dim, trace(local.scales) / dim
         shift = mean - local.means
         invariants = torch.stack(

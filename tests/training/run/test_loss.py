@@ -36,14 +36,16 @@ def gaussian(y: Tensor) -> tuple[Tensor, Tensor]:
     return -0.5 * (y.square().sum(-1) + y.shape[-1] * math.log(2 * math.pi)), -y
 
 
-def make_task(truth: Answer, dim: int = 3, m: int = 20) -> Task:
-    """Make a float64 task with this truth; of 20 queries 12 are fresh, 3 seen, 5 off the support."""
+def make_task(truth: Answer, dim: int = 3, m: int = 20, size: float = 1000.0) -> Task:
+    """Make a float64 task of a size: of 20 queries 12 are fresh, 3 seen, 5 off the support."""
     generator = torch.Generator().manual_seed(0)
     queries = torch.randn(2, m, dim, generator=generator, dtype=torch.float64)
     directions = torch.randn(2, m, dim, generator=generator, dtype=torch.float64)
     log_density, score = truth(queries)
     return Task(
-        context=Context(*torch.zeros(5), base_of(*torch.zeros(len(BASE)))),
+        context=Context(
+            *torch.zeros(4), torch.full((2,), size, dtype=torch.float64), base_of(*torch.zeros(len(BASE)))
+        ),
         queries=queries,
         log_density=log_density,
         score=score,
@@ -119,6 +121,17 @@ def test_the_integral_counts_and_its_error_does_not(log_integral):
     )
     loss = task_loss(Known(scaled), wide, replace(ALL, consistency=0.0))["normalisation"]
     assert loss.item() == pytest.approx(log_integral**2 / 2, rel=0.05)
+
+
+@pytest.mark.parametrize(("size", "dim", "share"), [(20, 3, 0.2), (100, 3, 1), (100, 40, 0.25), (400, 40, 1)])
+def test_the_integral_counts_where_the_density_is_known(size, dim, share):
+    def scaled(y: Tensor) -> tuple[Tensor, Tensor]:
+        log_density, score = gaussian(y)
+        return log_density + 0.2, score
+
+    loss = task_loss(Known(scaled), make_task(gaussian, dim, size=size), ALL)["normalisation"]
+    expected = rho(torch.tensor((share * 0.2) ** 2 / dim, dtype=torch.float64))
+    torch.testing.assert_close(loss, expected, rtol=1e-9, atol=0)
 
 
 def test_consistency_of_a_smooth_density_is_small_however_wrong_it_is():

@@ -6,7 +6,7 @@ quadratic in the error near 0 and linear far out:
     L_T   = mean rho((T - log f)^2 / D)                     nats per square root of D
     L_S   = mean rho(|S - s|^2 / c),    c = mean |s|^2      mean over the fresh queries of the data set
     L_con = mean rho(D (dT/du - S . u)^2 / c),  |u| = 1     score head and slope of the density head
-    L_Z   = mean rho(log Z_1 log Z_2 / D),    Z_k = mean exp(T - log p)    over half k of the draws from p
+    L_Z   = mean rho(k^2 log Z_1 log Z_2 / D),  Z_i = mean exp(T - log p)   over half i of the draws from p
     L     = alpha L_T + (1 - alpha) L_S + lambda L_con + zeta L_Z
 
 c is at least LEAST D, since the score of a uniform density is 0. Off the support errors are relative: (log f
@@ -16,7 +16,8 @@ So the network learns that a region is empty (exp T must integrate to 1), but no
 integral of exp T itself is estimated from the fresh and the imagined queries, which together are draws from a
 mixture p of the true density and the components. Two halves of them have independent errors, so the mean of
 their product is about 0 for a normalised density, whatever the number of draws. The product may be negative:
-then rho(-e) = -rho(e).
+then rho(-e) = -rho(e). The share k = min(1, N / 100, N / 10 D) of the integral counts: of few points the
+density is hardly known, the best T is the mean of what log f may be, and its integral is far below 1.
 
 The slope is a central difference along one random direction per query, because blocked attention is
 differentiable only once. The points of the differences are extra queries.
@@ -31,6 +32,9 @@ from torch import Tensor, nn
 from discoformer_training.data.stream import Task
 
 STEP = 0.05  # half-width of the central difference, frame units
+ENOUGH = (
+    100.0  # points from which on the integral counts in full; ENOUGH / 10 for each dimension from D = 10 on
+)
 LEAST = 0.1  # least mean of |s|^2 / D; it is higher for all densities without hard edges
 
 
@@ -67,7 +71,8 @@ def task_loss(network: nn.Module, task: Task, config: LossConfig) -> dict[str, T
     slope = (score[:, :n_probed] * task.directions[:, :n_probed]).sum(-1)
     mismatch = dim * ((ahead - behind) / (2 * STEP) - slope).square() / scale
 
-    integral_error = _log_integrals(log_density[:, :m], task).prod(0) / dim
+    counts = (task.context.effective_size / max(ENOUGH, ENOUGH / 10 * dim)).clamp(max=1)
+    integral_error = counts.square() * _log_integrals(log_density[:, :m], task).prod(0) / dim
     terms = {
         "density": density_error,
         "score": score_error,

@@ -5,9 +5,10 @@ density over the cell of each test row (see ``common.cells``). *Ties smoothed*: 
 random within its cell first, and every method is judged by its density at the test rows.
 
 Each table is split at random into 80 % training and 20 % test rows, several times. Differences are paired by
-split, and their standard error counts the overlap of splits (see ``real_data``). The density of the network
-may not integrate to one. The log of its integral is subtracted if it is known from 100 effective samples or
-more. The flow is slow, so it sees few tables. A table that a method cannot read counts as behind.
+split. Since splits overlap, the standard error is the root of the variance over splits times
+``1 / splits + test / train`` (Nadeau and Bengio, *Machine Learning* 52, 2003). The density of the network may
+not integrate to one. The log of its integral is subtracted if it is known from 100 effective samples or more.
+The flow is slow, so it sees few tables. A table that a method cannot read counts as behind.
 
 Results are kept in NAME_tables.json as they come: a second run skips what is there.
 
@@ -25,7 +26,6 @@ import numpy as np
 import torch
 
 import discoformer
-from benchmarks.accuracy.real_data import ENOUGH, SAMPLES, TRAIN, corrected_error
 from benchmarks.common.cell_estimators import ESTIMATORS, FLOW
 from benchmarks.common.cells import Cells, average, cells_of, smoothed
 from benchmarks.common.data_sets import Floats
@@ -40,6 +40,9 @@ METHODS = (*OURS, *ESTIMATORS)
 SETTINGS = ("as they are", "ties smoothed")
 FLOWN = ("AER/Guns", "DAAG/ais", "datasets/iris", "datasets/quakes", "dslabs/olive", "ggplot2/seals")
 CLEAR = 2.0  # standard errors
+TRAIN = 0.8  # share of the rows
+SAMPLES = 2048  # for the integral
+ENOUGH = 100.0  # effective samples
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,14 @@ def _theirs(method: str, seed: int, train: Floats, cells: Cells, unit: float) ->
     except (ValueError, RuntimeError) as error:
         return None, time.process_time() - start, None, None, str(error)
     return found, time.process_time() - start, None, None, None
+
+
+def corrected_error(differences: Floats, result: Result) -> float:
+    """Return the standard error of the mean difference of overlapping splits."""
+    if len(differences) < 2:
+        return float("nan")
+    factor = 1 / len(differences) + result.test / result.train
+    return float(np.sqrt(factor * differences.var(ddof=1)))
 
 
 class Difference:

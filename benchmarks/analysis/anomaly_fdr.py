@@ -33,11 +33,11 @@ from typing import NamedTuple
 import click
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
 import discoformer
-from benchmarks.accuracy.anomalies import transformed
 from benchmarks.common.data_sets import Floats, load
 from benchmarks.common.estimators import kde
 from benchmarks.common.report import load_model, markdown, mean_and_error, model_option, out_option, write
@@ -122,6 +122,15 @@ def real_task(name: str, normal: int, dim: int | None, seed: int) -> Task:
     count = round(len(kept) * AMONG_REAL / (1 - AMONG_REAL))
     asked = np.concatenate([others[:count], kept])
     return Task(*transformed(train, asked, dim), np.arange(len(asked)) < count)
+
+
+def transformed(train: Floats, test: Floats, dim: int | None) -> tuple[Floats, Floats]:
+    """Standardise the columns, or take principal components, as fitted to the training rows."""
+    if dim is None:
+        center, spread = train.mean(axis=0), train.std(axis=0)
+        return (train - center) / spread, (test - center) / spread
+    pca = PCA(dim, svd_solver="full").fit(train)
+    return pca.transform(train), pca.transform(test)
 
 
 TASKS: dict[str, Callable[[int], Task]] = {

@@ -6,7 +6,6 @@ the test rows, in nats. It uses nothing but the training rows.
 
 import contextlib
 import copy
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,12 +13,10 @@ import zuko
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-import discoformer
 from discoformer_training.evaluation import baselines
 from discoformer_training.evaluation.metrics import Values
 
 Floats = NDArray[np.float64]
-Estimator = Callable[[Floats, Floats, int], Floats]
 
 FACTORS = np.geomspace(0.1, 3.0, 16)  # bandwidths to try, as multiples of Scott's
 UNKNOWN = Values(np.empty(0), np.empty((0, 0)))  # the truth, which these baselines do not use
@@ -73,17 +70,6 @@ def gmm_bic(train: Floats, test: Floats, seed: int) -> Floats:
     """Gaussian mixture by EM with full covariances. BIC selects 1 to 12 components."""
     del seed
     return baselines.gmm_bic(train, test, UNKNOWN).log_density
-
-
-def gaussian(train: Floats, test: Floats, seed: int) -> Floats:
-    """One Gaussian by maximum likelihood."""
-    del seed
-    return baselines.gaussian(train, test, UNKNOWN).log_density
-
-
-def mixture_of(model: discoformer.Model) -> Estimator:
-    """Return the estimator of ``effort="fast"``: the mixture that the heads of a model refine."""
-    return lambda train, test, _: model.estimate(train, effort="fast").log_density(test)
 
 
 def flow(train: Floats, test: Floats, seed: int) -> Floats:

@@ -108,3 +108,9 @@ def test_who_is_ahead(ours: list[float | None], theirs: list[float | None], sign
     summary = real_tables.summary([*results_of("best", ours), *results_of("KDE", theirs)])
     counts = [cell.strip() for cell in summary.splitlines()[-1].split("|")[4:7]]
     assert counts == [str(int(sign == -1)), str(int(sign == 0)), "1 b" if sign == 1 else "0"]
+
+
+def test_the_error_counts_the_overlap_of_splits() -> None:
+    result = real_tables.Result("", 1, 80, 20, "", 0, "", 0.0, 0.0)
+    found = real_tables.corrected_error(np.array([1.0, 3.0, 2.0, 2.0]), result)
+    assert found == pytest.approx(np.sqrt((1 / 4 + 20 / 80) * 2 / 3))

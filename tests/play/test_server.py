@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -43,6 +44,14 @@ def answer(server: Server, request: bytes) -> bytes:
 
 def threads() -> int:
     return sum("process_request_thread" in thread.name for thread in threading.enumerate())
+
+
+def wait_for_threads() -> None:
+    """Wait until all requests are answered or let go."""
+    end = time.monotonic() + 10
+    while threads() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threads() == 0
 
 
 @pytest.mark.parametrize(
@@ -87,10 +96,7 @@ def test_a_reader_that_stops_is_let_go(server: Server, capfd: pytest.CaptureFixt
     with connect(server) as connection:
         connection.sendall(b"GET /large.js HTTP/1.1\r\n\r\n")
         connection.recv(10)
-        for thread in threading.enumerate():
-            if "process_request_thread" in thread.name:
-                thread.join(10)
-        assert threads() == 0
+        wait_for_threads()
     assert capfd.readouterr().err == ""
 
 
@@ -101,8 +107,5 @@ def test_half_open_requests_hold_few_threads_and_not_for_long(server: Server) ->
             stack.enter_context(connect(server)).sendall(b"GET / HTTP/1.1\r\n")
             held.append(threads())
         assert 0 < max(held) <= MOST_CONNECTIONS
-        for thread in threading.enumerate():
-            if "process_request_thread" in thread.name:
-                thread.join(10)
-        assert threads() == 0
+        wait_for_threads()
         assert answer(server, WHOLE).endswith(PAGE)

@@ -4,14 +4,14 @@ Written by ``python tests/house/test_released_files.py`` from the folders in ``m
 """
 
 RELEASED: dict[tuple[str, str], dict[str, str]] = {
-    ("base", "10"): {
-        "config.json": "d03de7bfb9e2187c1a00422e9f924b2377c0f294faad900bb5ee873ab86d755b",
-        "mixture.onnx": "be703cb5d989afa92fddc59f546c5b954cefcf78d95c425b4590d37b16634da5",
-        "encode.onnx": "2dfb52953f7deb6f95e69668ab878e1a02e13752d70aad860fea5f6a308a1622",
-        "query.onnx": "bf27881762e19827e5418644ed40d66bce74037f4c91762e74b098bdb01cc009",
-        "discoformer.onnx": "3c231b922a14c85e2bcf123a11339f7612110cbcb68bab3e9bdc7022c2fe03f7",
-        "weights.safetensors": "65a9c5b472f5f89ac9dcf3a7ba04eca5d698ab1be7ff371fa70d58a56d69cb02",
+    ("base", "11"): {
+        "config.json": "16ae0ed297b4bc4a300a34ce8b4356ce07202b0a1ecc9a30ff42b0b39e5f1e98",
+        "mixture.onnx": "f0f969287d070953b43f87bf8ccddaa0b162df10c3aa0cbd221e14e6dd2f8a03",
+        "encode.onnx": "d9ef9dbe57df909209ef0c319532de27e8fdd4f9e88067aac0df56468862ac46",
+        "query.onnx": "5c100e8613aaaf1255976eacc6077c8472d1b2179dde8487b6facf49bee62054",
+        "discoformer.onnx": "1357ef176f7e091f6442361c281fc5018756511e3697acbc101f42895729a569",
+        "weights.safetensors": "b85cf67674d91e4f366964c2207d956e6c0f287b84293dec107b59905650ec98",
         "mixture.safetensors": "3165d71dbad71810fc8ea354a59e199a6ef9b46699b00ffb2dd607475a5f524f",
-        "adaptation.safetensors": "9e00c7a44fe1d7be26bc6ceb24b75f7f6e3ea5be416e7a7d0ce7af9a80ab6c8b",
+        "adaptation.safetensors": "961569acabdd8109f15a6632bb7ca72042ef08e4448d346eaf5b110388317fce",
     },
 }

@@ -109,7 +109,12 @@ def _theirs(method: str, seed: int, train: Floats, cells: Cells, unit: float) ->
         found = float(ESTIMATORS[method](train, cells, seed).mean()) + unit
     except (ValueError, RuntimeError) as error:
         return None, time.process_time() - start, None, None, str(error)
-    return found, time.process_time() - start, None, None, None
+    seconds = time.process_time() - start
+    return (
+        (None, seconds, None, None, "answers are NaN")
+        if np.isnan(found)
+        else (found, seconds, None, None, None)
+    )
 
 
 def corrected_error(differences: Floats, result: Result) -> float:

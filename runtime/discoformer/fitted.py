@@ -16,7 +16,7 @@ import numpy as np
 from discoformer.answering import FARTHEST, Answers
 from discoformer.base.arrays import ArrayT, library, moved_to
 from discoformer.base.base import Base
-from discoformer.base.frame import AffineMap
+from discoformer.base.frame import AffineMap, Frame
 from discoformer.base.mixture import LEAST_LOG_WEIGHT, Components, broadened
 from discoformer.base.mixture_answers import MixtureAnswers
 from discoformer.base.tails import radius_of
@@ -50,6 +50,9 @@ from discoformer.onnx.names import MIXTURE, Effort
 from discoformer.proposal import checked_components, propose
 
 _HOST = np.zeros(0)
+FEWEST_LANDMARKS = 64  # no mixture is read again from fewer
+ASKED_LANDMARKS = 128  # number of landmarks that tell whether a mixture describes the sample
+WORST = 2.0  # nats by which a mixture may be worse than one Gaussian
 _CACHED = ("base", "components", "proposal", "_placed")  # attributes that follow from the encoding
 
 
@@ -85,8 +88,17 @@ class FittedDensity(HeldSample):
         given = graph_inputs(samples, read)
         on_progress(f"reading {given['context'].shape[1]} points")
         arrays = given | graphs.mixture(given)
-        for i, sample in enumerate(samples):
-            _check_mixture([arrays[name][i] for name in MIXTURE], sample)
+        for i, (sample, of_sample) in enumerate(zip(samples, read, strict=True)):
+            mixture = [arrays[name][i] for name in MIXTURE]
+            _check_mixture(mixture, sample)
+            if len(of_sample[0]) > FEWEST_LANDMARKS and astray(mixture, sample.frame, *of_sample):
+                fewer = len(of_sample[0]) // 2
+                before, after = samples[:i], samples[i + 1 :]
+                return [
+                    *(cls.of_samples(model, before, landmarks) if before else []),
+                    *cls.of_samples(model, [sample], fewer),
+                    *(cls.of_samples(model, after, landmarks) if after else []),
+                ]
         encoded_of = one_mixture_of
         if effort == "best":
             on_progress("refining the mixture")
@@ -357,6 +369,27 @@ def _check_mixture(mixture: Sequence[AnyFloats], sample: Sample) -> None:
             f"the network finds no density for X, of effective size {sample.frame.effective_size:.4g}: check "
             "the weights and the landmarks"
         )
+
+
+def astray(mixture: Sequence[AnyFloats], frame: Frame, points: Floats, counts: Floats) -> bool:
+    """Return whether a mixture describes a sample far worse than one Gaussian, so that it cannot be right.
+
+    On a few samples with very heavy tails the activations of the network grow without bound. With fewer
+    landmarks they do not. The Gaussian has the moments of the sample; its D (D + 3) / 2 parameters are
+    charged as by BIC.
+
+    Args:
+        mixture: Outputs of the mixture graph for the sample.
+        frame: Of the sample.
+        points: Landmarks (n, D), in the order of their radius.
+        counts: (n,) of each.
+    """
+    some = slice(None, None, max(1, len(points) // ASKED_LANDMARKS))
+    answers = MixtureAnswers(checked_components(array.astype(float) for array in mixture))
+    mean = np.average(answers.answer(points[some])[0], weights=counts[some])
+    size, dim = max(frame.effective_size, 2.0), points.shape[1]
+    charge = dim * (dim + 3) / 4 * np.log(size) / size
+    return bool(mean < 0.5 * (frame.log_det_precision - dim * (1 + np.log(2 * np.pi))) - charge - WORST)
 
 
 def warn_of_range(metadata: Metadata, samples: Sequence[Sample]) -> None:

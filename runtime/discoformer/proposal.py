@@ -59,7 +59,10 @@ def _product_and_share(graphs: Graphs, sample: Sample) -> tuple[IndependentMixtu
     dim = z.shape[-1]
     if dim == 1 or frame.effective_size < enough(dim):
         return no_product(root), np.zeros(1)
-    return _product_of(graphs, z, w, size, root), _share_of(graphs, z, w, size)
+    product = _product_of(graphs, z, w, size, root)
+    if not (product.log_scale > 0.5 * ABSENT).any():  # the axes are singular
+        return no_product(root), np.zeros(1)
+    return product, _share_of(graphs, z, w, size)
 
 
 def _product_of(

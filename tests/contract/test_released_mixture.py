@@ -7,6 +7,8 @@ import pytest
 import torch
 
 import discoformer
+from benchmarks.common.r_tables import load
+from discoformer.onnx.names import Effort
 from discoformer_training.data.mixtures import draw_mixtures
 from discoformer_training.evaluation.cells import Cell, draw
 from discoformer_training.evaluation.estimators import network_estimator
@@ -58,3 +60,22 @@ def test_affine_maps_and_permutations_are_exact(model: discoformer.Model, n: int
     found, slope = mapped.log_density_and_score(y @ linear + 7)
     np.testing.assert_allclose(found + np.linalg.slogdet(linear)[1], log_density, atol=2e-4)
     np.testing.assert_allclose(slope @ linear.T, score, atol=1e-4 * np.abs(score).max())
+
+
+@pytest.mark.parametrize(("table", "split"), [("HSAUR/Forbes2000", 3), ("AER/Guns", 1)])
+@pytest.mark.parametrize("effort", ["fast", "best"])
+def test_a_mixture_that_is_astray_is_read_again_from_fewer_landmarks(
+    model: discoformer.Model, table: str, split: int, effort: Effort
+) -> None:
+    points = load(table)
+    rows = np.random.default_rng([0, split]).permutation(len(points))
+    train, test = np.split(points[rows], [round(0.8 * len(points))])
+    p, fewer = model.estimate(train, effort=effort), model.estimate(train, effort=effort, landmarks=400)
+    assert p.diagnostics.landmarks <= 512
+    assert abs(p.log_density(test).mean() - fewer.log_density(test).mean()) < 0.5  # nats; 12 and 50 before
+    others = [np.random.default_rng(i).normal(size=train.shape) for i in range(2)]
+    batched = model.estimate_batch([others[0], train, others[1]], effort=effort)
+    assert batched[1].diagnostics.landmarks == p.diagnostics.landmarks
+    np.testing.assert_allclose(batched[1].log_density(test), p.log_density(test), atol=1e-3)
+    alone = model.estimate(others[1], effort=effort).log_density(others[1][:9])
+    np.testing.assert_allclose(batched[2].log_density(others[1][:9]), alone, atol=1e-4)

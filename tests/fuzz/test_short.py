@@ -10,7 +10,7 @@ import pytest
 
 import discoformer
 from discoformer.errors import DiscoformerError, ModelError
-from tests.fuzz import graphs
+from tests.fuzz import graphs, samples
 from tests.fuzz.__main__ import PARTS
 from tests.fuzz.common import most_memory, start_measuring
 
@@ -27,6 +27,11 @@ def test_a_short_run_finds_nothing(part: str) -> None:
     report = PARTS[part](1, float("inf"), COUNTS[part])
     assert sum(report.outcomes.values()) == COUNTS[part]
     assert not report.failures
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_effective_size_far_above_the_rows_leaves_no_product_to_find() -> None:
+    assert samples.check(9812) == "answered"
 
 
 @pytest.mark.filterwarnings("ignore")  # changed metadata give warnings of their own

@@ -233,12 +233,12 @@ def graph_inputs(samples: Sequence[Sample], read: Sequence[tuple[Floats, Floats]
     frames = [sample.frame for sample in samples]
     all_points, weights = zip(*map(points_of, samples), strict=True)
     given = {
-        "context": _padded([points for points, _ in read]),
+        "context": _padded([points for points, _ in read], repeat=True),
         "log_weights": log_weights_of([counts for _, counts in read]),
         "precision_root": np.stack([frame.precision_root for frame in frames]),
         "log_det_precision": np.array([frame.log_det_precision for frame in frames]),
         "effective_size": np.array([frame.effective_size for frame in frames]),
-        "all_points": _padded(all_points),
+        "all_points": _padded(all_points, repeat=True),
         "all_log_weights": log_weights_of(weights),
     }
     return {name: array.astype(np.float32) for name, array in given.items()}
@@ -251,12 +251,18 @@ def log_weights_of(weights: Iterable[Floats]) -> Floats:
     return np.maximum(log_weights, np.finfo(np.float32).min)
 
 
-def _padded(arrays: Sequence[Floats]) -> Floats:
-    """Stack arrays (n, ...) as (B, N, ...), with zeros after the end of the shorter ones."""
+def _padded(arrays: Sequence[Floats], repeat: bool = False) -> Floats:
+    """Stack arrays (n, ...) as (B, N, ...), with zeros after the end of the shorter ones, or their last row.
+
+    Absent points must not be zeros. The local statistics of a token at the centre of the frame, far from all
+    points, are 0 / 0.
+    """
     longest = max(len(array) for array in arrays)
     stacked = np.zeros((len(arrays), longest, *arrays[0].shape[1:]))
     for row, array in zip(stacked, arrays, strict=True):
         row[: len(array)] = array
+        if repeat:
+            row[len(array) :] = array[-1]
     return stacked
 
 

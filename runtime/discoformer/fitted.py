@@ -363,7 +363,7 @@ class FittedDensity(HeldSample):
 
 def _check_mixture(mixture: Sequence[AnyFloats], sample: Sample) -> None:
     """Check that the network found a density for a sample."""
-    present = mixture[0] > LEAST_LOG_WEIGHT
+    present = ~(mixture[0] <= LEAST_LOG_WEIGHT)  # NaN counts as present
     if not (present.any() and all(np.isfinite(array[present]).all() for array in mixture)):
         raise DegenerateDataError(
             f"the network finds no density for X, of effective size {sample.frame.effective_size:.4g}: check "

@@ -25,6 +25,7 @@ from discoformer.errors import (
     DataWarning,
     DegenerateDataError,
     InputError,
+    ModelError,
     RangeWarning,
     warn_caller,
 )
@@ -90,7 +91,6 @@ class FittedDensity(HeldSample):
         arrays = given | graphs.mixture(given)
         for i, (sample, of_sample) in enumerate(zip(samples, read, strict=True)):
             mixture = [arrays[name][i] for name in MIXTURE]
-            _check_mixture(mixture, sample)
             if len(of_sample[0]) > FEWEST_LANDMARKS and astray(mixture, sample.frame, *of_sample):
                 fewer = len(of_sample[0]) // 2
                 before, after = samples[:i], samples[i + 1 :]
@@ -99,6 +99,7 @@ class FittedDensity(HeldSample):
                     *cls.of_samples(model, [sample], fewer),
                     *(cls.of_samples(model, after, landmarks) if after else []),
                 ]
+            _check_mixture(mixture, sample)
         encoded_of = one_mixture_of
         if effort == "best":
             on_progress("refining the mixture")
@@ -363,7 +364,7 @@ class FittedDensity(HeldSample):
 
 def _check_mixture(mixture: Sequence[AnyFloats], sample: Sample) -> None:
     """Check that the network found a density for a sample."""
-    present = ~(mixture[0] <= LEAST_LOG_WEIGHT)  # NaN counts as present
+    present = mixture[0] > LEAST_LOG_WEIGHT
     if not (present.any() and all(np.isfinite(array[present]).all() for array in mixture)):
         raise DegenerateDataError(
             f"the network finds no density for X, of effective size {sample.frame.effective_size:.4g}: check "
@@ -384,8 +385,14 @@ def astray(mixture: Sequence[AnyFloats], frame: Frame, points: Floats, counts: F
         points: Landmarks (n, D), in the order of their radius.
         counts: (n,) of each.
     """
+    present = ~(mixture[0] <= LEAST_LOG_WEIGHT)  # NaN counts as present
+    if not all(np.isfinite(array[present]).all() for array in mixture):
+        return True
     some = slice(None, None, max(1, len(points) // ASKED_LANDMARKS))
-    answers = MixtureAnswers(checked_components(array.astype(float) for array in mixture))
+    try:
+        answers = MixtureAnswers(checked_components(array.astype(float) for array in mixture))
+    except ModelError:  # a scale is no covariance
+        return True
     mean = np.average(answers.answer(points[some])[0], weights=counts[some])
     size, dim = max(frame.effective_size, 2.0), points.shape[1]
     charge = dim * (dim + 3) / 4 * np.log(size) / size

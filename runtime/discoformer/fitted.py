@@ -51,7 +51,7 @@ from discoformer.onnx.names import MIXTURE, Effort
 from discoformer.proposal import checked_components, propose
 
 _HOST = np.zeros(0)
-FEWEST_LANDMARKS = 64  # no mixture is read again from fewer
+FEWEST_LANDMARKS = 32  # no mixture is read again from fewer
 ASKED_LANDMARKS = 128  # number of landmarks that tell whether a mixture describes the sample
 WORST = 2.0  # nats by which a mixture may be worse than one Gaussian
 _CACHED = ("base", "components", "proposal", "_placed")  # attributes that follow from the encoding
@@ -91,8 +91,8 @@ class FittedDensity(HeldSample):
         arrays = given | graphs.mixture(given)
         for i, (sample, of_sample) in enumerate(zip(samples, read, strict=True)):
             mixture = [arrays[name][i] for name in MIXTURE]
-            if len(of_sample[0]) > FEWEST_LANDMARKS and astray(mixture, sample.frame, *of_sample):
-                fewer = len(of_sample[0]) // 2
+            fewer = min(most, len(of_sample[0])) // 2
+            if fewer >= FEWEST_LANDMARKS and astray(mixture, sample.frame, *of_sample):
                 before, after = samples[:i], samples[i + 1 :]
                 return [
                     *(cls.of_samples(model, before, landmarks) if before else []),

@@ -110,11 +110,9 @@ def _theirs(method: str, seed: int, train: Floats, cells: Cells, unit: float) ->
     except (ValueError, RuntimeError) as error:
         return None, time.process_time() - start, None, None, str(error)
     seconds = time.process_time() - start
-    return (
-        (None, seconds, None, None, "answers are NaN")
-        if np.isnan(found)
-        else (found, seconds, None, None, None)
-    )
+    if np.isnan(found):
+        return None, seconds, None, None, "answers are NaN"
+    return found, seconds, None, None, None
 
 
 def corrected_error(differences: Floats, result: Result) -> float:

@@ -16,16 +16,15 @@ import numpy as np
 from discoformer.answering import FARTHEST, Answers
 from discoformer.base.arrays import ArrayT, library, moved_to
 from discoformer.base.base import Base
-from discoformer.base.frame import AffineMap, Frame
-from discoformer.base.mixture import LEAST_LOG_WEIGHT, Components, broadened
+from discoformer.base.frame import AffineMap
+from discoformer.base.mixture import Components, broadened
 from discoformer.base.mixture_answers import MixtureAnswers
+from discoformer.base.mixture_checks import check_mixture, checked_components, is_astray
 from discoformer.base.tails import radius_of
 from discoformer.base.tensors import read_tensor
 from discoformer.errors import (
     DataWarning,
-    DegenerateDataError,
     InputError,
-    ModelError,
     RangeWarning,
     warn_caller,
 )
@@ -48,12 +47,10 @@ from discoformer.io.tensors import check_device, is_tensor
 from discoformer.onnx.graphs import Encoded, Graphs
 from discoformer.onnx.metadata import Metadata
 from discoformer.onnx.names import MIXTURE, Effort
-from discoformer.proposal import checked_components, propose
+from discoformer.proposal import propose
 
 _HOST = np.zeros(0)
 FEWEST_LANDMARKS = 32  # no mixture is read again from fewer
-ASKED_LANDMARKS = 128  # number of landmarks that tell whether a mixture describes the sample
-WORST = 2.0  # nats by which a mixture may be worse than one Gaussian
 _CACHED = ("base", "components", "proposal", "_placed")  # attributes that follow from the encoding
 
 
@@ -89,17 +86,22 @@ class FittedDensity(HeldSample):
         given = graph_inputs(samples, read)
         on_progress(f"reading {given['context'].shape[1]} points")
         arrays = given | graphs.mixture(given)
-        for i, (sample, of_sample) in enumerate(zip(samples, read, strict=True)):
-            mixture = [arrays[name][i] for name in MIXTURE]
-            fewer = min(most, len(of_sample[0])) // 2
-            if fewer >= FEWEST_LANDMARKS and astray(mixture, sample.frame, *of_sample):
-                before, after = samples[:i], samples[i + 1 :]
-                return [
-                    *(cls.of_samples(model, before, landmarks) if before else []),
-                    *cls.of_samples(model, [sample], fewer),
-                    *(cls.of_samples(model, after, landmarks) if after else []),
-                ]
-            _check_mixture(mixture, sample)
+        mixtures = [[arrays[name][i] for name in MIXTURE] for i in range(len(samples))]
+        fewer = {
+            i: half
+            for i, (mixture, sample, (points, counts)) in enumerate(zip(mixtures, samples, read, strict=True))
+            if (half := min(most, len(points)) // 2) >= FEWEST_LANDMARKS
+            and is_astray(mixture, sample.frame, points, counts)
+        }
+        if fewer:
+            rest = [sample for i, sample in enumerate(samples) if i not in fewer]
+            others = iter(cls.of_samples(model, rest, landmarks) if rest else [])
+            return [
+                cls.of_samples(model, [sample], fewer[i])[0] if i in fewer else next(others)
+                for i, sample in enumerate(samples)
+            ]
+        for mixture, sample in zip(mixtures, samples, strict=True):
+            check_mixture(mixture, sample.frame)
         encoded_of = one_mixture_of
         if effort == "best":
             on_progress("refining the mixture")
@@ -360,43 +362,6 @@ class FittedDensity(HeldSample):
             f"{type(self).__name__}(n={d.n}, dim={d.dim}, effective_size={d.effective_size:.6g}, "
             f"initialisation={d.initialisation!r}, effort={d.effort!r})"
         )
-
-
-def _check_mixture(mixture: Sequence[AnyFloats], sample: Sample) -> None:
-    """Check that the network found a density for a sample."""
-    present = mixture[0] > LEAST_LOG_WEIGHT
-    if not (present.any() and all(np.isfinite(array[present]).all() for array in mixture)):
-        raise DegenerateDataError(
-            f"the network finds no density for X, of effective size {sample.frame.effective_size:.4g}: check "
-            "the weights and the landmarks"
-        )
-
-
-def astray(mixture: Sequence[AnyFloats], frame: Frame, points: Floats, counts: Floats) -> bool:
-    """Return whether a mixture describes a sample far worse than one Gaussian, so that it cannot be right.
-
-    On a few samples with very heavy tails the activations of the network grow without bound. With fewer
-    landmarks they do not. The Gaussian has the moments of the sample; its D (D + 3) / 2 parameters are
-    charged as by BIC.
-
-    Args:
-        mixture: Outputs of the mixture graph for the sample.
-        frame: Of the sample.
-        points: Landmarks (n, D), in the order of their radius.
-        counts: (n,) of each.
-    """
-    present = ~(mixture[0] <= LEAST_LOG_WEIGHT)  # NaN counts as present
-    if not all(np.isfinite(array[present]).all() for array in mixture):
-        return True
-    some = slice(None, None, max(1, len(points) // ASKED_LANDMARKS))
-    try:
-        answers = MixtureAnswers(checked_components(array.astype(float) for array in mixture))
-    except ModelError:  # a scale is no covariance
-        return True
-    mean = np.average(answers.answer(points[some])[0], weights=counts[some])
-    size, dim = max(frame.effective_size, 2.0), points.shape[1]
-    charge = dim * (dim + 3) / 4 * np.log(size) / size
-    return bool(mean < 0.5 * (frame.log_det_precision - dim * (1 + np.log(2 * np.pi))) - charge - WORST)
 
 
 def warn_of_range(metadata: Metadata, samples: Sequence[Sample]) -> None:

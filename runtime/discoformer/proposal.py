@@ -3,7 +3,7 @@
 Shapes: B data sets, N points, D dimensions, K components, J components of each coordinate.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -20,10 +20,10 @@ from discoformer.base.independent import (
     product_of,
 )
 from discoformer.base.landmarks import take_landmarks
-from discoformer.base.mixture import ABSENT, Components, components_of
+from discoformer.base.mixture import ABSENT, Components
 from discoformer.base.mixture_answers import MixtureAnswers
+from discoformer.base.mixture_checks import checked_components
 from discoformer.base.standardised import has_density
-from discoformer.errors import ModelError
 from discoformer.fit import Sample, log_weights_of, points_of
 from discoformer.io.inputs import Floats
 from discoformer.onnx.graphs import Graphs
@@ -105,27 +105,6 @@ def _mixtures_of(
     }
     found = graphs.mixture({name: array.astype(np.float32) for name, array in given.items()})
     return [found[name].astype(np.float64) for name in MIXTURE]
-
-
-def checked_components(fields: Iterable[Floats]) -> Components[Floats]:
-    """Return the components (1, K) of one mixture; see ``components_of``.
-
-    Raises:
-        ModelError: It is no mixture.
-    """
-    try:
-        found = components_of(*fields)
-    except np.linalg.LinAlgError as error:
-        raise ModelError(
-            f"the mixture of the model or of the saved estimate has a scale that is no covariance ({error}): "
-            "estimate again with the released model"
-        ) from error
-    if not found.freedom.size:
-        raise ModelError(
-            "the mixture of the model or of the saved estimate has no component: estimate again with the "
-            "released model"
-        )
-    return found
 
 
 def _stacked(fields: Sequence[Sequence[Floats]], axis: int) -> Iterator[Floats]:

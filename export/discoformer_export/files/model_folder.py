@@ -254,7 +254,7 @@ def _training(config: TrainConfig, progress: Progress) -> dict[str, object]:
 def _write(
     files: Mapping[str, bytes], out: Path, entries: Mapping[str, object], replaced: Sequence[str]
 ) -> None:
-    """Write files, and their hashes into config.json, which the runtime checks.
+    """Write files, and the hashes of all but the reports into config.json, which the runtime checks.
 
     Args:
         files: content by name.
@@ -267,7 +267,8 @@ def _write(
     if "mixture" in entries and "training" in recorded:
         entries = {key: value for key, value in entries.items() if key != "model"}
     hashes = {name: hashed for name, hashed in recorded.pop("files", {}).items() if name not in replaced}
-    hashes |= {name: _sha256(content) for name, content in files.items()}
+    reports = (REPORT, MIXTURE_REPORT)
+    hashes |= {name: _sha256(content) for name, content in files.items() if name not in reports}
     out.mkdir(parents=True, exist_ok=True)
     description = recorded | dict(entries) | {"files": hashes}
     for name, content in (dict(files) | {CONFIG: _as_json(description)}).items():

@@ -1,0 +1,84 @@
+"""Checks of the mixture that the network makes of a sample.
+
+Shapes: K components, n landmarks, D dimensions.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from discoformer.base.frame import Frame
+from discoformer.base.mixture import LEAST_LOG_WEIGHT, Components, components_of
+from discoformer.base.mixture_answers import MixtureAnswers
+from discoformer.errors import DegenerateDataError, ModelError
+from discoformer.io.inputs import AnyFloats, Floats
+
+ASKED = 64  # number of landmarks at which a mixture is compared with one Gaussian
+WORST = 2.0  # nats by which it may be worse
+
+
+def check_mixture(mixture: Sequence[AnyFloats], frame: Frame) -> None:
+    """Check that the network found a density.
+
+    Args:
+        mixture: Outputs of the mixture graph for one sample.
+        frame: Of the sample.
+
+    Raises:
+        DegenerateDataError: It found none.
+    """
+    present = mixture[0] > LEAST_LOG_WEIGHT
+    if not (present.any() and all(np.isfinite(array[present]).all() for array in mixture)):
+        raise DegenerateDataError(
+            f"the network finds no density for X, of effective size {frame.effective_size:.4g}: check "
+            "the weights and the landmarks"
+        )
+
+
+def is_astray(mixture: Sequence[AnyFloats], frame: Frame, points: Floats, counts: Floats) -> bool:
+    """Return whether a mixture is no density, or describes the sample far worse than one Gaussian.
+
+    Such a mixture is wrong. On a few samples with very heavy tails the activations of the network grow
+    without bound; with fewer landmarks they do not. The Gaussian has the moments of the sample. As in BIC,
+    each of its D (D + 3) / 2 parameters costs log N / 2N nats, for N effective rows.
+
+    Args:
+        mixture: Outputs of the mixture graph for one sample.
+        frame: Of the sample.
+        points: Landmarks (n, D), in the order of their radius.
+        counts: (n,) of each.
+    """
+    present = ~(mixture[0] <= LEAST_LOG_WEIGHT)  # NaN counts as present
+    if not all(np.isfinite(array[present]).all() for array in mixture):
+        return True
+    try:
+        answers = MixtureAnswers(checked_components(array.astype(float) for array in mixture))
+    except ModelError:  # a scale is no covariance
+        return True
+    some = slice(None, None, -(-len(points) // ASKED))
+    mean = np.average(answers.answer(points[some])[0], weights=counts[some])
+    size, dim = max(frame.effective_size, 2.0), points.shape[1]
+    gaussian = 0.5 * (frame.log_det_precision - dim * (1 + np.log(2 * np.pi)))
+    cost = dim * (dim + 3) / 4 * np.log(size) / size
+    return bool(mean < gaussian - cost - WORST)
+
+
+def checked_components(fields: Iterable[Floats]) -> Components[Floats]:
+    """Return the components (1, K) of one mixture; see ``components_of``.
+
+    Raises:
+        ModelError: It is no mixture.
+    """
+    try:
+        found = components_of(*fields)
+    except np.linalg.LinAlgError as error:
+        raise ModelError(
+            f"the mixture of the model or of the saved estimate has a scale that is no covariance ({error}): "
+            "estimate again with the released model"
+        ) from error
+    if not found.freedom.size:
+        raise ModelError(
+            "the mixture of the model or of the saved estimate has no component: estimate again with the "
+            "released model"
+        )
+    return found

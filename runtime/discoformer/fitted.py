@@ -19,7 +19,7 @@ from discoformer.base.base import Base
 from discoformer.base.frame import AffineMap
 from discoformer.base.mixture import Components, broadened
 from discoformer.base.mixture_answers import MixtureAnswers
-from discoformer.base.mixture_checks import check_mixture, checked_components, is_astray
+from discoformer.base.mixture_checks import check_mixture, checked_components
 from discoformer.base.tails import radius_of
 from discoformer.base.tensors import read_tensor
 from discoformer.errors import (
@@ -33,7 +33,6 @@ from discoformer.fit import (
     Sample,
     by_radius,
     diagnostics_of,
-    graph_inputs,
     groups,
     ignore,
     landmarks_of,
@@ -47,7 +46,7 @@ from discoformer.io.tensors import check_device, is_tensor
 from discoformer.onnx.graphs import Encoded, Graphs
 from discoformer.onnx.metadata import Metadata
 from discoformer.onnx.names import MIXTURE, Effort
-from discoformer.proposal import propose
+from discoformer.proposal import by_sample, propose, read_mixtures
 
 _HOST = np.zeros(0)
 FEWEST_LANDMARKS = 32  # no mixture is read again from fewer
@@ -83,24 +82,17 @@ class FittedDensity(HeldSample):
         most = graphs.files(effort).metadata.landmarks
         most = most if landmarks is None else whole_number("landmarks", landmarks, 1)
         read = [landmarks_of(sample, most) for sample in samples]
-        given = graph_inputs(samples, read)
-        on_progress(f"reading {given['context'].shape[1]} points")
-        arrays = given | graphs.mixture(given)
-        mixtures = [[arrays[name][i] for name in MIXTURE] for i in range(len(samples))]
-        fewer = {
-            i: half
-            for i, (mixture, sample, (points, counts)) in enumerate(zip(mixtures, samples, read, strict=True))
-            if (half := min(most, len(points)) // 2) >= FEWEST_LANDMARKS
-            and is_astray(mixture, sample.frame, points, counts)
-        }
+        on_progress(f"reading {max(len(points) for points, _ in read)} points")
+        arrays, astray = read_mixtures(graphs, samples, read)
+        fewer = {i: half for i in astray if (half := min(most, len(read[i][0])) // 2) >= FEWEST_LANDMARKS}
         if fewer:
             rest = [sample for i, sample in enumerate(samples) if i not in fewer]
-            others = iter(cls.of_samples(model, rest, landmarks) if rest else [])
+            found = iter(cls.of_samples(model, rest, landmarks) if rest else [])
             return [
-                cls.of_samples(model, [sample], fewer[i])[0] if i in fewer else next(others)
+                cls.of_samples(model, [sample], fewer[i])[0] if i in fewer else next(found)
                 for i, sample in enumerate(samples)
             ]
-        for mixture, sample in zip(mixtures, samples, strict=True):
+        for mixture, sample in zip(by_sample(arrays), samples, strict=True):
             check_mixture(mixture, sample.frame)
         encoded_of = one_mixture_of
         if effort == "best":

@@ -1,4 +1,4 @@
-"""The proposal: the base that the mixture graph makes of samples, for the heads to refine.
+"""The mixtures that the network makes of samples, and the base made of them, for the heads to refine.
 
 Shapes: B data sets, N points, D dimensions, K components, J components of each coordinate.
 """
@@ -22,13 +22,47 @@ from discoformer.base.independent import (
 from discoformer.base.landmarks import take_landmarks
 from discoformer.base.mixture import ABSENT, Components
 from discoformer.base.mixture_answers import MixtureAnswers
-from discoformer.base.mixture_checks import checked_components
+from discoformer.base.mixture_checks import checked_components, is_astray
 from discoformer.base.standardised import has_density
-from discoformer.fit import Sample, log_weights_of, points_of
+from discoformer.fit import Sample, graph_inputs, landmarks_of, log_weights_of, points_of
 from discoformer.io.inputs import Floats
 from discoformer.onnx.graphs import Graphs
 from discoformer.onnx.names import MIXTURE
 from discoformer.onnx.sessions import Float32s
+
+
+def read_mixtures(
+    graphs: Graphs, samples: Sequence[Sample], read: Sequence[tuple[Floats, Floats]]
+) -> tuple[dict[str, Float32s], list[int]]:
+    """Run the mixture graph for B samples of the same number of columns.
+
+    A mixture from more landmarks than the network was trained to read is compared with one from as many as
+    that.
+
+    Args:
+        graphs: The graphs of the model.
+        samples: The samples.
+        read: The landmarks (n, D) of each, in the frame, and their counts (n,).
+
+    Returns:
+        Inputs and outputs of the graph by name, and the indices of the samples whose mixtures are astray.
+    """
+    given = graph_inputs(samples, read)
+    arrays = given | graphs.mixture(given)
+    others: Sequence[list[Float32s] | None] = [None] * len(samples)
+    trained = graphs.files("fast").metadata.landmarks
+    if given["context"].shape[1] > trained:
+        fewer = [landmarks_of(sample, trained) for sample in samples]
+        others = by_sample(graphs.mixture(graph_inputs(samples, fewer)))
+    mixtures = by_sample(arrays)
+    return arrays, [
+        i for i, sample in enumerate(samples) if is_astray(mixtures[i], sample.frame, *read[i], others[i])
+    ]
+
+
+def by_sample(arrays: Mapping[str, Float32s]) -> list[list[Float32s]]:
+    """Return the outputs of the mixture graph for each sample of a batch."""
+    return [list(fields) for fields in zip(*(arrays[name] for name in MIXTURE), strict=True)]
 
 
 def propose(
@@ -41,7 +75,9 @@ def propose(
         samples: The samples.
         mixtures: Outputs of the mixture graph for them.
     """
-    components = [checked_components(mixtures[name][i] for name in MIXTURE) for i in range(len(samples))]
+    components = [
+        checked_components(array.astype(float) for array in mixture) for mixture in by_sample(mixtures)
+    ]
     products, shares = zip(*(_product_and_share(graphs, sample) for sample in samples), strict=True)
     axes, *of_coordinates = zip(*products, strict=True)
     base = Base(
@@ -76,16 +112,21 @@ def _product_of(
 
 
 def _share_of(graphs: Graphs, points: Floats, weights: Floats, size: Floats) -> Floats:
-    """Return the share (1,) of the product: both densities are made from half of the points."""
+    """Return the share (1,) of the product: both densities are made from half of the points.
+
+    It is 0 if the mixture of that half is astray: then it tells nothing of the mixture of all points.
+    """
     seen, held_out = halves(points, weights, size)
     if not has_density(seen[0]):
         return np.zeros(1)
     w = np.full(seen.shape[:2], 1 / seen.shape[1])
     frame = fit_frames(seen)
     seen, asked = frame.to_frame(seen), frame.to_frame(held_out)
-    mixture = _mixtures_of(graphs, seen, w, frame, seen.shape[1])
+    mixture = [field[0] for field in _mixtures_of(graphs, seen, w, frame, seen.shape[1])]
+    if is_astray(mixture, frame, seen[0], w[0]):
+        return np.zeros(1)
     product = _product_of(graphs, seen, w, frame.effective_size, frame.precision_root)
-    log_mixture, _ = MixtureAnswers(checked_components(field[0] for field in mixture)).answer(asked[0])
+    log_mixture, _ = MixtureAnswers(checked_components(mixture)).answer(asked[0])
     return share_of_product(log_mixture[None], evaluate_product(product, asked).log_density)
 
 

@@ -41,6 +41,7 @@ if _TYPE_CHECKING:  # at run time when first named: what a method returns, that 
     from discoformer.analysis.sampling import Sampling
     from discoformer.analysis.sd_kde import SdKde
     from discoformer.anomalies import Anomalies, Reference
+    from discoformer.groups import SavedGroups, estimate_groups, load_groups
     from discoformer.information import Information
     from discoformer.particles import Particles
     from discoformer.posterior import Posterior
@@ -75,15 +76,18 @@ __all__ = [
     "RangeWarning",
     "Reference",
     "Sampling",
+    "SavedGroups",
     "SdKde",
     "__version__",
     "estimate",
+    "estimate_groups",
     "load",
     "load_estimate",
+    "load_groups",
 ]
 
 
-_RESULTS = {  # and the modules that they are of
+_LATER = {  # names that are imported when they are first used, and the modules that they are of
     "Adaptation": "analysis.adaptation",
     "Anomalies": "anomalies",
     "BoxProbability": "analysis.boxes",
@@ -97,7 +101,10 @@ _RESULTS = {  # and the modules that they are of
     "Posterior": "posterior",
     "Reference": "anomalies",
     "Sampling": "analysis.sampling",
+    "SavedGroups": "groups",
     "SdKde": "analysis.sd_kde",
+    "estimate_groups": "groups",
+    "load_groups": "groups",
 }
 
 
@@ -105,10 +112,10 @@ _find_moved_modules()
 
 
 def __getattr__(name: str) -> _Any:
-    if name in _RESULTS:
+    if name in _LATER:
         from importlib import import_module
 
-        value = getattr(import_module(f"discoformer.{_RESULTS[name]}"), name)
+        value = getattr(import_module(f"discoformer.{_LATER[name]}"), name)
     elif name == "__version__":
         from importlib.metadata import version  # which takes longer to import than all the rest
 

@@ -26,7 +26,7 @@ from discoformer.onnx.names import Effort, check_effort
 from discoformer.onnx.parallel import both
 from discoformer.onnx.placement import Device, Provider, find_placement, two_builds
 from discoformer.onnx.released import RELEASED
-from discoformer.saved import read_estimate
+from discoformer.saved import Saved, read_estimate
 from discoformer.table.cells import Rounding
 
 
@@ -125,30 +125,47 @@ def load_estimate(
         OSError: The file cannot be read.
     """
     saved = read_estimate(Path(path))
+    by = (saved.model, saved.version, saved.sha256)
+    return restored(saved, maker_of(str(path), *by, saved.diagnostics.effort, model))
+
+
+def maker_of(
+    path: str,
+    name: str,
+    version: str,
+    sha256: str,
+    effort: Effort,
+    model: "Model | str | os.PathLike[str] | None",
+) -> "Model":
+    """Return the model that made a file, of the given name, version and hash; errors of ``load_estimate``."""
     if isinstance(model, str | os.PathLike):
         model = load(model)
-    elif model is None and (saved.model, saved.version) not in RELEASED:
+    elif model is None and (name, version) not in RELEASED:
         raise ModelNotFoundError(
-            f"{path} was made by the model {saved.model[:80]!r} {saved.version[:80]}, which does not come "
+            f"{path} was made by the model {name[:80]!r} {version[:80]}, which does not come "
             "with this version of discoformer: pass model=discoformer.load(its folder), or estimate again"
         )
-    elif model is None and saved.model != DEFAULT_NAME:
-        model = load(saved.model)
+    elif model is None and name != DEFAULT_NAME:
+        model = load(name)
     model = model_or_default(model)
-    files = model.graphs.files(saved.diagnostics.effort)
-    if files.sha256 != saved.sha256:
+    files = model.graphs.files(effort)
+    if files.sha256 != sha256:
         raise ModelError(
-            f"{path} was made by the model {saved.model[:80]!r} {saved.version[:80]} (SHA-256 of its files "
-            f"{saved.sha256[:12]}), got {files.metadata.name!r} {files.metadata.version} in {model.folder} "
+            f"{path} was made by the model {name[:80]!r} {version[:80]} (SHA-256 of its files "
+            f"{sha256[:12]}), got {files.metadata.name!r} {files.metadata.version} in {model.folder} "
             f"({files.sha256[:12]}): pass model=discoformer.load(folder of the one that made it), or "
             "estimate again"
         )
-    diagnostics = replace(saved.diagnostics, device=model.device)
+    return model
+
+
+def restored(saved: Saved, model: "Model") -> Estimate:
+    """Return a saved estimate of the model that made it."""
     return Estimate(
         model,
         saved.frame,
         Encoded(saved.encoded),
-        diagnostics,
+        replace(saved.diagnostics, device=model.device),
         saved.columns,
         saved.data,
         saved.reading,

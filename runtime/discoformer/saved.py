@@ -18,7 +18,8 @@ from discoformer.errors import InputError
 from discoformer.fit import Context, Diagnostics
 from discoformer.fitted import FittedDensity
 from discoformer.held_sample import Reading
-from discoformer.io.archives import read_arrays, write_arrays
+from discoformer.io.archives import MOST_BYTES, pack, unpack
+from discoformer.io.files import read_file, write_bytes
 from discoformer.onnx.sessions import Float32s
 from discoformer.saved_checks import (
     check_context,
@@ -61,6 +62,11 @@ def save_estimate(path: Path, fitted: FittedDensity, sample: bool) -> None:
         InputError: ``sample`` is True, and the estimate was itself read from a file without its sample.
         OSError: The file cannot be written.
     """
+    write_bytes(path, pack_estimate(fitted, sample))
+
+
+def pack_estimate(fitted: FittedDensity, sample: bool = False) -> bytes:
+    """Return the bytes of a file; see ``save_estimate``."""
     if sample and not fitted.holds_sample:
         raise InputError(
             f"sample=True needs the sample of {fitted.diagnostics.n} rows, but the estimate was read from a "
@@ -85,7 +91,7 @@ def save_estimate(path: Path, fitted: FittedDensity, sample: bool) -> None:
         arrays |= {f"data.{name}": array for name, array in fitted.data._asdict().items()}
         if fitted.is_spread:
             arrays |= {f"spread.{name}": array for name, array in fitted.spread._asdict().items()}
-    write_arrays(path, {"about": np.array(json.dumps(about)), **arrays})
+    return pack({"about": np.array(json.dumps(about)), **arrays})
 
 
 def read_estimate(path: Path) -> Saved:
@@ -96,22 +102,31 @@ def read_estimate(path: Path) -> Saved:
             that this version does not read.
         OSError: The file cannot be read.
     """
+    return unpack_estimate(str(path), read_file(path, MOST_BYTES, InputError))
+
+
+def unpack_estimate(name: str, content: bytes) -> Saved:
+    """Return what the bytes of a file hold; ``name`` is that of messages.
+
+    Raises:
+        InputError: As in ``read_estimate``.
+    """
     try:
-        arrays = read_arrays(path)
+        arrays = unpack(content)
         about = json.loads(str(arrays.pop("about")))
         if about["kind"] != _KIND:
             raise KeyError(f"kind is {about['kind']!r}")
         if about["format"] != FORMAT:
             raise InputError(
-                f"{path} has format {str(about['format'])[:80]}, this version of discoformer reads {FORMAT}: "
+                f"{name} has format {str(about['format'])[:80]}, this version of discoformer reads {FORMAT}: "
                 "estimate again from the data and save that, or use the version that wrote it"
             )
         return _read(about, arrays)
-    except (InputError, OSError):
+    except InputError:
         raise
     except Exception as error:  # a damaged archive may raise anything
         raise InputError(
-            f"{path} is no saved estimate, or is damaged ({type(error).__name__}: {error}): save it again by "
+            f"{name} is no saved estimate, or is damaged ({type(error).__name__}: {error}): save it again by "
             "Estimate.save"
         ) from error
 

@@ -27,10 +27,12 @@ RECORD = Path(__file__).with_name("public_api.txt")
 MODULES = (
     "discoformer",
     "discoformer.anomalies",
+    "discoformer.groups",
     "discoformer.information",
     "discoformer.particles",
     "discoformer.posterior",
     "discoformer.scipy",
+    "discoformer.scorer",
     "discoformer.sklearn",
     "discoformer.analysis.sampling",
     "discoformer.analysis.sd_kde",

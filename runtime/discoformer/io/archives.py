@@ -33,10 +33,15 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     Raises:
         OSError: It cannot be written.
     """
+    write_bytes(path, pack(arrays))
+
+
+def pack(arrays: Mapping[str, Any]) -> bytes:
+    """Return the bytes of an archive."""
     file = io.BytesIO()
     np.savez(file, **arrays)
     body = file.getvalue()[:-2] + _DIGEST.to_bytes(2, "little")  # the length of the comment
-    write_bytes(path, body + hashlib.sha256(body).hexdigest().encode())
+    return body + hashlib.sha256(body).hexdigest().encode()
 
 
 def read_arrays(path: Path) -> dict[str, Any]:
@@ -47,7 +52,15 @@ def read_arrays(path: Path) -> dict[str, Any]:
         OSError: It cannot be read.
         Exception: It is no archive of ``write_arrays``, or is damaged.
     """
-    content = read_file(path, MOST_BYTES, InputError)
+    return unpack(read_file(path, MOST_BYTES, InputError))
+
+
+def unpack(content: bytes) -> dict[str, Any]:
+    """Return the arrays in the bytes of an archive.
+
+    Raises:
+        Exception: They are no archive of ``pack``, or are damaged.
+    """
     body, digest = memoryview(content)[:-_DIGEST], content[-_DIGEST:]
     end = bytes(body[-22:])
     if not end.startswith(_END):

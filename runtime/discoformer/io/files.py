@@ -42,7 +42,7 @@ def read_file(path: Path, most: int, error: type[DiscoformerError]) -> bytes:
         OSError: It cannot be read.
     """
     try:
-        _check_regular(path, path.lstat().st_mode, error)
+        check_regular(path, error)
         raw = FileIO(str(path), opener=lambda name, flags: os.open(name, flags | _CAREFULLY))
         with BufferedReader(raw) as file:
             status = os.fstat(file.fileno())
@@ -57,6 +57,16 @@ def read_file(path: Path, most: int, error: type[DiscoformerError]) -> bytes:
             raise
         raise error(f"{str(path)!r} is no path of a file ({problem})") from problem
     return content
+
+
+def check_regular(path: Path, error: type[DiscoformerError]) -> None:
+    """Check that a path is that of a regular file.
+
+    Raises:
+        DiscoformerError: It is not. The class is ``error``.
+        OSError: There is no such file.
+    """
+    _check_regular(path, path.lstat().st_mode, error)
 
 
 def _check_regular(path: Path, mode: int, error: type[DiscoformerError]) -> None:

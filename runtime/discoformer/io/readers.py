@@ -68,7 +68,7 @@ def open_text(path: Path, wanted: Sequence[str] | None, options: ReadOptions) ->
     with open_table(path, options, BLOCK, wanted) as table:
         picked = pick(table.name, table.columns, wanted, table.kinds)
         check_columns(table.name, len(table.kinds), len(picked))
-        blocks = _in_blocks(numbers_in(table, table.checked_rows(), picked, options.missing == "error"))
+        blocks = in_blocks(numbers_in(table, table.checked_rows(), picked, options.missing == "error"))
         names = names_of(picked, table.columns)
         yield _rows(table.name, names, len(picked), np.dtype(np.float64), None, blocks, options)
 
@@ -111,7 +111,7 @@ def _bad_cell_in(
     return _bad_cell(f"{table.name}, line {line}", column, cells[j], kinds[j] == "empty", mark)
 
 
-def _in_blocks(rows: Iterator[list[float]]) -> Iterator[Floats]:
+def in_blocks(rows: Iterator[list[float]]) -> Iterator[Floats]:
     """Collect rows in blocks; if a row raises an error, yield the rows before it and then raise."""
     stop: InputError | None = None
     while stop is None:
@@ -135,7 +135,7 @@ def open_npy(path: Path, wanted: Sequence[str] | None, options: ReadOptions) -> 
     check_columns(str(path), 0, values.shape[1])
     dtype = _dtype(values.dtype.kind == "f" and values.dtype.itemsize <= 4)
     slices = (np.asarray(block, dtype=dtype) for block in _slices(values))
-    blocks = _up_to_bad_cell(str(path), None, slices, options)
+    blocks = up_to_bad_cell(str(path), None, slices, options)
     yield _rows(str(path), None, values.shape[1], dtype, len(values), blocks, options)
 
 
@@ -180,7 +180,7 @@ def open_parquet(path: Path, wanted: Sequence[str] | None, options: ReadOptions)
         fields = [schema.field(j) for j in picked]
         types = require("pyarrow.types")
         dtype = _dtype(all(types.is_float32(field.type) or types.is_float16(field.type) for field in fields))
-        blocks = _up_to_bad_cell(str(path), names, _parquet_blocks(path, file, names, dtype), options)
+        blocks = up_to_bad_cell(str(path), names, _parquet_blocks(path, file, names, dtype), options)
         yield _rows(str(path), names, len(names), dtype, file.metadata.num_rows, blocks, options)
 
 
@@ -247,7 +247,7 @@ def _complete(name: str, blocks: Iterator[AnyFloats]) -> Iterator[AnyFloats]:
         warn_of_rows(name, dropped, rows)
 
 
-def _up_to_bad_cell(
+def up_to_bad_cell(
     name: str, columns: tuple[str, ...] | None, blocks: Iterator[AnyFloats], options: ReadOptions
 ) -> Iterator[AnyFloats]:
     """Yield the rows before the first one with a number that is not finite, then raise its error."""

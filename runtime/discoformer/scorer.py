@@ -8,6 +8,7 @@ by name. All columns and the order of the rows are kept.
 import threading
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -17,6 +18,7 @@ from discoformer.errors import InputError, require
 from discoformer.estimates import Estimate
 from discoformer.groups import SavedGroups, is_groups_file, load_groups
 from discoformer.io.inputs import AnyFloats, read_matrix
+from discoformer.io.keyed import open_keyed
 from discoformer.io.keys import row_keys
 from discoformer.model import Model, load, load_estimate
 from discoformer.onnx.finding import DEFAULT_NAME
@@ -45,8 +47,7 @@ class Scorer:
         """Return a record batch, or a table, with the outputs after its columns.
 
         Raises:
-            InputError: A column is absent or holds no numbers, a value is infinite, or the names of outputs
-                are taken; or the file is damaged.
+            InputError: As in ``schema`` and ``answer``.
             ModelError: Another model made the file.
         """
         arrow, schema = require("pyarrow"), self.schema(batch.schema)
@@ -57,34 +58,48 @@ class Scorer:
         """Return the Arrow schema of the answers to batches of a schema.
 
         Raises:
-            InputError: As in ``__call__``.
+            InputError: The names of outputs are taken, or there is no such output.
         """
-        if not self.outputs or not set(self.outputs) <= set(_OUTPUTS):
-            raise InputError(f"outputs must be some of {', '.join(_OUTPUTS)}, got {self.outputs!r}")
-        names = [
-            name
-            for output in self.outputs
-            for name in ([f"score_{column}" for column in self.names] if output == "score" else [output])
-        ]
+        arrow, names = require("pyarrow"), self.output_names
         if taken := set(names) & set(schema.names):
             raise InputError(f"the batch has a column {min(taken)!r} already: rename it, or leave it out")
-        for name in names:
-            schema = schema.append(require("pyarrow").field(name, require("pyarrow").float64()))
-        return schema
+        return arrow.schema([*schema, *((name, arrow.float64()) for name in names)], schema.metadata)
 
-    def answer(self, batch: Any) -> AnyFloats:
-        """Return the outputs (M, K) for a batch of M rows, one after another; errors as in ``__call__``."""
-        opened, values = self.opened, read_matrix("batch", batch, True, self.names, keep_empty=True).values
+    def answer(self, table: Any) -> AnyFloats:
+        """Return the outputs (M, K) for M rows, in the order of ``output_names``.
+
+        Args:
+            table: A pandas or polars DataFrame, or a table or record batch of Arrow.
+
+        Raises:
+            InputError: A column is absent or holds no numbers, a value is infinite, or the file is damaged.
+            ModelError: Another model made the file.
+        """
+        opened = self.opened
         if isinstance(opened, SavedGroups):
-            keys = row_keys([batch.column(name).to_pylist() for name in self.by or opened.by])
-            log_density, score = opened.answer(keys, values)
+            with open_keyed(table, self.keys, self.names) as rows:
+                (block,) = rows.blocks
+            log_density, score = opened.answer(row_keys(block.labels), block.values.astype(float, copy=False))
         else:
+            values = read_matrix("table", table, True, self.names, keep_empty=True).values
             complete = ~np.isnan(values).any(axis=1)
             log_density, score = np.full(len(values), np.nan), np.full(values.shape, np.nan)
             log_density[complete], score[complete] = opened.answer(values[complete])
         with np.errstate(over="ignore", under="ignore"):
             found = {"log_density": log_density, "density": np.exp(log_density), "score": score}
         return np.column_stack([found[output] for output in self.outputs])
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names (K,) of the columns that are added.
+
+        Raises:
+            InputError: There is no such output.
+        """
+        if not self.outputs or not set(self.outputs) <= set(_OUTPUTS):
+            raise InputError(f"outputs must be some of {', '.join(_OUTPUTS)}, got {self.outputs!r}")
+        scores = tuple(f"score_{name}" for name in self.names) if "score" in self.outputs else ()
+        return tuple(chain.from_iterable(scores if name == "score" else (name,) for name in self.outputs))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,10 +115,22 @@ class Scorer:
         return columns
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns of keys; none for a saved estimate."""
+        opened = self.opened
+        return (self.by or opened.by) if isinstance(opened, SavedGroups) else ()
+
+    @property
     def opened(self) -> Estimate | SavedGroups:
         """The saved estimate or groups, opened once in this process."""
         with _opening:
             return _open(self.path, self.model, self.threads)
+
+
+def opened_model(name: str = DEFAULT_NAME, threads: int = 1) -> Model:
+    """Return a model on the CPU, loaded once in this process; arguments as in ``discoformer.load``."""
+    with _opening:
+        return _load(name, threads)
 
 
 @cache
@@ -113,5 +140,5 @@ def _open(path: str, model: str, threads: int) -> Estimate | SavedGroups:
 
 
 @cache
-def _load(model: str, threads: int) -> Model:
-    return load(model, "cpu", threads)
+def _load(name: str, threads: int) -> Model:
+    return load(name, "cpu", threads)

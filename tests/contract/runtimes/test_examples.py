@@ -34,7 +34,7 @@ def expected(sample: np.ndarray) -> np.ndarray:
 @pytest.fixture
 def folder(tmp_path: Path, sample: np.ndarray) -> Path:
     """An example's folder as its user has it."""
-    for path in (ROOT / "examples").iterdir():
+    for path in filter(Path.is_file, (ROOT / "examples").iterdir()):
         shutil.copy(path, tmp_path)
     shutil.copy(MODEL / "discoformer.onnx", tmp_path)
     np.savetxt(tmp_path / "data.csv", sample, "%.17g", delimiter=",", header="length,width", comments="")

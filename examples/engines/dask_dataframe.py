@@ -1,0 +1,20 @@
+"""Log-densities of the rows of Parquet files, by Dask.
+
+    pip install 'discoformer[cpu,dask]'
+    python dask_dataframe.py petals.estimate rows.parquet answers
+
+The first argument is what Estimate.save or estimate_groups wrote; the last is the folder to write.
+"""
+
+import sys
+
+import dask.dataframe
+from dask.distributed import Client
+
+from discoformer.engines.dask import answer
+from discoformer.scorer import Scorer
+
+if __name__ == "__main__":
+    saved, rows, out = sys.argv[1:]
+    with Client(n_workers=2, threads_per_worker=1, dashboard_address=None):
+        answer(dask.dataframe.read_parquet(rows), Scorer(saved)).to_parquet(out)

@@ -8,6 +8,8 @@ import click
 import numpy as np
 
 from discoformer.anomalies import FOLDS, ROUNDS, Anomalies, Reference, find_anomalies
+from discoformer.cli.group_anomalies import write_anomalies_by_group
+from discoformer.cli.groups import by_option, groups_of
 from discoformer.cli.messages import errors_as_messages, print_diagnostics, print_doubts, progress_bar
 from discoformer.cli.options import (
     DROP_OR_ERROR,
@@ -57,6 +59,7 @@ from discoformer.table.cells import Rounding
     "calibrate, and finds more. split estimates from one half of DATA and calibrates with the other; only "
     "with split is the bound --fdr proven.",
 )
+@by_option
 @folds_option
 @seed_option("Random seed of the folds.")
 @output_options
@@ -70,6 +73,7 @@ def anomalies(
     query: Path | None,
     fdr: float,
     method: Any,
+    by: str | None,
     folds: int,
     seed: int,
     out: Path | None,
@@ -100,13 +104,23 @@ def anomalies(
     The output has one row for each row tested, in the same order: its columns, then p_value, anomaly (1 or
     0), log_density (nats), and push_COLUMN for each column. push_COLUMN is the contribution of the column to
     the anomaly: positive if the value is too high, negative if it is too low.
+
+    With --by, each row is compared with the rows of its group, and --fdr holds over all groups together. The
+    columns of --by come first. Rows of groups that are skipped, and rows with missing values, get NaN.
     """
     check_usage(out, form, data, query)
     if method == "split" and query is None:
         raise click.UsageError("--method split needs --query: without it, the rows of DATA test each other")
+    if by and plot:
+        raise click.UsageError("--by cannot be used with --plot")
     with errors_as_messages(), warnings.catch_warnings():
         warnings.simplefilter("ignore", RangeWarning)  # print_diagnostics and print_doubts print these
         require_extras(out, plot)
+        if by:
+            given = (data, by, query, columns, reading, rounding, effort, allow_singular)
+            options = groups_of(*given, (model, device, threads))
+            write_anomalies_by_group(options, query, out, form, fdr, method, folds, seed)
+            return
         table, _ = read_data(data, columns, None, reading)
         header = output_columns(table)
         loaded, steps = load(model, device, threads), rounding_of(rounding, table)

@@ -43,9 +43,10 @@ def answers(found: Estimate, queries: Rows) -> Iterator[AnyFloats]:
         )
     missing: Any = "error" if found.effort == "best" else "marginal"
     for block in queries.blocks:
-        yield _join(block, *found.log_density_and_score(block, missing))
+        yield with_answers(block, *found.log_density_and_score(block, missing))
 
 
-def _join(block: AnyFloats, log_density: AnyFloats, score: AnyFloats) -> AnyFloats:
+def with_answers(block: AnyFloats, log_density: AnyFloats, score: AnyFloats) -> AnyFloats:
+    """Return queries (n, D), their log-density (n,), density and score (n, D), side by side."""
     with np.errstate(over="ignore", under="ignore"):
         return np.column_stack([block, log_density, np.exp(log_density), score])

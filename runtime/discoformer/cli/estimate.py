@@ -9,6 +9,7 @@ import click
 import numpy as np
 
 from discoformer.cli.answers import answer_columns, answers
+from discoformer.cli.groups import by_option, groups_of, write_answers_by_group
 from discoformer.cli.messages import errors_as_messages, print_diagnostics, progress_bar
 from discoformer.cli.options import (
     EXIT_CODES,
@@ -43,6 +44,13 @@ _GRID = {1: 512, 2: 128}  # points of --grid along each axis, by number of colum
 @click.option(
     "--grid", "on_grid", is_flag=True, help="Query a regular grid around DATA (1 or 2 columns only)."
 )
+@by_option
+@click.option(
+    "--save",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Save the estimate, or with --by all groups, into this file. If a job with --by is killed, the same "
+    "command goes on with the groups that are not yet in SAVE.partial.",
+)
 @output_options
 @click.option("--plot", type=Output(*PICTURES), help="Draw the estimate into this file: .png, .svg or .pdf.")
 @columns_option
@@ -60,6 +68,8 @@ def estimate(
     *,
     query: Path | None,
     on_grid: bool,
+    by: str | None,
+    save: Path | None,
     out: Path | None,
     form: str | None,
     plot: Path | None,
@@ -85,6 +95,9 @@ def estimate(
     and score_COLUMN for each column. Numbers written as text read back to the same values. A density too
     large for its float width is inf, or null in JSON lines.
 
+    With --by, the columns of --by come first, as they were read. Rows of groups without an estimate, and rows
+    with missing values, get NaN.
+
     Until it is complete, --out is named OUT.RANDOM.partial. After an error or Ctrl-C, that file holds the
     rows answered so far, and the error message gives its name and their number.
     """
@@ -93,14 +106,23 @@ def estimate(
     check_usage(out, form, data, query)
     if reading.missing == "keep" and effort != "fast":
         raise click.UsageError("--missing marginal needs --effort fast, whose marginals have a closed form")
+    if by and (on_grid or plot or weights or reading.missing == "keep"):
+        raise click.UsageError("--by cannot be used with --grid, --plot, --weights or --missing marginal")
     with errors_as_messages():
         require_extras(out, plot)
+        if by:
+            given = (data, by, query, columns, reading, rounding, effort, allow_singular)
+            options = groups_of(*given, (model, device, threads))
+            write_answers_by_group(options, query, out, form, landmarks, save)
+            return
         table, row_weights, asked = read_data_and_queries(data, columns, weights, reading)
         names = names_of(table)
         found = read_estimate(
             table, row_weights, model, device, threads, effort, landmarks, rounding, allow_singular
         )
         print_diagnostics(found)
+        if save:
+            found.save(save)
         with _open_queries(table, query, on_grid, asked, reading) as queries:
             _write_answers(found, queries, names, out, form)
         if plot:

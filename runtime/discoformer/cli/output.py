@@ -9,7 +9,7 @@ import click
 
 from discoformer.errors import InputError, require
 from discoformer.io.text import STDIN
-from discoformer.io.writers import STDOUT_FORMATS, WRITERS, Writer, open_file, open_stdout
+from discoformer.io.writers import NO_LABELS, STDOUT_FORMATS, WRITERS, Labels, Writer, open_file, open_stdout
 
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -76,7 +76,9 @@ def distinct_columns(*columns: str) -> tuple[str, ...]:
 
 
 def open_output(
-    out: Path | None, form: str | None, columns: tuple[str, ...], dtype: Any
+    out: Path | None, form: str | None, columns: tuple[str, ...], dtype: Any, labels: Labels = NO_LABELS
 ) -> AbstractContextManager[Writer]:
     """Open the file ``--out``, or stdout if none is given."""
-    return open_file(out, columns, dtype) if out else open_stdout(form or "csv", columns, dtype)
+    if out:
+        return open_file(out, columns, dtype, labels)
+    return open_stdout(form or "csv", columns, dtype, labels)

@@ -5,6 +5,8 @@ fails, the partial file stays. It is a valid file with the blocks written so far
 so.
 After ``kill -9``, too, the blocks can be read, but not those of Parquet, whose footer is missing.
 
+Columns of labels, text or whole numbers, may stand before those of numbers.
+
 As text, each number has the fewest digits that read back to the same value. JSON has no infinity, so JSON
 lines have ``null`` where CSV has ``inf``.
 """
@@ -15,19 +17,22 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import FileIO
+from itertools import repeat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
-from discoformer.errors import require
+from discoformer.errors import InputError, require
 from discoformer.io.files import create_beside, put_in_place, target_of
 from discoformer.io.inputs import AnyFloats
 
 STDOUT_FORMATS = ("csv", "jsonl")
+Labels: TypeAlias = Mapping[str, bool]  # names of columns, and whether they hold whole numbers
+NO_LABELS: Labels = {}
 _NOT_JSON = ("inf", "nan")
 _FOOTER = 256  # upper bound on the bytes of the Parquet footer per column and row group, without the name
 
@@ -40,19 +45,21 @@ class Writer:
         size: Number of bytes in the file that hold these rows.
     """
 
-    def __init__(self, file: BinaryIO, columns: Sequence[str], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, file: BinaryIO, columns: Sequence[str], dtype: np.dtype[Any], labels: Labels = NO_LABELS
+    ) -> None:
         """Start a table with the given column names, for blocks of the given dtype."""
         self.rows = 0
         self.size = 0
         self._file = file
 
-    def write(self, block: AnyFloats) -> None:
-        """Write a block of rows, shape (n, number of columns).
+    def write(self, block: AnyFloats, labels: Sequence[Sequence[Any]] = ()) -> None:
+        """Write a block of rows, shape (n, number of columns), and the n labels of each column of labels.
 
         Raises:
             OSError: The rows cannot be written.
         """
-        self._write(block)
+        self._write(block, labels)
         self.rows += len(block)
 
     def finish(self) -> None:
@@ -62,7 +69,7 @@ class Writer:
             OSError: The end of the table cannot be written.
         """
 
-    def _write(self, block: AnyFloats) -> None:
+    def _write(self, block: AnyFloats, labels: Sequence[Sequence[Any]]) -> None:
         raise NotImplementedError
 
     def _append(self, data: bytes) -> None:
@@ -73,43 +80,57 @@ class Writer:
 class CsvWriter(Writer):
     """Writer of CSV: a header, then one line for each row."""
 
-    def __init__(self, file: BinaryIO, columns: Sequence[str], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, file: BinaryIO, columns: Sequence[str], dtype: np.dtype[Any], labels: Labels = NO_LABELS
+    ) -> None:
         super().__init__(file, columns, dtype)
         header = io.StringIO()
-        csv.writer(header, lineterminator="\n").writerow(columns)
+        csv.writer(header, lineterminator="\n").writerow([*labels, *columns])
         self._append(header.getvalue().encode())
 
-    def _write(self, block: AnyFloats) -> None:
-        lines = (",".join(cells) + "\n" for cells in _digits(block))
-        self._append("".join(lines).encode())
+    def _write(self, block: AnyFloats, labels: Sequence[Sequence[Any]]) -> None:
+        text = io.StringIO()
+        rows = zip(*labels, *zip(*_digits(block), strict=True), strict=True) if labels else _digits(block)
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self._append(text.getvalue().encode())
 
 
 class JsonLinesWriter(Writer):
     """Writer of JSON lines: one object for each row."""
 
-    def __init__(self, file: BinaryIO, columns: Sequence[str], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, file: BinaryIO, columns: Sequence[str], dtype: np.dtype[Any], labels: Labels = NO_LABELS
+    ) -> None:
         super().__init__(file, columns, dtype)
-        self._keys = [json.dumps(name, ensure_ascii=False) for name in columns]
+        self._keys = [json.dumps(name, ensure_ascii=False) for name in (*labels, *columns)]
 
-    def _write(self, block: AnyFloats) -> None:
-        self._append("".join(map(self._line, _digits(block))).encode())
+    def _write(self, block: AnyFloats, labels: Sequence[Sequence[Any]]) -> None:
+        before = zip(*labels, strict=True) if labels else repeat((), len(block))
+        self._append("".join(map(self._line, before, _digits(block))).encode())
 
-    def _line(self, cells: list[str]) -> str:
-        pairs = zip(self._keys, cells, strict=True)
-        return "{" + ", ".join(f"{key}: {_or_null(cell)}" for key, cell in pairs) + "}\n"
+    def _line(self, labels: Sequence[Any], cells: list[str]) -> str:
+        values = (*(json.dumps(label, ensure_ascii=False) for label in labels), *map(_or_null, cells))
+        pairs = zip(self._keys, values, strict=True)
+        return "{" + ", ".join(f"{key}: {value}" for key, value in pairs) + "}\n"
 
 
 class NpyWriter(Writer):
     """Writer of an NPY matrix. Its header, which holds the number of rows, is rewritten after every block."""
 
-    def __init__(self, file: BinaryIO, columns: Sequence[str], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, file: BinaryIO, columns: Sequence[str], dtype: np.dtype[Any], labels: Labels = NO_LABELS
+    ) -> None:
         super().__init__(file, columns, dtype)
+        if labels:
+            raise InputError(
+                f"an NPY file holds numbers, and no column such as {next(iter(labels))!r}: write another kind"
+            )
         self._width, self._dtype = len(columns), dtype
         self._append(self._header())
 
-    def write(self, block: AnyFloats) -> None:
+    def write(self, block: AnyFloats, labels: Sequence[Sequence[Any]] = ()) -> None:
         """Write a block of rows, then update the number of rows in the header."""
-        super().write(block)
+        super().write(block, labels)
         self.finish()
 
     def finish(self) -> None:
@@ -118,7 +139,7 @@ class NpyWriter(Writer):
         _write_all(self._file, self._header())
         self._file.seek(self.size)
 
-    def _write(self, block: AnyFloats) -> None:
+    def _write(self, block: AnyFloats, labels: Sequence[Sequence[Any]]) -> None:
         self._append(block.tobytes())
 
     def _header(self) -> bytes:
@@ -136,11 +157,15 @@ class ParquetWriter(Writer):
     Therefore, on Linux, disk space for a block and for the footer is reserved before the block is written.
     """
 
-    def __init__(self, file: BinaryIO, columns: Sequence[str], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, file: BinaryIO, columns: Sequence[str], dtype: np.dtype[Any], labels: Labels = NO_LABELS
+    ) -> None:
         super().__init__(file, columns, dtype)
         arrow = require("pyarrow")
-        self._schema = arrow.schema([(name, arrow.from_numpy_dtype(dtype)) for name in columns])
-        self._footer = sum(_FOOTER + 4 * len(name.encode()) for name in columns)
+        kinds = [(name, arrow.int64() if whole else arrow.string()) for name, whole in labels.items()]
+        numbers = [(name, arrow.from_numpy_dtype(dtype)) for name in columns]
+        self._schema = arrow.schema(kinds + numbers)
+        self._footer = sum(_FOOTER + 4 * len(name.encode()) for name in self._schema.names)
         self._groups = 0
         self._sink = arrow.OSFile(file.name, "wb")  # unlike a Python file, Ctrl-C cannot interrupt its writes
         parquet = require("pyarrow.parquet")
@@ -157,9 +182,11 @@ class ParquetWriter(Writer):
         if self.size == rows_end:
             raise OSError("the footer could not be written, so the file cannot be read")
 
-    def _write(self, block: AnyFloats) -> None:
-        self._reserve(2 * block.nbytes + (self._groups + 4) * self._footer)
-        self._writer.write_table(require("pyarrow").table(list(block.T), schema=self._schema))
+    def _write(self, block: AnyFloats, labels: Sequence[Sequence[Any]]) -> None:
+        text = sum(len(str(label).encode()) + 8 for column in labels for label in column)
+        self._reserve(2 * (block.nbytes + text) + (self._groups + 4) * self._footer)
+        columns = [[*map(_label, column)] for column in labels]
+        self._writer.write_table(require("pyarrow").table([*columns, *block.T], schema=self._schema))
         self._groups += 1
 
     def _reserve(self, size: int) -> None:
@@ -182,7 +209,9 @@ WRITERS: dict[str, type[Writer]] = {
 
 
 @contextmanager
-def open_file(path: Path, columns: Sequence[str], dtype: np.dtype[Any]) -> Iterator[Writer]:
+def open_file(
+    path: Path, columns: Sequence[str], dtype: np.dtype[Any], labels: Labels = NO_LABELS
+) -> Iterator[Writer]:
     """Open a file for writing; it appears under its name if the ``with`` block ends without an error.
 
     After an error the rows written so far are in ``NAME.RANDOM.partial``, and a note to the error says where.
@@ -193,6 +222,7 @@ def open_file(path: Path, columns: Sequence[str], dtype: np.dtype[Any]) -> Itera
         path: The file. Its suffix, one of ``WRITERS``, determines the format.
         columns: Names of the columns. NPY does not store them.
         dtype: dtype of the blocks.
+        labels: Names of the columns of labels, and whether they hold whole numbers.
 
     Raises:
         OSError: The file cannot be written. An existing file of that name is unchanged.
@@ -202,7 +232,7 @@ def open_file(path: Path, columns: Sequence[str], dtype: np.dtype[Any]) -> Itera
     file = create_beside(target)
     writer = None
     try:
-        writer = WRITERS[path.suffix](file, columns, dtype)
+        writer = WRITERS[path.suffix](file, columns, dtype, labels)
         yield writer
         _finish(writer, file)
         put_in_place(file, target)
@@ -212,13 +242,15 @@ def open_file(path: Path, columns: Sequence[str], dtype: np.dtype[Any]) -> Itera
 
 
 @contextmanager
-def open_stdout(form: str, columns: Sequence[str], dtype: np.dtype[Any]) -> Iterator[Writer]:
+def open_stdout(
+    form: str, columns: Sequence[str], dtype: np.dtype[Any], labels: Labels = NO_LABELS
+) -> Iterator[Writer]:
     """Write to stdout in one of ``STDOUT_FORMATS``; a note to an error gives the number of rows written."""
     out = sys.stdout.buffer
     writer = None
     try:
         # Bypass the buffer: it would keep what cannot be written, and try to write it again at exit.
-        writer = WRITERS[f".{form}"](getattr(out, "raw", out), columns, dtype)
+        writer = WRITERS[f".{form}"](getattr(out, "raw", out), columns, dtype, labels)
         yield writer
     except BaseException as error:
         error.add_note(f"Stopped after {writer.rows if writer else 0} rows of answers.")
@@ -259,6 +291,11 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
 def _digits(block: AnyFloats) -> list[list[str]]:
     """Return the numbers of a block as text, with the fewest digits that read back to the same value."""
     return block.astype(str).tolist()
+
+
+def _label(label: Any) -> Any:
+    """Return a label as Parquet has it: a whole number, text, or None."""
+    return label if label is None or isinstance(label, int) else str(label)
 
 
 def _or_null(cell: str) -> str:

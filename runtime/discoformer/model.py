@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from discoformer.deprecation import renamed_arguments, warn_renamed
-from discoformer.errors import DeviceWarning, InputError, ModelError, ModelNotFoundError, require, warn_caller
+from discoformer.errors import DeviceWarning, InputError, ModelError, ModelNotFoundError, warn_caller
 from discoformer.estimates import Estimate
 from discoformer.fit import OnStage, Sample, ignore, read_sample
 from discoformer.fitted import warn_of_range, warn_of_rows
@@ -20,6 +20,7 @@ from discoformer.io.incomplete import Missing, complete_rows
 from discoformer.one_run import answer_raw
 from discoformer.onnx.finding import DEFAULT_NAME, find_folder
 from discoformer.onnx.graphs import Encoded, Graphs
+from discoformer.onnx.importing import import_onnxruntime
 from discoformer.onnx.metadata import Metadata
 from discoformer.onnx.model_files import ModelFiles
 from discoformer.onnx.names import Effort, check_effort
@@ -84,7 +85,7 @@ def estimate(
 
     See ``Model.estimate`` for the arguments and errors.
     """
-    require("onnxruntime")  # before any work is done
+    import_onnxruntime()  # before any work is done
     check_effort(effort)
 
     def read() -> Sample:

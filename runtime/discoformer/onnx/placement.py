@@ -17,9 +17,9 @@ from discoformer.errors import (
     InputError,
     MissingExtraError,
     ModelError,
-    require,
     warn_caller,
 )
+from discoformer.onnx.importing import import_onnxruntime
 
 Device: TypeAlias = str
 """``"auto"``, ``"cpu"``, ``"cuda"``, or one of several GPUs by number, ``"cuda:1"``."""
@@ -73,7 +73,7 @@ def find_placement(
     """
     if threads is not None and threads < 1:
         raise InputError(f"threads must be 1 or more, or None to let onnxruntime choose, got {threads}")
-    ort = require("onnxruntime")
+    ort = import_onnxruntime()
     if providers is not None:
         if device != "auto" or options or not providers:
             raise InputError(
@@ -180,7 +180,7 @@ def installed_builds() -> dict[str, str]:
     All builds have the same import name. If two are installed, one has overwritten files of the other.
     """
     try:
-        place = Path(require("onnxruntime").__file__).parents[1]
+        place = Path(import_onnxruntime().__file__).parents[1]
     except MissingExtraError:
         return {}
     found = (folder.stem.rpartition("-") for folder in place.glob("onnxruntime*.dist-info"))

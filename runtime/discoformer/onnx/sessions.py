@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from discoformer.base.arrays import ArrayT, as_doubles, contiguous, library, wait_for
-from discoformer.errors import InputError, ModelError, require
+from discoformer.errors import InputError, ModelError
+from discoformer.onnx.importing import import_onnxruntime
 from discoformer.onnx.parallel import both
 from discoformer.onnx.placement import Placement, check_offered, memory_of, not_started, runs_first, start
 
@@ -52,7 +53,7 @@ def open_sessions(
         ModelError: A file is not a graph that onnxruntime can run.
         MissingExtraError: onnxruntime is not installed.
     """
-    ort = require("onnxruntime")
+    ort = import_onnxruntime()
     check_offered(ort, placement)
     bounded = memory is not None and _bound_memory(ort, memory)
     starts = [partial(start, ort, placement, *file, bounded) for file in files.items()]
@@ -67,7 +68,7 @@ def on_device(session: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
 
     NumPy arrays are copied there. Tensors are on it, and are shared; nothing may change them before the run.
     """
-    value = require("onnxruntime").OrtValue
+    value = import_onnxruntime().OrtValue
     names, memory = {item.name for item in session.get_inputs()}, memory_of(session)
     return {
         name: value.ortvalue_from_numpy(contiguous(array), *memory)
@@ -88,7 +89,7 @@ def _shared(value: Any, tensor: Any) -> Any:
     """
     if not hasattr(value, "from_dlpack"):
         raise InputError(
-            f"tensors need onnxruntime 1.26 or later, got {require('onnxruntime').__version__}: upgrade it, "
+            f"tensors need onnxruntime 1.26 or later, got {import_onnxruntime().__version__}: upgrade it, "
             "or pass NumPy arrays"
         )
     tensor = contiguous(tensor)

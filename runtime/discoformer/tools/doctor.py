@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from discoformer.errors import EXTRA_OF, INDEXED_AS, DiscoformerError, require
+from discoformer.errors import EXTRA_OF, INDEXED_AS, DiscoformerError
 from discoformer.model import Model, load
 from discoformer.onnx.graphs import has_files
+from discoformer.onnx.importing import import_onnxruntime
 from discoformer.onnx.names import GRAPHS, RAW, Effort
 from discoformer.onnx.placement import Device, installed_builds, two_builds
 from discoformer.onnx.profiles import nodes_by_provider
@@ -60,7 +61,7 @@ def examine(path_or_name: str, device: Device) -> Iterator[Finding]:
 def _onnxruntime() -> Iterator[Finding]:
     builds = ", ".join(f"{name} {number}" for name, number in installed_builds().items())
     try:
-        providers = require("onnxruntime").get_available_providers()
+        providers = import_onnxruntime().get_available_providers()
     except DiscoformerError as error:
         yield Finding("onnxruntime", builds or "not installed", str(error))
         return

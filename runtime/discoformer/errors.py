@@ -31,8 +31,15 @@ EXTRA_OF = {  # import name of an optional package: the extra of this package th
     "sklearn": "sklearn",
     "scipy": "sklearn",
     "torch": "adapt",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "prometheus_client": "serve",
+    "threadpoolctl": "serve",
 }
-INDEXED_AS = {"sklearn": "scikit-learn"}  # names at the package index, where they are not the import name
+INDEXED_AS = {
+    "sklearn": "scikit-learn",
+    "prometheus_client": "prometheus-client",
+}  # names at the package index, where they are not the import name
 
 
 class DiscoformerError(Exception):

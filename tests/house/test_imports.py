@@ -49,6 +49,7 @@ ORDER = {  # folders and modules of a package, from the lowest on
         "scipy",
         "sklearn",
         "play",
+        "serve",
         "cli",
         "",  # the package itself
     ),

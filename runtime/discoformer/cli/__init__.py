@@ -15,6 +15,7 @@ from discoformer.cli.estimate import estimate
 from discoformer.cli.impute import impute
 from discoformer.cli.modes import modes
 from discoformer.cli.sample import sample
+from discoformer.cli.serve import serve
 from discoformer.cli.tools import bench, doctor, play
 from discoformer.io.streams import standard_streams
 
@@ -52,5 +53,6 @@ for _command in (
     bench,
     doctor,
     play,
+    serve,
 ):
     main.add_command(_command)

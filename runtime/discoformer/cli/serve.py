@@ -1,0 +1,99 @@
+"""``discoformer serve``: answer over HTTP."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from discoformer.cli.messages import errors_as_messages
+from discoformer.cli.options import EXIT_CODES, device_option, model_option
+from discoformer.errors import EXTRA_OF, require
+from discoformer.serve.limits import Limits
+
+_NONE = Limits()
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@model_option
+@device_option
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Requests that are answered at a time, each on one core. By default one for each core.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen at; 0 takes any free port.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File with a token that requests must have. By default that in DISCOFORMER_TOKEN, if it is set.",
+)
+@click.option(
+    "--max-bytes",
+    type=click.IntRange(min=1024),
+    default=_NONE.body,
+    show_default=True,
+    help="Most bytes of a request.",
+)
+@click.option(
+    "--max-rows",
+    type=click.IntRange(min=1),
+    default=_NONE.rows,
+    show_default=True,
+    help="Most rows of a tensor.",
+)
+@click.option(
+    "--max-columns",
+    type=click.IntRange(min=1),
+    default=_NONE.columns,
+    show_default=True,
+    help="Most columns of a tensor.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=_NONE.seconds,
+    show_default=True,
+    help="Seconds until a request is given up.",
+)
+@click.option(
+    "--queue",
+    type=click.IntRange(min=0),
+    default=_NONE.waiting,
+    show_default=True,
+    help="Most requests that wait. Further ones are told to come again.",
+)
+def serve(
+    targets: tuple[str, ...],
+    model: str,
+    device: Any,
+    threads: int | None,
+    host: str,
+    port: int,
+    token_file: Path | None,
+    max_bytes: int,
+    max_rows: int,
+    max_columns: int,
+    timeout: float,
+    queue: int,
+) -> None:
+    """Answer over HTTP by the Open Inference Protocol (KServe V2).
+
+    TARGET is the name or the folder of a model, or the file of a saved estimate. Its name in URLs is that of
+    the file or folder; NAME=TARGET gives another. /docs describes the interface. SIGTERM and Ctrl-C end the
+    service once it has answered the requests at work.
+    """
+    with errors_as_messages():
+        for package in (name for name, extra in EXTRA_OF.items() if extra == "serve"):
+            require(package)
+        from discoformer.serve.command import serve as run
+
+        limits = Limits(max_bytes, min(_NONE.json, max_bytes), max_rows, max_columns, timeout, queue)
+        run(targets, model, device, threads, host, port, token_file, limits)

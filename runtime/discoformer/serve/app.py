@@ -27,9 +27,18 @@ from discoformer.errors import InputError
 from discoformer.io.inputs import shown
 from discoformer.serve.answering import Answered, Call, answer
 from discoformer.serve.documents import openapi, page
-from discoformer.serve.guards import App, ReadToTheEnd, Receive, Scope, Send, header, is_allowed
+from discoformer.serve.guards import (
+    App,
+    ReadToTheEnd,
+    Receive,
+    Scope,
+    Send,
+    has_long_head,
+    header,
+    is_allowed,
+)
 from discoformer.serve.jobs import Job
-from discoformer.serve.limits import Limits
+from discoformer.serve.limits import HEADERS, Limits
 from discoformer.serve.logs import log
 from discoformer.serve.messages import LENGTH
 from discoformer.serve.metrics import CONTENT_TYPE_LATEST, Metrics
@@ -80,7 +89,12 @@ class Service:
             Route("/openapi.json", self.openapi),
             Route("/docs", self.docs),
         ]
-        handlers = {InputError: _refused, HTTPException: _refused, Exception: _failed}
+        handlers = {
+            InputError: _refused,
+            HTTPException: _refused,
+            ClientDisconnect: _left,
+            Exception: _failed,
+        }
         inner = Starlette(routes=routes, exception_handlers=handlers)
         inner.router.redirect_slashes = False
         return ReadToTheEnd(_Observed(inner, self, token))
@@ -238,6 +252,11 @@ async def _refused(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, 400)
 
 
+async def _left(_: Request, error: Exception) -> Response:
+    """Return an answer for the log, since nobody is there to read it."""
+    return Response(status_code=_GONE)
+
+
 async def _failed(_: Request, error: Exception) -> Response:
     """Return the answer to a request that the service cannot answer through no fault of its own."""
     return JSONResponse({"error": f"the service failed ({type(error).__name__}); its log says more"}, 500)
@@ -258,16 +277,19 @@ class _Observed:
             await send(message)
 
         try:
-            if is_allowed(scope, self.token):
-                await self.app(scope, receive, send_and_note)
-            else:
-                text = "a token is needed: send the header Authorization: Bearer TOKEN"
-                refusal = JSONResponse({"error": text}, 401, {"WWW-Authenticate": "Bearer"})
-                await refusal(scope, receive, send_and_note)
-        except ClientDisconnect:
-            pass
+            await (self._refusal(scope) or self.app)(scope, receive, send_and_note)
         finally:
             self._note(scope, status, time.monotonic() - begun)
+
+    def _refusal(self, scope: Scope) -> App | None:
+        """Return the answer to a request that may not ask, or None."""
+        if has_long_head(scope):
+            text = f"path and headers of a request must have {HEADERS} bytes or fewer: send fewer"
+            return JSONResponse({"error": text}, 431, {"Connection": "close"})
+        if not is_allowed(scope, self.token):
+            text = "a token is needed: send the header Authorization: Bearer TOKEN"
+            return JSONResponse({"error": text}, 401, {"WWW-Authenticate": "Bearer"})
+        return None
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request for an answer; log it, and any that was refused."""

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from discoformer.serve.limits import CONNECTIONS, HEADERS, PATIENCE
 
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux
+_LINGER = 2.0  # seconds until a connection that was turned away is closed, unless the other side does
 _PROGRESS = 2**16  # bytes of an answer that the other side must read within PATIENCE
 
 
@@ -28,13 +29,16 @@ class Connection(H11Protocol):  # type: ignore[misc]  # its types are not read, 
     )
     _writes: asyncio.TimerHandle | None = None  # looks whether the answer is read
     _unread = 0  # bytes that were not read when it last looked
+    _is_turned_away = False
 
     def connection_made(self, transport: Any) -> None:
         """Take a connection, or turn it away."""
         super().connection_made(transport)
         # Headers and body of an answer go out at once; asyncio sees to it only if it makes the socket itself.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if len(self.connections) > CONNECTIONS:
+        if len(self.connections) > 2 * CONNECTIONS:
+            self.transport.abort()
+        elif len(self.connections) > CONNECTIONS:
             self._turn_away(503, f"there are {CONNECTIONS} connections: connect again later")
         else:
             self._await_head()
@@ -51,6 +55,8 @@ class Connection(H11Protocol):  # type: ignore[misc]  # its types are not read, 
 
         Some clients send the body when the headers are acknowledged, which Linux puts off for 40 ms.
         """
+        if self._is_turned_away:
+            return
         if _QUICKACK is not None:
             self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         super().data_received(data)
@@ -89,17 +95,20 @@ class Connection(H11Protocol):  # type: ignore[misc]  # its types are not read, 
             self.transport.abort()
 
     def _turn_away(self, status: int, text: str) -> None:
-        """Send an answer without reading on, and close the connection."""
+        """Send an answer, take no further request, and close the connection soon."""
         body = json.dumps({"error": text}).encode()
         again = "Retry-After: 1\r\n" if status == 503 else ""
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n{again}"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         )
-        if not self._is_answering():
-            self.transport.write(head.encode() + body)
-        self.transport.close()
-        self._watch_writes()
+        self._is_turned_away = True
+        if self._is_answering():
+            self.transport.abort()
+            return
+        self.transport.write(head.encode() + body)
+        self.transport.write_eof()  # a close while data come would break the connection before this is read
+        self.loop.call_later(_LINGER, self.transport.abort)
 
     def _is_answering(self) -> bool:
         """Return whether the answer to an earlier request has begun and not ended."""

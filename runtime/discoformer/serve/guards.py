@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any, TypeAlias
 
+from discoformer.serve.limits import HEADERS
+
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -20,6 +22,12 @@ def header(scope: Scope, name: str) -> str | None:
     wanted = name.lower().encode()
     found = [value for key, value in scope["headers"] if key == wanted]
     return found[-1].decode("latin-1") if found else None
+
+
+def has_long_head(scope: Scope) -> bool:
+    """Return whether the path and headers of a request are too long."""
+    sizes = sum(len(key) + len(value) for key, value in scope["headers"])
+    return sizes + len(scope["raw_path"]) + len(scope["query_string"]) > HEADERS
 
 
 def is_allowed(scope: Scope, token: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""Many clients at a time: answers to the bit as those to one; a bounded queue, few threads, bounded memory."""
+"""Many clients at a time: answers to the bit as those to one, a bounded queue, few threads, little memory."""
 
 import json
 import time

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import click
 
-from tests.fuzz import csv_bytes, flips, graphs, samples, saved
+from tests.fuzz import csv_bytes, flips, graphs, http_bodies, samples, saved
 from tests.fuzz.common import Report
 
 PARTS: dict[str, Callable[[int, float, int], Report]] = {
@@ -19,6 +19,7 @@ PARTS: dict[str, Callable[[int, float, int], Report]] = {
     "saved": saved.run,  # changes of the content of saved estimates
     "csv": csv_bytes.run,  # bytes that are read as a table in text
     "samples": samples.run,  # samples with weights, queries and options
+    "http": http_bodies.run,  # bodies of requests to the service
 }
 
 

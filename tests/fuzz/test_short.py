@@ -14,7 +14,7 @@ from tests.fuzz import graphs, samples
 from tests.fuzz.__main__ import PARTS
 from tests.fuzz.common import most_memory, start_measuring
 
-COUNTS = {"flips": 100, "graphs": 5, "saved": 200, "csv": 3000, "samples": 100}
+COUNTS = {"flips": 100, "graphs": 5, "saved": 200, "csv": 3000, "samples": 100, "http": 300}
 
 
 @cache

@@ -1,7 +1,7 @@
 """Bodies of HTTP requests to a served estimate and a served model: an answer, or an error of the package.
 
-A case changes a valid body at random places, or its JSON, its sizes and its numbers. Answers are finite, and of
-the shape that they say.
+A case changes a valid body at random places, or its JSON, its sizes and its numbers. Answers are finite,
+and of the shape that they say.
 """
 
 import json

@@ -54,7 +54,8 @@ def estimates(model: discoformer.Model, iris: np.ndarray) -> dict[str, discoform
     """What is served, by name."""
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(iris, columns=["length", "width"])
-    plane = np.c_[iris, iris.sum(1)]
+    points = np.random.default_rng(0).normal(size=(60, 2))
+    plane = np.c_[points, points.sum(1)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", discoformer.DataWarning)
         singular = model.estimate(plane, effort="fast", allow_singular=True)

@@ -95,7 +95,7 @@ def ticks(service: Service) -> dict[str, int]:
 
 
 def test_a_full_queue_says_when_to_come_again(files: dict[str, Path], iris: np.ndarray) -> None:
-    body = {"inputs": [tensor("queries", np.resize(iris, (20_000, 2)))]}
+    body = {"inputs": [tensor("queries", np.resize(iris, (6_000, 2)))]}
     with (
         running(str(files["best"]), "--threads", "1", "--queue", "1") as service,
         ThreadPoolExecutor(6) as pool,
@@ -152,3 +152,37 @@ def test_the_work_of_a_client_that_goes_away_is_given_up(files: dict[str, Path],
         assert service.infer("best", {"inputs": [tensor("queries", iris)]})[0] == 200
         assert time.monotonic() - begun < 4  # all of it takes ten seconds
         assert any(line.get("status") == 499 for line in service.lines)
+
+
+@pytest.mark.slow
+def test_merged_requests_get_their_own_answers(
+    files: dict[str, Path], estimates: dict[str, discoformer.Estimate], iris: np.ndarray
+) -> None:
+    """Together they are far faster; each client gets its own rows and errors, up to rounding."""
+
+    def client(number: int) -> None:
+        rng = np.random.default_rng(number)
+        with triton.InferenceServerClient(service.address) as connection:
+            for turn in range(CALLS):
+                width = (np.float64, np.float32)[(number + turn) % 2]
+                queries = iris[rng.integers(0, len(iris), rng.integers(0, 4))].astype(width)
+                given = triton.InferInput("queries", queries.shape, f"FP{8 * queries.itemsize}")
+                given.set_data_from_numpy(queries)
+                found = connection.infer("best", [given])
+                expected = estimates["best"].log_density_and_score(queries)
+                for name, wanted in zip(("log_density", "score"), expected, strict=True):
+                    assert found.as_numpy(name).dtype == wanted.dtype
+                    np.testing.assert_allclose(found.as_numpy(name), wanted, rtol=1e-4, atol=1e-4)
+                if turn % 5 == 0:
+                    status, answer = service.infer("best", {"inputs": [tensor("queries", np.zeros((1, 3)))]})
+                    assert status == 400
+                    assert "queries must have shape" in answer["error"]
+
+    with (
+        running(str(files["best"]), "--threads", "1", "--merge") as service,
+        ThreadPoolExecutor(CLIENTS) as pool,
+    ):
+        list(pool.map(client, range(CLIENTS)))
+        assert service.infer("best", {"inputs": [tensor("queries", iris)]})[0] == 200
+        text = service.ask("GET", "/metrics")[1].decode()
+        assert "discoformer_held_requests 0.0\n" in text

@@ -70,6 +70,13 @@ _NONE = Limits()
     show_default=True,
     help="Most requests that wait. Further ones are told to come again.",
 )
+@click.option(
+    "--merge/--no-merge",
+    default=False,
+    show_default=True,
+    help="Whether small requests that wait for the same saved estimate (of effort best) are answered "
+    "together. This is much faster under load; answers then differ in rounding from time to time.",
+)
 def serve(
     targets: tuple[str, ...],
     model: str,
@@ -83,6 +90,7 @@ def serve(
     max_columns: int,
     timeout: float,
     queue: int,
+    merge: bool,
 ) -> None:
     """Answer over HTTP by the Open Inference Protocol (KServe V2).
 
@@ -96,4 +104,4 @@ def serve(
         from discoformer.serve.command import serve as run
 
         limits = Limits(max_bytes, min(_NONE.json, max_bytes), max_rows, max_columns, timeout, queue)
-        run(targets, model, device, threads, host, port, token_file, limits)
+        run(targets, model, device, threads, host, port, token_file, limits, merge)

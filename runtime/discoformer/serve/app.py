@@ -13,6 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -40,6 +41,7 @@ from discoformer.serve.guards import (
 from discoformer.serve.jobs import Job
 from discoformer.serve.limits import HEADERS, Limits
 from discoformer.serve.logs import log
+from discoformer.serve.merging import Merger
 from discoformer.serve.messages import LENGTH
 from discoformer.serve.metrics import CONTENT_TYPE_LATEST, Metrics
 from discoformer.serve.refusals import RequestError, invalid, too_large
@@ -58,12 +60,14 @@ class Service:
         models: What is served, by name.
         workers: Threads that do the work.
         limits: Limits of requests.
+        merge: Whether small requests to one saved estimate are answered together.
     """
 
-    def __init__(self, models: Mapping[str, Served], workers: Workers, limits: Limits) -> None:
+    def __init__(self, models: Mapping[str, Served], workers: Workers, limits: Limits, merge: bool) -> None:
         self.models = models
         self.workers = workers
         self.limits = limits
+        self._submit = Merger(workers, limits).submit if merge else self._submit_alone
         self.metrics = Metrics(lambda: workers.room.count, workers.threads)
 
     def app(self, token: str | None) -> App:
@@ -132,8 +136,7 @@ class Service:
         room.enter(size)
         try:
             body = await _body(request, size, job)
-            call = Call(served, body, json_length, job)
-            future = self.workers.submit(partial(answer, call, self.limits))
+            future = self._submit(Call(served, body, json_length, job))
         except BaseException:
             room.leave(size)
             raise
@@ -141,6 +144,9 @@ class Service:
         answered = await _awaited(asyncio.wrap_future(future), request, job)
         request.scope["rows"] = answered.rows
         return Response(answered.reply.body, headers=answered.reply.headers)
+
+    def _submit_alone(self, call: Call) -> "Future[Answered]":
+        return self.workers.submit(partial(answer, call, self.limits))
 
     async def measured(self, _: Request) -> Response:
         """Return the metrics."""

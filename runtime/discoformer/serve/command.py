@@ -38,6 +38,7 @@ def serve(
     port: int,
     token_file: Path | None,
     limits: Limits,
+    merge: bool,
 ) -> None:
     """Serve models and saved estimates until SIGTERM or Ctrl-C, and finish the requests that are at work.
 
@@ -50,6 +51,7 @@ def serve(
         port: Port to listen at, or 0 for any free one.
         token_file: File with the token; by default that in the environment, if any.
         limits: Limits of requests.
+        merge: Whether small requests to one saved estimate are answered together.
 
     Raises:
         InputError: An argument or a file cannot be used.
@@ -64,7 +66,7 @@ def serve(
         for item in served.values():
             warm_up(item)
         workers = Workers(threads or usable_cores(), limits)
-        app = Service(served, workers, limits).app(token)
+        app = Service(served, workers, limits, merge).app(token)
         with _listening(host, port) as listener:
             start_logs()
             _say_where(listener, host, token)

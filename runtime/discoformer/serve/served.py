@@ -6,7 +6,7 @@ Shapes: B samples, N points of each, M queries, D columns.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -62,6 +62,10 @@ class Served(Protocol):
     def outputs(self) -> Sequence[Spec]:
         """The tensors it gives."""
 
+    @property
+    def parameters(self) -> Collection[str]:
+        """The parameters that its requests may have."""
+
     def answer(self, request: Request, job: Job) -> Answer:
         """Answer a request whose tensors are those of ``inputs``.
 
@@ -87,6 +91,14 @@ def check_request(served: Served, request: Request, limits: Limits) -> None:
             raise invalid(
                 f"{served.name} needs the input {name} of shape {list(spec.shape)}: add it to inputs"
             )
+    for name in request.parameters:
+        if name not in served.parameters:
+            allowed = (
+                f"only the parameters {', '.join(served.parameters)}"
+                if served.parameters
+                else "no parameters"
+            )
+            raise invalid(f"{served.name} takes {allowed}, got {shown(name)}")
     given = [spec.name for spec in served.outputs]
     for name in request.outputs:
         if name not in given:
@@ -95,6 +107,8 @@ def check_request(served: Served, request: Request, limits: Limits) -> None:
 
 class ServedEstimate:
     """A saved estimate: queries in, log-density and score out."""
+
+    parameters: Collection[str] = ()
 
     def __init__(self, name: str, estimate: Estimate) -> None:
         self.name = name
@@ -117,8 +131,7 @@ class ServedEstimate:
 
     def answer(self, request: Request, job: Job) -> Answer:
         """Answer queries; see ``Served``."""
-        _check_parameters(self.name, request, {})
-        return Answer(_named(answers_at(self.estimate, request.tensors["queries"], job)))
+        return Answer(named(answers_at(self.estimate, request.tensors["queries"], job)))
 
 
 class ServedModel:
@@ -134,6 +147,7 @@ class ServedModel:
             Spec("log_weights", (-1, -1), is_optional=True, has_columns=False),
         )
         self.outputs = (Spec("log_density", (-1, -1), has_columns=False), Spec("score", (-1, -1, -1)))
+        self.parameters: Collection[str] = tuple(_OPTIONS)
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -151,7 +165,7 @@ class ServedModel:
 
     def answer(self, request: Request, job: Job) -> Answer:
         """Read samples and answer queries; see ``Served``."""
-        options = _check_parameters(self.name, request, _OPTIONS)
+        options = {name: _OPTIONS[name](value) for name, value in request.parameters.items()}
         context, queries = request.tensors["context"], request.tensors["queries"]
         weights = _weights(request.tensors.get("log_weights"), context)
         if queries.shape[::2] != context.shape[::2]:
@@ -170,7 +184,7 @@ class ServedModel:
         if not found:
             raise invalid(f"context must hold a sample or more, got shape {list(context.shape)}")
         both = map(np.stack, zip(*found, strict=True))
-        return Answer(_named(tuple(both)), warnings[:_MOST_WARNINGS])
+        return Answer(named(tuple(both)), warnings[:_MOST_WARNINGS])
 
     def _read(
         self, first: int, context: AnyFloats, weights: Sequence[Floats | None], options: Mapping[str, Any]
@@ -199,7 +213,8 @@ def answers_at(estimate: Estimate, queries: AnyFloats, job: Job) -> tuple[AnyFlo
     return log_density, score
 
 
-def _named(answers: Sequence[AnyFloats]) -> Tensors:
+def named(answers: Sequence[AnyFloats]) -> Tensors:
+    """Return log-density and score by their names as outputs."""
     return dict(zip(ANSWERS, answers, strict=True))
 
 
@@ -220,20 +235,6 @@ def _weights(log_weights: AnyFloats | None, context: AnyFloats) -> Sequence[Floa
             f"sample, got none in sample {int(np.argmin(greatest))}"
         )
     return list(np.exp(logs - greatest))
-
-
-def _check_parameters(
-    name: str, request: Request, known: Mapping[str, Callable[[Any], Any]]
-) -> dict[str, Any]:
-    """Return the parameters of a request as arguments of the package.
-
-    Raises:
-        RequestError: One is unknown or has no such value.
-    """
-    if unknown := request.parameters.keys() - known.keys():
-        allowed = f"only {', '.join(known)}" if known else "none"
-        raise invalid(f"{name} takes {allowed} of parameters, got {', '.join(map(shown, sorted(unknown)))}")
-    return {key: known[key](value) for key, value in request.parameters.items()}
 
 
 def _effort(value: Any) -> Any:

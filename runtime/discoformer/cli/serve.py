@@ -94,9 +94,9 @@ def serve(
 ) -> None:
     """Answer over HTTP by the Open Inference Protocol (KServe V2).
 
-    TARGET is the name or the folder of a model, or the file of a saved estimate. Its name in URLs is that of
-    the file or folder; NAME=TARGET gives another. /docs describes the interface. SIGTERM and Ctrl-C end the
-    service once it has answered the requests at work.
+    TARGET is the name or the folder of a model, or the file of a saved estimate or of saved groups. Its name
+    in URLs is that of the file or folder; NAME=TARGET gives another. /docs describes the interface. SIGTERM
+    and Ctrl-C end the service once it has answered the requests at work.
     """
     with errors_as_messages():
         for package in (name for name, extra in EXTRA_OF.items() if extra == "serve"):

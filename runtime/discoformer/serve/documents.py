@@ -152,6 +152,8 @@ def _example(served: Served) -> dict[str, Any]:
                 count *= size
             data = [float(i) for i in range(count)]
             inputs.append({"name": spec.name, "shape": shape, "datatype": "FP64", "data": data})
+    if "group" in served.parameters:
+        return {"inputs": inputs, "parameters": {"group": "KEY"}}
     return {"inputs": inputs}
 
 

@@ -7,19 +7,21 @@ from pathlib import Path
 import numpy as np
 
 from discoformer.errors import InputError
+from discoformer.groups import is_groups_file, load_groups
 from discoformer.io.inputs import shown
 from discoformer.model import Model, load, load_estimate
 from discoformer.onnx.placement import Device
-from discoformer.serve.served import Served, ServedEstimate, ServedModel
+from discoformer.serve.served import Served, ServedEstimate, ServedGroups, ServedModel
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,80}")
 
 
 def open_all(targets: Sequence[str], model: str, device: Device) -> dict[str, Served]:
-    """Open models and saved estimates, each with one thread.
+    """Open models, saved estimates and saved groups, each with one thread.
 
     Args:
-        targets: Names or folders of models and files of saved estimates; ``NAME=TARGET`` gives a name.
+        targets: Names or folders of models, and files of saved estimates or groups. ``NAME=TARGET`` gives a
+            name.
         model: Name or folder of the model that made the estimates.
         device: Device of the networks.
 
@@ -43,8 +45,11 @@ def open_all(targets: Sequence[str], model: str, device: Device) -> dict[str, Se
         name, place = _split(target)
         if name in served:
             raise InputError(f"{target} has the name {name}, which is taken: give another name, NAME={place}")
-        if Path(place).is_file():
-            found: Served = ServedEstimate(name, load_estimate(place, opened(model)))
+        path = Path(place)
+        if path.is_file() and is_groups_file(path):
+            found: Served = ServedGroups(name, load_groups(path, opened(model)))
+        elif path.is_file():
+            found = ServedEstimate(name, load_estimate(place, opened(model)))
         else:
             found = ServedModel(name, opened(place))
         served[name] = found
@@ -56,6 +61,8 @@ def warm_up(served: Served) -> None:
     if isinstance(served, ServedEstimate):
         estimate = served.estimate
         estimate.log_density_and_score(estimate.landmarks.points[:1])
+    elif isinstance(served, ServedGroups):
+        served.groups.model.graphs.open(served.groups.effort)
     elif isinstance(served, ServedModel):
         points = np.random.default_rng(0).normal(size=(20, 2))
         served.model.estimate(points, effort=served.model.graphs.main_effort).log_density(points[:1])

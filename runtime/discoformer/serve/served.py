@@ -1,6 +1,6 @@
-"""What is served: a model that reads samples, or a saved estimate that answers queries.
+"""What is served: a model that reads samples, or a saved estimate or saved groups that answer queries.
 
-Both have a name and a version, say which tensors they take and give, and answer.
+All have a name and a version, say which tensors they take and give, and answer.
 
 Shapes: B samples, N points of each, M queries, D columns.
 """
@@ -15,6 +15,7 @@ import numpy as np
 from discoformer.base.mixture import ABSENT
 from discoformer.errors import InputError
 from discoformer.estimates import Estimate
+from discoformer.groups import SavedGroups
 from discoformer.io.inputs import AnyFloats, Floats, shown
 from discoformer.model import Model
 from discoformer.onnx.names import ANSWERS, check_effort
@@ -132,6 +133,50 @@ class ServedEstimate:
     def answer(self, request: Request, job: Job) -> Answer:
         """Answer queries; see ``Served``."""
         return Answer(named(answers_at(self.estimate, request.tensors["queries"], job)))
+
+
+class ServedGroups:
+    """Saved groups: the queries of one group, which a parameter names, in; log-density and score out."""
+
+    parameters: Collection[str] = ("group",)
+
+    def __init__(self, name: str, groups: SavedGroups) -> None:
+        self.name = name
+        self.version = "1"
+        self.groups = groups
+        self.inputs = (Spec("queries", (-1, len(groups.columns))),)
+        self.outputs = (
+            Spec("log_density", (-1,), has_columns=False),
+            Spec("score", (-1, len(groups.columns))),
+        )
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Columns of the queries and of the keys, and how many groups there are."""
+        return {
+            "columns": list(self.groups.columns),
+            "by": list(self.groups.by),
+            "effort": self.groups.effort,
+            "groups": len(self.groups),
+            "request_parameters": {
+                "group": "the key of a group; a list, if there are several columns of keys"
+            },
+        }
+
+    def answer(self, request: Request, job: Job) -> Answer:
+        """Answer queries of one group; see ``Served``."""
+        if "group" not in request.parameters:
+            raise invalid(
+                f"{self.name} needs the parameter group, a value of {', '.join(self.groups.by)}: add it to "
+                "parameters"
+            )
+        key = request.parameters["group"]
+        try:
+            estimate = self.groups[tuple(key) if isinstance(key, list) else key]
+        except InputError as error:
+            raise invalid(str(error).partition("; list(groups)")[0]) from error
+        found = answers_at(estimate, request.tensors["queries"], job)
+        return Answer(named(found), estimate.diagnostics.warnings)
 
 
 class ServedModel:

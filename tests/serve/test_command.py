@@ -144,11 +144,10 @@ def test_unknown_names_do_not_make_metrics_grow(service: Service) -> None:
     assert size() == before
 
 
-def test_the_openapi_document_is_valid_and_complete(service: Service) -> None:
-    validate = pytest.importorskip("openapi_spec_validator").validate
+def test_the_openapi_document_is_valid_and_its_examples_are_answered(service: Service) -> None:
     status, document, _ = service.ask("GET", "/openapi.json")
     assert status == 200
-    validate(document)
+    pytest.importorskip("openapi_spec_validator").validate(document)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             body = None

@@ -55,4 +55,8 @@ def test_saved_groups_answer_by_the_group_that_a_request_names(
         status, answer = service.infer("shops", body)
         assert status == 400
         assert "shops needs the parameter group, a value of shop" in answer["error"]
-        assert service.ask("GET", "/openapi.json")[0] == 200
+        document = service.ask("GET", "/openapi.json")[1]
+        asked = document["paths"]["/v2/models/shops/infer"]["post"]["requestBody"]["content"][
+            "application/json"
+        ]
+        assert service.infer("shops", asked["example"])[0] == 200

@@ -8,7 +8,7 @@ from typing import Any
 
 from discoformer.serve.limits import Limits
 from discoformer.serve.served import Served
-from discoformer.serve.tensors import Spec
+from discoformer.serve.tensors import NAMES, Spec
 
 _JSON = "application/json"
 _BINARY = "application/octet-stream"
@@ -141,20 +141,13 @@ def _described(spec: Spec) -> str:
 
 
 def _example(served: Served) -> dict[str, Any]:
-    """Return a request of zeros, of the smallest shapes that make sense."""
-    inputs = []
-    for spec in served.inputs:
-        if not spec.is_optional:
-            sizes = {"context": (1, 3, 1), "queries": (1, 1, 1)[: len(spec.shape)]}[spec.name]
-            shape = [given if given > 0 else size for given, size in zip(spec.shape, sizes, strict=True)]
-            count = 1
-            for size in shape:
-                count *= size
-            data = [float(i) for i in range(count)]
-            inputs.append({"name": spec.name, "shape": shape, "datatype": "FP64", "data": data})
-    if "group" in served.parameters:
-        return {"inputs": inputs, "parameters": {"group": "KEY"}}
-    return {"inputs": inputs}
+    """Return a request that is answered."""
+    tensors, parameters = served.example()
+    inputs = [
+        {"name": name, "shape": list(tensor.shape), "datatype": NAMES[tensor.dtype], "data": tensor.tolist()}
+        for name, tensor in tensors.items()
+    ]
+    return {"inputs": inputs, "parameters": dict(parameters)}
 
 
 def page(document: Mapping[str, Any], root: str) -> str:

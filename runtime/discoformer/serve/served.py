@@ -67,6 +67,9 @@ class Served(Protocol):
     def parameters(self) -> Collection[str]:
         """The parameters that its requests may have."""
 
+    def example(self) -> tuple[Tensors, Mapping[str, Any]]:
+        """Return tensors and parameters of a request that is answered; they hold no row of a sample."""
+
     def answer(self, request: Request, job: Job) -> Answer:
         """Answer a request whose tensors are those of ``inputs``.
 
@@ -130,6 +133,10 @@ class ServedEstimate:
             "warnings": list(diagnostics.warnings),
         }
 
+    def example(self) -> tuple[Tensors, Mapping[str, Any]]:
+        """Ask at the mean of the sample; see ``Served``."""
+        return {"queries": self.estimate.frame.center[None]}, {}
+
     def answer(self, request: Request, job: Job) -> Answer:
         """Answer queries; see ``Served``."""
         return Answer(named(answers_at(self.estimate, request.tensors["queries"], job)))
@@ -162,6 +169,12 @@ class ServedGroups:
                 "group": "the key of a group; a list, if there are several columns of keys"
             },
         }
+
+    def example(self) -> tuple[Tensors, Mapping[str, Any]]:
+        """Ask at the mean of the first group; see ``Served``."""
+        key = next(iter(self.groups), None)
+        center = np.zeros(len(self.groups.columns)) if key is None else self.groups[key].frame.center
+        return {"queries": center[None]}, {"group": list(key) if isinstance(key, tuple) else key}
 
     def answer(self, request: Request, job: Job) -> Answer:
         """Answer queries of one group; see ``Served``."""
@@ -207,6 +220,11 @@ class ServedModel:
                 "allow_singular": "true or false (default)",
             },
         }
+
+    def example(self) -> tuple[Tensors, Mapping[str, Any]]:
+        """Read nine points and ask at one; see ``Served``."""
+        context = np.array([1.0, 2.0, 2.5, 3.1, 3.6, 4.2, 5.0, 6.3, 8.0])[None, :, None]
+        return {"context": context, "queries": np.array([[[3.0]]])}, {"effort": "fast"}
 
     def answer(self, request: Request, job: Job) -> Answer:
         """Read samples and answer queries; see ``Served``."""

@@ -6,8 +6,8 @@
 
 Every Python of ``PYTHONS`` that starts as ``python3.N`` is taken, twice: with the oldest versions of the
 dependencies that the distribution allows and that have wheels for it, and with the newest. (With pyenv,
-PYENV_VERSION may name several.) The tests are those of the golden answers and of kept estimates, and the files
-of ``tests/runtime`` that import nothing but what is there. uv makes the environments.
+PYENV_VERSION may name several.) The tests are those of the golden answers and of kept estimates, and the
+files of ``tests/runtime`` that import nothing but what is there. uv makes the environments.
 """
 
 import ast

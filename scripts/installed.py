@@ -4,9 +4,9 @@
     python scripts/installed.py dist/discoformer-1.0.0-py3-none-any.whl
     python scripts/installed.py dist/discoformer-1.0.0.tar.gz --quick --python 3.11 --versions newest
 
-Every Python of ``PYTHONS`` that starts as ``python3.N`` is taken, twice: with the oldest versions of the
-dependencies that the distribution allows and that have wheels for it, and with the newest. (With pyenv,
-PYENV_VERSION may name several.) The tests are those of the golden answers and of kept estimates, and the
+Every Python of ``PYTHONS`` that uv finds is taken, twice: with the oldest versions of the dependencies that the
+distribution allows and that have wheels for it, and with the newest. (With pyenv, PYENV_VERSION may name
+several.) The tests are those of the golden answers and of kept estimates, and the
 files of ``tests/runtime`` that import nothing but what is there. uv makes the environments.
 """
 
@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from email import message_from_bytes
+from importlib.util import find_spec
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -48,7 +49,7 @@ class Environment:
 
     def uv(self, *arguments: str | Path) -> str:
         """Run uv, away from the project, and return what it writes."""
-        command = [shutil.which("uv") or "uv", *arguments]
+        command = ["uv", *arguments]
         done = subprocess.run(command, cwd=self.folder.parent, text=True, capture_output=True, check=False)
         if done.returncode:
             sys.exit(f"{' '.join(map(str, command))}\n{done.stderr}")
@@ -90,7 +91,8 @@ def runtime_tests(folder: Path) -> Iterator[Path]:
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 names.add(str(node.module).partition(".")[0])
-        if names <= MODULES and path.name not in NEED_SOURCES:
+        of_this_system = all(map(find_spec, names & sys.stdlib_module_names))  # Windows has no fcntl
+        if names <= MODULES and of_this_system and path.name not in NEED_SOURCES:
             yield path
 
 
@@ -125,12 +127,11 @@ def try_out(distribution: Path, python: str, versions: str, quick: bool, folder:
     environment.run(folder, "python", "-m", "pytest", *options, *tests)
 
 
-def starts(python: str) -> bool:
-    """Whether there is such a Python."""
-    program = shutil.which(f"python{python}")
-    if program is None:
-        return False
-    return not subprocess.run([program, "--version"], check=False, capture_output=True).returncode
+def found_python(version: str) -> str | None:
+    """The interpreter of a version of Python, if there is one."""
+    command = ["uv", "python", "find", "--no-python-downloads", "--system", version]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    return done.stdout.strip() or None
 
 
 @click.command(help=__doc__)
@@ -142,16 +143,16 @@ def starts(python: str) -> bool:
 @click.option("--quick", is_flag=True, help="Golden answers and kept estimates alone.")
 def main(distribution: Path, pythons: tuple[str, ...], versions: tuple[str, ...], quick: bool) -> None:
     """Try all that was asked for."""
-    there = [python for python in pythons or PYTHONS if starts(python)]
-    if missing := set(pythons or PYTHONS) - set(there):
+    there = {version: program for version in pythons or PYTHONS if (program := found_python(version))}
+    if missing := set(pythons or PYTHONS) - there.keys():
         click.echo(f"not tried, as there is no such Python: {', '.join(sorted(missing))}")
-    if not there or set(pythons) - set(there):
+    if not there or missing & set(pythons):
         sys.exit("a Python that was asked for is missing")
-    for python in there:
-        for choice in versions or tuple(RESOLUTION):
-            click.echo(f"--- {distribution.name}, Python {python}, {choice} versions")
+    for version, program in there.items():
+        for choice in versions or RESOLUTION:
+            click.echo(f"--- {distribution.name}, Python {version}, {choice} versions")
             with tempfile.TemporaryDirectory() as folder:
-                try_out(distribution, python, choice, quick, Path(folder).resolve())
+                try_out(distribution, program, choice, quick, Path(folder).resolve())
 
 
 if __name__ == "__main__":

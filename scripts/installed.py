@@ -4,10 +4,10 @@
     python scripts/installed.py dist/discoformer-1.0.0-py3-none-any.whl
     python scripts/installed.py dist/discoformer-1.0.0.tar.gz --quick --python 3.11 --versions newest
 
-Every Python of ``PYTHONS`` that uv finds is taken, twice: with the oldest versions of the dependencies that the
-distribution allows and that have wheels for it, and with the newest. (With pyenv, PYENV_VERSION may name
-several.) The tests are those of the golden answers and of kept estimates, and the
-files of ``tests/runtime`` that import nothing but what is there. uv makes the environments.
+Every Python of ``PYTHONS`` that uv finds is taken, twice: with the oldest versions of the dependencies that
+the distribution allows and that have wheels for it, and with the newest. (With pyenv, PYENV_VERSION may name
+several.) The tests are those of the golden answers and of kept estimates, and the files of ``tests/runtime``
+that import nothing but what is there. uv makes the environments.
 """
 
 import ast

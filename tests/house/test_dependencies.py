@@ -1,4 +1,4 @@
-"""Every dependency has a purpose and a line in docs/dependencies.md, and the GPL stays out of the packages."""
+"""Every dependency has a purpose and a line in docs/dependencies.md; the GPL stays out of the packages."""
 
 from pathlib import Path
 

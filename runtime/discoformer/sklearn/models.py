@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from discoformer.errors import DataWarning, warn_caller
+from discoformer.errors import DataWarning, InputError, warn_caller
 from discoformer.io.frames import column_names, columns_of, left_out, read_column
 from discoformer.model import Model, load
 from discoformer.onnx.finding import find_folder
@@ -30,11 +30,19 @@ def queries(estimator: Any, X: Any, **options: Any) -> Any:
         options: Further options of ``sklearn.utils.validation.validate_data``.
 
     Raises:
-        ValueError: X is not a matrix of finite numbers with the columns seen in ``fit``.
+        ValueError: X is not a matrix of finite numbers with the columns seen in ``fit``, in their order.
         NotFittedError: ``fit`` was not called.
     """
     check_is_fitted(estimator)
-    return validate_data(estimator, _numeric(X), dtype=WIDTHS, reset=False, **options)
+    numeric = _numeric(X)
+    rows = validate_data(estimator, numeric, dtype=WIDTHS, reset=False, **options)
+    names, seen = column_names(numeric), getattr(estimator, "feature_names_in_", None)
+    if names is not None and seen is not None and names != tuple(seen):
+        raise InputError(
+            f"X has the feature names {names}, needed those seen in fit, {tuple(seen)}: select these columns "
+            "in this order"
+        )
+    return rows
 
 
 def sample_rows(estimator: Any, X: Any, **options: Any) -> Any:
@@ -46,7 +54,11 @@ def sample_rows(estimator: Any, X: Any, **options: Any) -> Any:
     Warns:
         DataWarning: Columns are left out because they hold no numbers.
     """
-    return validate_data(estimator, _numeric(X), dtype=WIDTHS, ensure_min_samples=2, **options)
+    numeric = _numeric(X)
+    rows = validate_data(estimator, numeric, dtype=WIDTHS, ensure_min_samples=2, **options)
+    if (names := column_names(numeric)) is not None:  # scikit-learn before 1.9 cannot read those of polars 2
+        estimator.feature_names_in_ = np.array(names, dtype=object)
+    return rows
 
 
 def _numeric(X: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from discoformer.errors import DataWarning
@@ -49,3 +50,19 @@ def test_an_empty_column_of_queries_is_imputed(gaussian_folder: Path, rng: np.ra
     filled = imputer.transform(pd.DataFrame(holed))
     assert filled[0, 0] == holed[0, 0]
     assert np.isfinite(filled).all()
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_columns_in_another_order_are_an_error(
+    gaussian_folder: Path, rng: np.random.Generator, library: Any
+) -> None:
+    """With every version of scikit-learn: some cannot read the names of some data frames."""
+    values = rng.normal(size=(60, 2))
+    names = {"a": values[:, 0], "b": values[:, 1]}
+    fitted = DensityEstimator(model=gaussian_folder, device="cpu", threads=1).fit(library(names))
+    assert list(fitted.feature_names_in_) == ["a", "b"]
+    assert len(fitted.score_samples(library(names))) == 60
+    with pytest.raises(ValueError, match="feature names"):
+        fitted.score_samples(library(dict(reversed(names.items()))))
+    fitted.fit(values)  # and names are forgotten
+    assert not hasattr(fitted, "feature_names_in_")

@@ -57,11 +57,29 @@ def test_it_answers_as_on_the_day_it_was_saved(path: Path, model: discoformer.Mo
         with pytest.raises(discoformer.ModelNotFoundError, match=f"'{saved.model}' {saved.version}, which"):
             discoformer.load_estimate(path)
         return
+    assert_kept_answers(path, model)
+
+
+def assert_kept_answers(path: Path, model: discoformer.Model) -> None:
     answers = json.loads(ANSWERS.read_text(encoding="utf-8"))[path.stem]
     found = discoformer.load_estimate(path, model).log_density_and_score(answers["queries"])
     for got, name in zip(found, ("log_density", "score"), strict=True):
         expected = np.array(answers[name])
         assert np.abs(got - expected).max() <= TOLERANCE * (1 + np.abs(expected).max()), name
+
+
+def test_a_release_with_another_model_reads_them_with_a_copy_of_theirs(
+    model: discoformer.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.save(tmp_path / "copy")
+    for known in list(RELEASED):
+        monkeypatch.delitem(RELEASED, known)
+    copy = discoformer.load(tmp_path / "copy", device="cpu", threads=1)
+    for kind in ESTIMATES:
+        path = FOLDER / f"{prefix(model)}_{kind}.estimate"
+        assert_kept_answers(path, copy)
+        with pytest.raises(discoformer.ModelNotFoundError, match=r"pass model=discoformer\.load"):
+            discoformer.load_estimate(path)
 
 
 def write() -> None:

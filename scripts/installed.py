@@ -7,7 +7,8 @@
 Every Python of ``PYTHONS`` that uv finds is taken, twice: with the oldest versions of the dependencies that
 the distribution allows and that have wheels for it, and with the newest. (With pyenv, PYENV_VERSION may name
 several.) The tests are those of the golden answers and of kept estimates, and the files of ``tests/runtime``
-that import nothing but what is there. uv makes the environments.
+that import nothing but what is there; with --quick the former alone, in an environment with nothing but the
+extra cpu and pytest. uv makes the environments.
 """
 
 import ast
@@ -73,13 +74,13 @@ class Environment:
             sys.exit(f"{' '.join(map(str, arguments))}: exit code {done.returncode}")
 
 
-def requirements(distribution: Path) -> list[str]:
-    """What a wheel needs, with ``EXTRAS``: as direct requirements, so that the oldest can be asked for."""
+def requirements(distribution: Path, extras: Sequence[str]) -> list[str]:
+    """What a wheel needs, with extras: as direct requirements, so that the oldest can be asked for."""
     with ZipFile(distribution) as wheel:
         (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = message_from_bytes(wheel.read(name))
     split = (line.partition("; extra == ") for line in metadata.get_all("Requires-Dist", []))
-    return [needed for needed, _, extra in split if not extra or extra.strip("'\"") in EXTRAS]
+    return [needed for needed, _, extra in split if not extra or extra.strip("'\"") in extras]
 
 
 def runtime_tests(folder: Path) -> Iterator[Path]:
@@ -107,18 +108,19 @@ def copy_of_tests(folder: Path) -> None:
 def try_out(distribution: Path, python: str, versions: str, quick: bool, folder: Path) -> None:
     """Install a distribution and test it, or stop with an error."""
     environment = Environment(folder / "environment", python)
-    package = f"discoformer[{','.join(EXTRAS)}] @ {distribution.as_uri()}"
+    extras, tools = (("cpu",), ("pytest",)) if quick else (EXTRAS, TOOLS)
+    package = f"discoformer[{','.join(extras)}] @ {distribution.as_uri()}"
     if distribution.suffix == ".whl":
         choice = ("--resolution", RESOLUTION[versions], "--only-binary", ":all:")
-        environment.install(*choice, package, *requirements(distribution))
+        environment.install(*choice, package, *requirements(distribution, extras))
     else:
         environment.install(package)
     found = environment.versions()
-    click.echo(" ".join(f"{name} {found[name]}" for name in SHOWN))
+    click.echo(" ".join(f"{name} {found[name]}" for name in SHOWN if name in found))
     pins = folder / "pins.txt"
     pins.write_text("".join(f"{name}=={version}\n" for name, version in found.items()), encoding="utf-8")
     environment.run(folder, "discoformer", "doctor")
-    environment.install("--only-binary", ":all:", "--constraint", pins, *TOOLS)
+    environment.install("--only-binary", ":all:", "--constraint", pins, *tools)
     copy_of_tests(folder)
     tests: Sequence[str | Path] = QUICK if quick else (*QUICK, *runtime_tests(folder))
     # Old versions may use what newer ones deprecate; ours are checked with the newest.
@@ -140,7 +142,9 @@ def found_python(version: str) -> str | None:
 )
 @click.option("--python", "pythons", multiple=True, help="3.N. By default all that are there.")
 @click.option("--versions", type=click.Choice([*RESOLUTION]), multiple=True, help="By default both.")
-@click.option("--quick", is_flag=True, help="Golden answers and kept estimates alone.")
+@click.option(
+    "--quick", is_flag=True, help="Golden answers and kept estimates alone, without extras but cpu."
+)
 def main(distribution: Path, pythons: tuple[str, ...], versions: tuple[str, ...], quick: bool) -> None:
     """Try all that was asked for."""
     there = {version: program for version in pythons or PYTHONS if (program := found_python(version))}

@@ -9,7 +9,7 @@ import { checkWeights, orderOfPresent } from "./standardised.js";
 import { doubtsAboutCells, findCells, isEmpty, leftOut, readRounding } from "./table/cells.js";
 import { clean } from "./table/contamination.js";
 import { spread } from "./table/spread.js";
-import { describeColumn, general } from "./text.js";
+import { describeColumn, general, shown } from "./text.js";
 
 const MOST_POINTS = 16384; // of a sample that the mixture is fitted to: memory grows with them
 
@@ -42,7 +42,7 @@ export function readSample(X, weights, { effectiveSize, rounding, columns, rows 
 /** Leaves out rows with missing values, if `missing` is "drop"; returns what `readSample` takes. */
 export function completeRows(X, weights, missing, columns, warn) {
   if (missing !== "drop" && missing !== "error") {
-    throw new InputError(`missing must be one of 'drop', 'error', got ${JSON.stringify(missing)}`);
+    throw new InputError(`missing must be one of 'drop', 'error', got ${shown(missing)}`);
   }
   const { values, rows, dim } = X;
   const isComplete = (i) => !values.subarray(i * dim, (i + 1) * dim).some(Number.isNaN);

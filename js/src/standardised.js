@@ -138,7 +138,7 @@ const isSingular = (correlation, dim) => eigen(correlation, dim).values[0] < LEA
 function checkLoneRow(points, dim, u) {
   const squares = squaresOf(u, dim);
   const far = squares.indexOf(greatest(squares));
-  const others = Float64Array.from([...points.slice(0, far * dim), ...points.slice((far + 1) * dim)]);
+  const others = u.filter((_, i) => Math.floor(i / dim) !== far);
   const w = new Float64Array(others.length / dim).fill(dim / others.length);
   const rest = standardised(others, dim, w);
   if (rest.spread.every((value) => value > 0) && !isSingular(scatterOf(rest.u, dim, w), dim)) {

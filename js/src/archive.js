@@ -90,7 +90,7 @@ function arrayOf(name, content) {
   const [, type, byColumns, sizes] = found;
   const shape = sizes.split(",").filter((size) => size.trim()).map(Number);
   const count = shape.reduce((product, size) => product * size, 1);
-  const bytes = content.slice(start); // a copy: its memory is aligned
+  const bytes = new Uint8Array(content.subarray(start)); // a copy: its memory is aligned
   if (/^<U\d+$/.test(type) && !shape.length) return textOf(name, bytes, Number(type.slice(2)));
   const kind = TYPES[type];
   if (!kind) throw new RangeError(`an array of ${type}`);

@@ -122,7 +122,7 @@ function ofColumn({ values, counts }) {
   const repeated = 1 - rest.length / sum(ofRest) >= REPEATED;
   const width = ATOM_WIDTH * (rest[Math.floor((3 * rest.length) / 4)] - rest[Math.floor(rest.length / 4)]);
   return {
-    atoms: values.filter((_, i) => atom[i]),
+    atoms: values.filter((_, i) => atom[i]).map((value) => value + 0), // no -0
     step: repeated && rest.length > 1 ? stepOf(rest, ofRest) : 0,
     width,
   };

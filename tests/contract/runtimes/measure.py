@@ -189,21 +189,21 @@ def table(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def npm_ci() -> None:
-    """Install the Node packages of package-lock.json, unless they are there."""
+def npm_ci(folder: Path = HERE) -> None:
+    """Install the Node packages of the package-lock.json in a folder, unless they are there."""
     if None in (shutil.which("node"), shutil.which("npm")):
         raise MissingError("node and npm are needed: install Node 20 or later")
-    installed = HERE / "node_modules" / "wanted-lock.json"
-    with (HERE / "package-lock.json").open("rb") as file:
+    installed = folder / "node_modules" / "wanted-lock.json"
+    with (folder / "package-lock.json").open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # tests run in several processes, and npm begins by deleting
         wanted = file.read()
         if not installed.is_file() or installed.read_bytes() != wanted:
-            _install(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"])
+            _install(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"], folder)
             installed.write_bytes(wanted)
 
 
-def _install(command: list[str | Path]) -> None:
-    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
+def _install(command: list[str | Path], folder: Path = HERE) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise MissingError(f"{' '.join(map(str, command))} failed: {done.stderr.strip()[-500:]}")
 

@@ -19,7 +19,8 @@ const ALIGNED = 64; // the header of an array ends at a multiple of this
 const TYPES = { "<f4": Float32Array, "<f8": Float64Array };
 
 const ascii = new TextEncoder();
-const readAscii = new TextDecoder("latin1");
+const readAscii = new TextDecoder();
+const MAGIC = Uint8Array.of(0x93, ...ascii.encode("NUMPY"), 1, 0); // the first bytes of an array, of version 1.0
 
 /** An archive of entries by name: { data, shape }, or text. */
 export async function writeArchive(entries) {
@@ -82,7 +83,7 @@ function entriesOf(body, view, count, start, end) {
 
 /** The array in an NPY file of version 1.0: { data, shape }, or a text. */
 function arrayOf(name, content) {
-  if (readAscii.decode(content.subarray(0, 8)) !== "\x93NUMPY\x01\x00") throw new RangeError(`${name} is no array`);
+  if (MAGIC.some((byte, i) => byte !== content[i])) throw new RangeError(`${name} is no array`);
   const start = 10 + viewOf(content).getUint16(8, true);
   const header = readAscii.decode(content.subarray(10, start));
   const found = /^\{'descr': '([<|>=]?[a-zA-Z]\d+)', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\), \}\s*$/.exec(header);
@@ -136,8 +137,7 @@ function npy(type, shape, content) {
   const sizes = shape.length === 1 ? `${shape[0]},` : shape.join(", ");
   const text = `{'descr': '${type}', 'fortran_order': False, 'shape': (${sizes}), }`;
   const size = Math.ceil((10 + text.length + 1) / ALIGNED) * ALIGNED - 10;
-  const start = Uint8Array.from([0x93, ...ascii.encode("NUMPY"), 1, 0, size & 255, size >> 8]);
-  return joined([start, ascii.encode(`${text.padEnd(size - 1)}\n`), content]);
+  return joined([MAGIC, Uint8Array.of(size & 255, size >> 8), ascii.encode(`${text.padEnd(size - 1)}\n`), content]);
 }
 
 /** Numbers of 2 or 4 bytes each, as `sizes` says, the lowest byte first. */

@@ -7,8 +7,8 @@ export interface Matrix<T = Float64Array | Float32Array> {
   shape: readonly [rows: number, columns: number];
 }
 
-/** Float32Array for queries in a Float32Array, else Float64Array. */
-export type Floats = Float64Array | Float32Array;
+/** The type of the answers at queries: Float32Array for those in Float32Arrays, else Float64Array. */
+export type FloatsOf<Y> = Y extends { data: Float32Array } | ReadonlyArray<Float32Array> ? Float32Array : Float64Array;
 
 /** What a warning says. The names are those of the Python package. */
 export interface Warning {
@@ -29,9 +29,9 @@ export interface LoadOptions {
   /** URL of mixture.onnx, its path (Node), or its bytes. By default the one in this package. */
   model?: string | URL | Uint8Array | ArrayBuffer;
   /**
-   * Where the network runs. "auto" is "cpu" with onnxruntime-node and "wasm" with onnxruntime-web. With "webgpu" it runs
-   * on the GPU if the browser has WebGPU and `ort` is its WebGPU build, else on "wasm" with a warning. The frame and the
-   * answers are always computed in float64 on the CPU.
+   * Where the network runs. "auto" is "cpu" with onnxruntime-node and "wasm" with onnxruntime-web. With "webgpu" the GPU
+   * is tried on a small sample. If it cannot run the network, or differs from the CPU, the network runs on the CPU, with
+   * a warning. Frame and answers are always computed on the CPU, in float64.
    */
   device?: "auto" | "cpu" | "wasm" | "webgpu";
   /** Called with each warning. By default warnings go to console.warn. */
@@ -123,13 +123,13 @@ export class Estimate {
   readonly columns: readonly string[] | null;
   readonly diagnostics: Diagnostics;
   /** Log-density (M) in nats at queries (M, D). */
-  logDensity(Y: MatrixLike, options?: AnswerOptions): Promise<Floats>;
+  logDensity<Y extends MatrixLike>(Y: Y, options?: AnswerOptions): Promise<FloatsOf<Y>>;
   /** Density (M) at queries (M, D). */
-  density(Y: MatrixLike, options?: AnswerOptions): Promise<Floats>;
+  density<Y extends MatrixLike>(Y: Y, options?: AnswerOptions): Promise<FloatsOf<Y>>;
   /** Score (M, D), the gradient of the log-density, in 1 / data units. */
-  score(Y: MatrixLike, options?: AnswerOptions): Promise<Matrix>;
+  score<Y extends MatrixLike>(Y: Y, options?: AnswerOptions): Promise<Matrix<FloatsOf<Y>>>;
   /** Both, in one pass. */
-  logDensityAndScore(Y: MatrixLike, options?: AnswerOptions): Promise<{ logDensity: Floats; score: Matrix }>;
+  logDensityAndScore<Y extends MatrixLike>(Y: Y, options?: AnswerOptions): Promise<LogDensityAndScore<FloatsOf<Y>>>;
   /** Independent draws (n, D). The same seed gives the same draws everywhere, but not those of Python. */
   sample(n: number, options?: { seed?: number }): Matrix<Float64Array>;
   /** The bytes of a file that `Model.loadEstimate` reads, and `discoformer.load_estimate` in Python.
@@ -137,6 +137,11 @@ export class Estimate {
    * @param options.sample Whether the file holds the whole sample, too. The answers do not need it.
    */
   save(options?: { sample?: boolean }): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+export interface LogDensityAndScore<T> {
+  logDensity: T;
+  score: Matrix<T>;
 }
 
 /** What is known about a sample once it is read. */

@@ -6,14 +6,23 @@ import { Model } from "./model.js";
 import { defaultRuntime } from "./runtime.js";
 import { shown } from "./text.js";
 
-export * from "./errors.js";
+export {
+  DegenerateDataError,
+  DeviceError,
+  DiscoformerError,
+  EffortError,
+  InputError,
+  MissingExtraError,
+  ModelError,
+  ModelNotFoundError,
+} from "./errors.js";
 export { Estimate } from "./estimate.js";
 export { Model } from "./model.js";
 
 /** Loads a model; see index.d.ts for the options. */
 export async function load(options = {}) {
   const { model = new URL("../models/mixture.onnx", import.meta.url) } = options;
-  const ort = options.ort ?? (await defaultRuntime(() => import("onnxruntime-web"), "onnxruntime-web"));
+  const ort = options.ort ?? (await defaultRuntime(() => import("onnxruntime-web/wasm"), "onnxruntime-web"));
   return Model.open(await bytesOf(model), { ...options, ort });
 }
 

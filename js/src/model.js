@@ -7,22 +7,20 @@ import { checkSignal, readColumns, readEffectiveSize, readMatrix, readWeights, w
 import { Metadata } from "./metadata.js";
 import { OUTPUTS, readMixture } from "./reading.js";
 import { RELEASED } from "./released.js";
-import { openSession } from "./runtime.js";
+import { openNetwork } from "./runtime.js";
 import { completeRows, doubtsAboutRows, doubtsOf, readSample, tiedOf } from "./sample.js";
 import { readEstimate } from "./saved.js";
 import { shown } from "./text.js";
 
 /** A loaded model; made by `load`. */
 export class Model {
-  #ort;
-  #session;
+  #network;
   #warn;
-  #last = Promise.resolve(); // a session runs one sample at a time
+  #last = Promise.resolve(); // the network reads one sample at a time
 
   /** Opens the model in the bytes of mixture.onnx; options as in `load`. */
   static async open(bytes, { ort, device = "auto", onWarning = toConsole }) {
     const model = new Model();
-    model.#ort = ort;
     model.#warn = (name, message) => onWarning({ name, message });
     model.metadata = new Metadata(bytes);
     model.sha256 = await sha256(bytes);
@@ -34,10 +32,13 @@ export class Model {
           "the file is damaged, or of another export; take it from its source again",
       );
     }
-    const { session, device: found } = await openSession(ort, bytes, device, model.#warn);
-    model.#session = session;
-    model.device = found;
+    model.#network = await openNetwork(ort, bytes, device, model.#warn);
     return model;
+  }
+
+  /** Where the network runs. */
+  get device() {
+    return this.#network.device;
   }
 
   /** Reads a sample once, to be queried as often as you want; see index.d.ts for the options. */
@@ -86,19 +87,15 @@ export class Model {
   /** Frees the memory of the session. Estimates go on to answer. */
   async release() {
     await this.#last.catch(() => {});
-    await this.#session.release();
+    await this.#network.release();
   }
 
   #run(inputs, signal) {
     const turn = this.#last.catch(() => {}).then(async () => {
       checkSignal(signal);
-      const feeds = {};
-      for (const [name, [values, shape]] of Object.entries(inputs)) {
-        feeds[name] = new this.#ort.Tensor("float32", values, shape);
-      }
-      const found = await this.#session.run(feeds, OUTPUTS);
+      const found = await this.#network.run(inputs, OUTPUTS);
       checkSignal(signal);
-      return Object.fromEntries(OUTPUTS.map((name) => [name, Float32Array.from(found[name].data)]));
+      return found;
     });
     this.#last = turn;
     return turn;

@@ -1,4 +1,4 @@
-import type { AnswerOptions, Diagnostics, EstimateOptions, Floats, LoadOptions, Matrix, MatrixLike, Metadata } from "./index.js";
+import type { Estimate, EstimateOptions, LoadOptions, Matrix, MatrixLike, Metadata } from "./index.js";
 
 export interface WorkerOptions extends Omit<LoadOptions, "ort"> {
   /** URL of the module of onnxruntime-web that the worker imports. Bundlers find onnxruntime-web by themselves. */
@@ -19,19 +19,12 @@ export interface RemoteModel {
   release(): void;
 }
 
+type Answers = Omit<Estimate, "model" | "sample">;
+
 /** An estimate in a worker; as `Estimate`, but `sample` is a promise too. */
-export interface RemoteEstimate {
+export interface RemoteEstimate extends Answers {
   readonly model: RemoteModel;
-  readonly dim: number;
-  readonly effort: "fast";
-  readonly columns: readonly string[] | null;
-  readonly diagnostics: Diagnostics;
-  logDensity(Y: MatrixLike, options?: AnswerOptions): Promise<Floats>;
-  density(Y: MatrixLike, options?: AnswerOptions): Promise<Floats>;
-  score(Y: MatrixLike, options?: AnswerOptions): Promise<Matrix>;
-  logDensityAndScore(Y: MatrixLike, options?: AnswerOptions): Promise<{ logDensity: Floats; score: Matrix }>;
   sample(n: number, options?: { seed?: number }): Promise<Matrix<Float64Array>>;
-  save(options?: { sample?: boolean }): Promise<Uint8Array<ArrayBuffer>>;
   /** Frees the memory of the estimate in the worker. */
   release(): Promise<void>;
 }

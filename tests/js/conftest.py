@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -15,14 +16,19 @@ PACKAGE = ROOT / "js"
 
 @pytest.fixture(scope="session")
 def package() -> Path:
-    """The folder of the package. What cannot be installed skips tests, or fails them where none may be."""
+    """The folder of the package, with what its tests need."""
     try:
         npm_ci(PACKAGE)
     except MissingError as error:
-        if os.environ.get("DISCOFORMER_REQUIRE_RUNTIMES") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        missing(error)
     return PACKAGE
+
+
+def missing(error: MissingError) -> NoReturn:
+    """Skip a test, or fail it if DISCOFORMER_REQUIRE_RUNTIMES is 1."""
+    if os.environ.get("DISCOFORMER_REQUIRE_RUNTIMES") == "1":
+        pytest.fail(str(error))
+    pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Samples of many kinds and sizes, which Python and JavaScript both read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ class Case(NamedTuple):
     name: str
     points: Floats  # (N, D)
     weights: Floats | None = None  # (N,)
-    options: dict[str, Any] = {}  # by their names in Python
+    options: Mapping[str, Any] = MappingProxyType({})  # by their names in Python
 
 
 def cases(seed: int) -> Iterator[Case]:
@@ -78,7 +79,6 @@ def contaminated(rng: np.random.Generator) -> Iterator[Case]:
 def queries_of(points: Floats, seed: int) -> Floats:
     """Draw queries (43, D) or fewer: rows of the sample, points around them, and points far out."""
     rng = np.random.default_rng(seed)
-    center, spread, dim = np.median(points, axis=0), points.std(axis=0), points.shape[1]
-    return np.r_[
-        points[:20], *(center + far * spread * rng.normal(size=(k, dim)) for k, far in ((20, 2), (3, 100)))
-    ]
+    center, spread = np.median(points, axis=0), points.std(axis=0)
+    near, far = (rng.normal(size=(k, points.shape[1])) * spread for k in (20, 3))
+    return np.r_[points[:20], center + 2 * near, center + 100 * far]

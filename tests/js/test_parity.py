@@ -1,4 +1,4 @@
-"""JavaScript reads samples as Python does: same answers, diagnostics and warnings; each reads the other's files."""
+"""JavaScript reads samples as Python does, and each reads the estimates that the other saves."""
 
 import dataclasses
 import json

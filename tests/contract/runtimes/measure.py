@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -105,8 +105,8 @@ def by_web(folder: Path, chains: list[str]) -> dict[str, Any]:
 
 
 @contextmanager
-def browser_page(folder: Path, page: str) -> Iterator[Any]:
-    """A page of a folder, served and opened in headless Chromium."""
+def browser_page(folder: Path, page: str, arguments: Sequence[str] = CHROMIUM) -> Iterator[Any]:
+    """A page of a folder, served and opened in headless Chromium with these arguments."""
     browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     if browser_path is None or find_spec("playwright") is None:
         raise MissingError("a browser is needed: install chromium, and pip install '.[runtimes]'")
@@ -117,7 +117,7 @@ def browser_page(folder: Path, page: str) -> Iterator[Any]:
         sync_playwright() as playwright,
     ):
         Thread(target=server.serve_forever, daemon=True).start()
-        with playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM) as browser:
+        with playwright.chromium.launch(executable_path=browser_path, args=list(arguments)) as browser:
             opened = browser.new_page()
             opened.goto(f"http://127.0.0.1:{server.server_port}/{page}")
             yield opened

@@ -88,25 +88,52 @@ export function kthSmallest(values, k) {
   let low = 0;
   let high = values.length - 1;
   while (low < high) {
-    const middle = (low + high) >> 1;
-    const [a, b, c] = [values[low], values[middle], values[high]];
-    const pivot = a < b ? (b < c ? b : a < c ? c : a) : a < c ? a : b < c ? c : b;
-    let i = low;
-    let j = high;
-    while (i <= j) {
-      while (values[i] < pivot) i++;
-      while (values[j] > pivot) j--;
-      if (i <= j) {
-        const held = values[i];
-        values[i++] = values[j];
-        values[j--] = held;
-      }
-    }
-    if (k <= j) high = j;
-    else if (k >= i) low = i;
-    else return values[k];
+    const [last, first] = parted(values, null, low, high);
+    if (k <= last) high = last;
+    else if (k >= first) low = first;
+    else break;
   }
   return values[k];
+}
+
+/** The smallest value up to which the values hold a weight. Values and weights are moved about. */
+export function weightedRank(values, weights, wanted) {
+  let low = 0;
+  let high = values.length - 1;
+  let held = 0; // by the values before `low`
+  while (low < high) {
+    const [last, first] = parted(values, weights, low, high);
+    let below = held;
+    for (let i = low; i <= last; i++) below += weights[i];
+    if (below >= wanted) high = last;
+    else {
+      for (let i = last + 1; i < first; i++) below += weights[i];
+      if (below >= wanted) return values[last + 1];
+      [held, low] = [below, first];
+    }
+  }
+  return values[Math.min(low, values.length - 1)];
+}
+
+/**
+ * Parts the values from `low` to `high` by a pivot. Returns the last place of those that are no greater, and the first
+ * of those that are no less; those between equal it. Weights, if any, are moved alike.
+ */
+function parted(values, weights, low, high) {
+  const [a, b, c] = [values[low], values[(low + high) >> 1], values[high]];
+  const pivot = a < b ? (b < c ? b : a < c ? c : a) : a < c ? a : b < c ? c : b;
+  let i = low;
+  let j = high;
+  while (i <= j) {
+    while (values[i] < pivot) i++;
+    while (values[j] > pivot) j--;
+    if (i > j) break;
+    [values[i], values[j]] = [values[j], values[i]];
+    if (weights) [weights[i], weights[j]] = [weights[j], weights[i]];
+    i++;
+    j--;
+  }
+  return [j, i];
 }
 
 /** The nearest whole number; of two, the even one. */

@@ -11,7 +11,7 @@
 
 import { ROUNDING, evenlySpaced, tooMany } from "./landmarks.js";
 import { identity, inverseFactor, logDiagonal, product, trace, transposed } from "./linear.js";
-import { argsort, kthSmallest, range, squaresOf, taken, takenRows } from "./order.js";
+import { kthSmallest, range, squaresOf, taken, takenRows, weightedRank } from "./order.js";
 
 export const SHARE_ROUNDING = 1e-6; // of a share of the weight
 const GUARD = 3e-3; // share of the total covariance in each local scatter
@@ -111,6 +111,7 @@ export class Neighbourhoods {
     const squares = squaresOf(z, dim);
     const distances = new Float64Array(squares.length);
     const scratch = new Float64Array(squares.length);
+    const weights = new Float64Array(squares.length);
     for (let c = 0; c < centres.length; c++) {
       const i = centres[c];
       for (let j = 0; j < distances.length; j++) {
@@ -121,24 +122,16 @@ export class Neighbourhoods {
         }
         distances[j] = square <= COINCIDENT * (squares[i] + squares[j]) ? 0 : square;
       }
-      told(i, centreWeights[c], distances, Math.max(TINY, this.#radius(distances, scratch)));
+      told(i, centreWeights[c], distances, Math.max(TINY, this.#radius(distances, scratch, weights)));
     }
   }
 
   /** The smallest squared distance that holds the weight of a neighbourhood. */
-  #radius(distances, scratch) {
-    if (this.rank !== null) {
-      scratch.set(distances);
-      return kthSmallest(scratch, this.rank);
-    }
-    const order = argsort(distances);
-    const wanted = (1 - SHARE_ROUNDING) * this.fraction;
-    let held = 0;
-    for (const j of order) {
-      held += this.w[j];
-      if (held >= wanted) return distances[j];
-    }
-    return distances[order.at(-1)];
+  #radius(distances, scratch, weights) {
+    scratch.set(distances);
+    if (this.rank !== null) return kthSmallest(scratch, this.rank);
+    weights.set(this.w);
+    return weightedRank(scratch, weights, (1 - SHARE_ROUNDING) * this.fraction);
   }
 }
 

@@ -1,4 +1,4 @@
-"""The hashes of the released models in the package are those of ``models``; run as a script, writes them."""
+"""The hashes of released models in both packages are those of ``models``; run as a script, writes them."""
 
 import hashlib
 import json
@@ -15,6 +15,13 @@ Written by ``python tests/house/test_released_files.py`` from the folders in ``m
 
 RELEASED: dict[tuple[str, str], dict[str, str]] = {
 '''
+IN_JAVASCRIPT = ROOT / "js" / "src" / "released.js"
+HEAD_IN_JAVASCRIPT = """// SHA-256 of mixture.onnx of the released models, by name and version.
+//
+// Written by `python tests/house/test_released_files.py` from the folders in models; do not edit.
+
+export const RELEASED = {
+"""
 
 
 def render() -> str:
@@ -30,9 +37,21 @@ def render() -> str:
     return "".join((*lines, "}\n"))
 
 
-def test_the_hashes_of_the_released_models_are_those_in_the_package() -> None:
-    assert MODULE.read_text(encoding="utf-8") == render(), "run: python tests/house/test_released_files.py"
+def render_in_javascript() -> str:
+    """The text of the module of the JavaScript package, which has the mixture network alone."""
+    lines = [HEAD_IN_JAVASCRIPT]
+    for config in sorted((ROOT / "models").glob(f"*/{CONFIG}")):
+        about = json.loads(config.read_bytes())
+        hashed = hashlib.sha256((config.parent / "mixture.onnx").read_bytes()).hexdigest()
+        lines.append(f'  "{about["model"]["name"]} {about["mixture"]["version"]}": "{hashed}",\n')
+    return "".join((*lines, "};\n"))
+
+
+def test_the_hashes_of_the_released_models_are_those_in_the_packages() -> None:
+    for module, text in ((MODULE, render()), (IN_JAVASCRIPT, render_in_javascript())):
+        assert module.read_text(encoding="utf-8") == text, "run: python tests/house/test_released_files.py"
 
 
 if __name__ == "__main__":
     MODULE.write_text(render(), encoding="utf-8")
+    IN_JAVASCRIPT.write_text(render_in_javascript(), encoding="utf-8")

@@ -5,7 +5,7 @@ import test from "node:test";
 
 import * as linear from "../../js/src/linear.js";
 import { Mixture, logGamma } from "../../js/src/mixture.js";
-import { argsort, even, kthSmallest, median, placeOf } from "../../js/src/order.js";
+import { argsort, even, kthSmallest, median, placeOf, weightedRank } from "../../js/src/order.js";
 import { Random } from "../../js/src/random.js";
 import { exponential, general } from "../../js/src/text.js";
 import { normal } from "./setup.mjs";
@@ -56,6 +56,14 @@ test("order statistics are those of sorted values, with ties", () => {
     const values = Float64Array.from({ length: n }, () => Math.floor(random.uniform() * (n % 7 ? 1e6 : 4)));
     const sorted = Float64Array.from(values).sort();
     for (const k of [0, n >> 1, n - 1]) assert.equal(kthSmallest(Float64Array.from(values), k), sorted[k]);
+    const weights = Float64Array.from(values, () => random.uniform());
+    const order = argsort(values);
+    for (const share of [0, 0.3, 0.99, 2]) {
+      let [held, place] = [weights[order[0]], 0];
+      const wanted = share * weights.reduce((a, b) => a + b);
+      while (held < wanted && place < n - 1) held += weights[order[++place]];
+      assert.equal(weightedRank(Float64Array.from(values), Float64Array.from(weights), wanted), values[order[place]]);
+    }
     assert.deepEqual(Float64Array.from(argsort(values), (i) => values[i]), sorted);
     assert.equal(median(values), (sorted[(n - 1) >> 1] + sorted[n >> 1]) / 2);
     assert.equal(placeOf(sorted, sorted[n >> 1]), sorted.indexOf(sorted[n >> 1]));

@@ -25,6 +25,7 @@ from discoformer.onnx.names import ANSWERS, MIXTURE
 from discoformer.play.onnxruntime_web import cached
 from discoformer.play.server import Server
 from discoformer.play.site import checked_model, site_files
+from tests.play.playground import LAPTOP, Playground
 
 Floats = npt.NDArray[np.float64]
 
@@ -203,3 +204,20 @@ def browser() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Any, site: str) -> Iterator[Playground]:
+    """One page for the tests of this module."""
+    context = browser.new_context(viewport=LAPTOP)
+    playground = Playground(context.new_page(), site)
+    yield playground
+    assert playground.troubles == []
+    context.close()
+
+
+@pytest.fixture
+def playground(opened: Playground) -> Playground:
+    """The page, empty."""
+    opened.clear()
+    return opened

@@ -1,21 +1,34 @@
 // The playground: one sample, two estimates of its density and score, side by side.
 
-import { Computation, ESTIMATORS } from "./compute.js";
-import { Engine } from "./engine.js";
+import { Computation } from "./compute.js";
+import { ESTIMATORS, Engine } from "./engine.js";
 import { EXAMPLES } from "./examples.js";
+import { showExplanation, tellExplanation } from "./explain.js";
+import { saveGrid, savePicture } from "./files.js";
 import { askAtCursor, changePoints, refresh, setView, whenAnswered } from "./flow.js";
 import { Follow } from "./follow.js";
 import { count } from "./numbers.js";
-import { drawMoving, drawStill, panels, whenDrawn } from "./panels.js";
+import { changeTheme, drawMoving, drawStill, panels, whenDrawn } from "./panels.js";
 import { numberAt } from "./sample.js";
-import { chooseColumns, clear, draw, readFile, removeLast, showExample } from "./source.js";
+import {
+  chooseColumns,
+  clear,
+  copyLink,
+  draw,
+  readFile,
+  removeLast,
+  showExample,
+  showFragment,
+} from "./source.js";
 import { listen } from "./stage.js";
 import { START, chosen, element, state } from "./state.js";
+import { wireTheme } from "./theme.js";
 import { View } from "./view.js";
 import { announce, enable, notify, tellBandwidth, tellBrush, tellParticles, tellStatus } from "./words.js";
 
 const SIZES = [32, 48, 64, 96, 128]; // numbers of nodes along each side of the grid
 const FIRST_SIZE = 64;
+const SAID = 2000; // milliseconds for which a button says that it has done its work
 const WARM = 12; // runs of the model until the first sample comes: the browser has then optimised it
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -31,10 +44,21 @@ state.computation = new Computation(state.engine, {
   answered: () => {
     drawStill();
     tellStatus();
+    tellExplanation();
   },
+  finished,
   failed: (error) => notify(`The estimate failed: ${error.message}`),
 });
 state.follow = new Follow(state.engine, { moved: drawMoving, changed: tellParticles });
+
+/** Notes how long the whole picture of a new sample took. */
+async function finished() {
+  await whenDrawn();
+  if (state.since === null) return;
+  state.took = performance.now() - state.since;
+  state.since = null;
+  tellStatus();
+}
 
 // --- controls ---------------------------------------------------------------------------------------------
 
@@ -109,8 +133,8 @@ function wirePicture() {
   element("size").replaceChildren(
     ...SIZES.map((size) => new Option(`${size} × ${size}`, size, false, size === FIRST_SIZE)),
   );
-  for (const id of ["heat", "contours", "arrows", "points"]) on(id, "change", drawStill);
-  onChoice("quantity", drawStill);
+  for (const id of ["heat", "contours", "arrows", "points"]) on(id, "change", changeDisplay);
+  onChoice("quantity", changeDisplay);
   on("size", "change", refresh);
   on("nearer", "click", () => setView(state.view.zoomed(0.8)));
   on("farther", "click", () => setView(state.view.zoomed(1.25)));
@@ -120,7 +144,43 @@ function wirePicture() {
     refresh();
   });
   on("dismiss", "click", () => notify(null));
-  addEventListener("keydown", ({ key }) => key === "Escape" && notify(null));
+  addEventListener("keydown", ({ key }) => {
+    if (key !== "Escape") return;
+    notify(null);
+    showExplanation(false);
+  });
+}
+
+function changeDisplay() {
+  drawStill();
+  tellExplanation();
+}
+
+function wireSharing() {
+  on("link", "click", async ({ target }) => {
+    if (!(await copyLink())) return;
+    const { textContent } = target;
+    if (target.dataset.said) return;
+    target.dataset.said = "yes";
+    target.textContent = "Copied";
+    announce("The link is copied. It holds the points.");
+    setTimeout(() => {
+      target.textContent = textContent;
+      delete target.dataset.said;
+    }, SAID);
+  });
+  on("save-picture", "click", savePicture);
+  on("save-grid", "click", saveGrid);
+  addEventListener("hashchange", showFragment);
+}
+
+function wireHeader() {
+  on("explain", "click", () => showExplanation(element("explanation").hidden));
+  on("close-explanation", "click", () => showExplanation(false));
+  wireTheme(element("theme"), () => {
+    changeTheme();
+    tellExplanation();
+  });
 }
 
 function wireParticles() {
@@ -152,17 +212,18 @@ async function play() {
 // --- start ------------------------------------------------------------------------------------------------
 
 async function start() {
+  wireHeader();
   wireSample();
   wireDrop();
   wirePanels();
   wirePicture();
   wireParticles();
+  wireSharing();
   tellBandwidth();
   tellBrush();
   tellParticles();
   refresh();
-  const asked = location.hash.slice(1);
-  if (EXAMPLES.includes(asked)) showExample(asked, 1);
+  showFragment();
   try {
     state.about = await state.engine.open(new URL("model/", location.href));
     element("about").textContent = `model ${state.about.name} ${state.about.version}`;
@@ -200,7 +261,7 @@ window.playground = {
   },
   grid: (name) => {
     const answer = state.computation.answers[name];
-    return answer && { size: answer.size, ...plain(answer) };
+    return answer && { size: answer.size, n: answer.points.length / 2, ...plain(answer) };
   },
   particles: (name) => {
     const particles = state.follow.particles?.[name];

@@ -21,7 +21,7 @@ const DARK = [
 const STEPS = 256;
 const FINE = 2048;
 
-/** 256 colours (r, g, b), each component 0 to 255, from low to high values. */
+/** 256 colours from low to high values, each the four bytes of a pixel of ImageData. */
 export function colourMap(dark) {
   const anchors = (dark ? DARK : LIGHT).map(([lightness, chroma, hue]) => {
     const angle = (hue * Math.PI) / 180;
@@ -32,12 +32,12 @@ export function colourMap(dark) {
   for (let i = 1; i < FINE; i++) {
     lengths.push(lengths[i - 1] + Math.hypot(...curve[i].map((value, axis) => value - curve[i - 1][axis])));
   }
-  const map = new Uint8ClampedArray(3 * STEPS);
+  const map = new Uint8ClampedArray(4 * STEPS).fill(255);
   for (let step = 0, i = 0; step < STEPS; step++) {
     while (i < FINE - 1 && lengths[i] < (step / (STEPS - 1)) * lengths[FINE - 1]) i++;
-    map.set(toRgb(curve[i]), 3 * step);
+    map.set(toRgb(curve[i]), 4 * step);
   }
-  return map;
+  return new Uint32Array(map.buffer);
 }
 
 /** The point at t, from 0 to 1, of a smooth curve through anchors. */

@@ -1,10 +1,11 @@
-// Computes what the panels show: the sample is read, then both estimators are evaluated on grids. Only the newest
-// request counts: an older one is stopped between two parts of its grid.
+// Computes what the panels show: the sample is read, then both estimators are evaluated on grids, at the same time.
+// Only the newest request counts: an older one is stopped between two parts of its grid. The coarse grid is always
+// finished, so that the picture follows a stroke of the pointer that does not pause.
 
-import { SHARES } from "./picture.js";
+import { ESTIMATORS } from "./engine.js";
 import { levelsEnclosing } from "./field.js";
+import { SHARES } from "./picture.js";
 
-export const ESTIMATORS = ["discoformer", "kde"];
 const COARSE = 24; // nodes along each side of a first, coarse grid
 const CHUNK = 4096; // nodes evaluated at a time, so that other requests need not wait long
 
@@ -19,7 +20,7 @@ export class Computation {
   answers = { discoformer: null, kde: null };
   reading = null; // the number of components, and the milliseconds it took to read the sample
 
-  /** `told` has `read()`, `answered()` and `failed(error)`. */
+  /** `told` has `read()`, `answered()`, `finished()` when a request is met in full, and `failed(error)`. */
   constructor(engine, told) {
     this.#engine = engine;
     this.#told = told;
@@ -35,6 +36,10 @@ export class Computation {
   clear() {
     this.#era += 1;
     this.#wish = null;
+    this.#forget();
+  }
+
+  #forget() {
     this.#read = {};
     this.answers = { discoformer: null, kde: null };
     this.reading = null;
@@ -52,14 +57,15 @@ export class Computation {
 
   async #run() {
     this.#busy = true;
-    try {
-      while (this.#wish) {
-        const wish = this.#wish;
-        this.#wish = null;
+    while (this.#wish) {
+      const wish = this.#wish;
+      this.#wish = null;
+      try {
         await this.#meet(wish);
+      } catch (error) {
+        this.#forget();
+        this.#told.failed(error);
       }
-    } catch (error) {
-      this.#told.failed(error);
     }
     this.#busy = false;
     for (const resolve of this.#idle.splice(0)) resolve();
@@ -80,14 +86,17 @@ export class Computation {
       this.#read = { points, factor };
       this.#told.read();
     }
+    await Promise.all(ESTIMATORS.map((name) => this.#answer(name, wish, era)));
+    if (!wish.quick && ESTIMATORS.every((name) => this.#isMet(name, wish, wish.size))) this.#told.finished();
+  }
+
+  async #answer(name, wish, era) {
     for (const size of wish.quick ? [COARSE] : [COARSE, wish.size]) {
-      for (const name of ESTIMATORS) {
-        if (this.#isMet(name, wish, size)) continue;
-        const answer = await this.#grid(name, wish.view, size);
-        if (!answer || this.#era !== era) return;
-        this.answers[name] = { ...answer, ...wish, size, for: name === "kde" ? factor : null };
-        this.#told.answered();
-      }
+      if (this.#isMet(name, wish, size)) continue;
+      const answer = await this.#grid(name, wish.view, size);
+      if (!answer || this.#era !== era) return;
+      this.answers[name] = { ...answer, ...wish, size, for: name === "kde" ? wish.factor : null };
+      this.#told.answered();
     }
   }
 
@@ -110,7 +119,7 @@ export class Computation {
     const score = new Float64Array(2 * size * size);
     let ms = 0;
     for (let start = 0; start < size * size; start += CHUNK) {
-      if (this.#wish) return null;
+      if (this.#wish && size !== COARSE) return null;
       const part = await this.#engine.ask(nodes.slice(2 * start, 2 * (start + CHUNK)), [name]);
       logDensity.set(part[name].logDensity, start);
       score.set(part[name].score, 2 * start);
@@ -125,10 +134,12 @@ export function sharedScale(answers) {
   const found = Object.values(answers).filter(Boolean);
   let top = -Infinity;
   for (const { logDensity } of found) for (const value of logDensity) if (value > top) top = value;
-  const slopes = found.flatMap(({ score, view }) =>
-    Array.from({ length: score.length / 2 }, (_, k) =>
-      Math.hypot(score[2 * k] * view.width, score[2 * k + 1] * view.height),
-    ),
-  );
-  return { top, steep: slopes.sort((a, b) => a - b)[Math.floor(slopes.length / 2)] || 1 };
+  const slopes = new Float64Array(found.reduce((sum, { score }) => sum + score.length / 2, 0));
+  let n = 0;
+  for (const { score, view } of found) {
+    for (let k = 0; k < score.length; k += 2) {
+      slopes[n++] = Math.hypot(score[k] * view.width, score[k + 1] * view.height);
+    }
+  }
+  return { top, steep: slopes.sort()[Math.floor(n / 2)] || 1 };
 }

@@ -4,14 +4,12 @@
 export function resample(grid, size, side) {
   const weights = Array.from({ length: side }, (_, i) => splineWeights((i * (size - 1)) / (side - 1), size));
   const wide = new Float64Array(size * side);
-  for (let row = 0; row < size; row++) {
-    for (let i = 0; i < side; i++) {
-      let sum = 0;
-      for (const [k, weight] of weights[i]) sum += weight * grid[row * size + k];
-      wide[row * side + i] = sum;
+  const fine = new Float64Array(side * side);
+  for (let i = 0; i < side; i++) {
+    for (const [k, weight] of weights[i]) {
+      for (let row = 0; row < size; row++) wide[row * side + i] += weight * grid[row * size + k];
     }
   }
-  const fine = new Float64Array(side * side);
   for (let j = 0; j < side; j++) {
     for (const [k, weight] of weights[j]) {
       for (let i = 0; i < side; i++) fine[j * side + i] += weight * wide[k * side + i];
@@ -82,4 +80,16 @@ function crossingsOf(grid, size, i, j, level) {
     found.push([(a + t * (c - a)) / (size - 1), (b + t * (d - b)) / (size - 1)]);
   });
   return found;
+}
+
+/** The share of the probability in view that two answers have in common, 0 to 1; null if they have other grids. */
+export function overlap(one, other) {
+  if (!one || !other || one.size !== other.size || one.view !== other.view) return null;
+  const [p, q] = [one, other].map(({ logDensity }) => {
+    const top = logDensity.reduce((most, value) => Math.max(most, value), -Infinity);
+    const densities = logDensity.map((value) => Math.exp(value - top));
+    const total = densities.reduce((sum, density) => sum + density, 0);
+    return densities.map((density) => density / total);
+  });
+  return p.reduce((sum, share, k) => sum + Math.min(share, q[k]), 0);
 }

@@ -1,5 +1,6 @@
 // Reactions to changes: a new sample or setting updates the estimates, a moved crosshair the values beside it.
 
+import { tellExplanation } from "./explain.js";
 import { drawStill } from "./panels.js";
 import { showAnswers, spoken } from "./readout.js";
 import { troubleOf } from "./sample.js";
@@ -18,6 +19,7 @@ export function refresh() {
     element("hint").replaceChildren(...(trouble ? [trouble] : invitation));
     computation.clear();
     follow.remove();
+    state.answers = null;
     showAnswers(place(), sample.names, null);
   } else if (about) {
     computation.want({
@@ -31,13 +33,22 @@ export function refresh() {
   enable();
   tellSample();
   tellStatus();
+  tellExplanation();
   drawStill();
 }
 
 /** Updates everything after the points of the sample have changed. */
 export function changePoints() {
   state.points = state.sample.used;
+  state.since = state.took = null;
+  setFragment("");
   refresh();
+}
+
+/** Puts a text behind the # of the address of the page, or removes what is there. */
+export function setFragment(text) {
+  if (text) history.replaceState(null, "", `#${text}`);
+  else if (location.hash) history.replaceState(null, "", location.pathname + location.search);
 }
 
 /** Shows another part of the plane. */
@@ -78,6 +89,8 @@ async function ask(byKey) {
   const point = place();
   const answers = point && computation.isReady ? await engine.ask(Float64Array.from(point)) : null;
   const current = computation.isReady ? answers : null;
+  state.answers = current;
   showAnswers(point, sample.names, current);
+  tellExplanation();
   if (byKey) announce(spoken(point, sample.names, current));
 }

@@ -1,7 +1,7 @@
 // Particles in both panels: they start at the same places, the worker computes the steps, and the page moves them
 // smoothly between steps.
 
-import { ESTIMATORS } from "./compute.js";
+import { ESTIMATORS } from "./engine.js";
 import { short } from "./numbers.js";
 import { Particles } from "./particles.js";
 import { Random } from "./random.js";
@@ -89,7 +89,7 @@ export class Follow {
   async #advance(how, still) {
     const start = performance.now();
     const all = this.particles;
-    for (const name of ESTIMATORS) await all[name].advance(how);
+    await Promise.all(ESTIMATORS.map((name) => all[name].advance(how)));
     const length = Math.max(SHORTEST, performance.now() - start);
     this.#clock = { start: performance.now(), length };
     if (!still) await new Promise((resolve) => setTimeout(resolve, start + SHORTEST - performance.now()));

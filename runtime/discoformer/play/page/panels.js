@@ -1,14 +1,19 @@
 // Draws both panels from the state.
 
 import { colourMap } from "./colours.js";
-import { ESTIMATORS, sharedScale } from "./compute.js";
+import { sharedScale } from "./compute.js";
+import { ESTIMATORS } from "./engine.js";
 import { Picture } from "./picture.js";
 import { showScale } from "./readout.js";
 import { chosen, element, state } from "./state.js";
+import { isDark } from "./theme.js";
 
 const LAYERS = ["heat", "contours", "arrows", "points"];
 const COLOURS = [
+  "ground",
   "paper",
+  "accent",
+  "other",
   "line",
   "text",
   "faint",
@@ -22,8 +27,6 @@ const COLOURS = [
   "crosshair",
 ]; // the colours of the style sheet that the pictures use
 
-const dark = matchMedia("(prefers-color-scheme: dark)");
-
 /** For each estimator by name: the upper canvas and the picture of its panel. */
 export const panels = new Map(
   ESTIMATORS.map((name) => {
@@ -35,10 +38,11 @@ export const panels = new Map(
 
 let theme = themed();
 
-dark.addEventListener("change", () => {
+/** Draws in the colours of the theme that the page has now. */
+export function changeTheme() {
   theme = themed();
   drawStill();
-});
+}
 
 let willDraw = false;
 let drawn = Promise.resolve();
@@ -68,6 +72,17 @@ export function drawMoving() {
 }
 
 function paint() {
+  const { scenes, scale } = composed();
+  for (const [name, { picture }] of panels) {
+    picture.fit();
+    picture.drawStill(scenes[name]);
+  }
+  showScale(scale);
+  drawMoving();
+}
+
+/** What to draw: for each estimator what Picture.drawStill takes, and the scale of the colours, which they share. */
+export function composed() {
   const { view, points, sample, computation } = state;
   const current = Object.fromEntries(
     Object.entries(computation.answers).map(([name, answer]) => [
@@ -78,25 +93,35 @@ function paint() {
   const { top, steep } = sharedScale(current);
   const shown = Object.fromEntries(LAYERS.map((id) => [id, element(id).checked]));
   shown.logarithmic = chosen("quantity") === "logarithmic";
-  for (const [name, { picture }] of panels) {
-    picture.fit();
-    const answer = current[name] && { ...current[name], steep };
-    picture.drawStill({ view, names: sample.names, points, answer, shown, top, theme });
-  }
-  showScale(theme.colours, Number.isFinite(top) ? top : null, shown.logarithmic);
-  drawMoving();
+  const scene = (answer) => ({
+    view,
+    names: sample.names,
+    points,
+    answer: answer && { ...answer, steep },
+    shown,
+    top,
+    theme,
+  });
+  return {
+    scenes: Object.fromEntries(ESTIMATORS.map((name) => [name, scene(current[name])])),
+    scale: {
+      colours: theme.colours,
+      top: Number.isFinite(top) ? top : null,
+      logarithmic: shown.logarithmic,
+    },
+    theme,
+  };
 }
 
 /** The colours and the font of the style sheet. */
 function themed() {
-  const style = getComputedStyle(document.documentElement);
-  const named = COLOURS.map((name) => [
-    name.replace(/-(.)/, (_, letter) => letter.toUpperCase()),
-    style.getPropertyValue(`--${name}`).trim(),
-  ]);
-  return {
-    ...Object.fromEntries(named),
-    font: `11px ${style.getPropertyValue("--sans")}`,
-    colours: colourMap(dark.matches),
-  };
+  const probe = document.body.appendChild(document.createElement("i"));
+  const style = getComputedStyle(probe);
+  const named = COLOURS.map((name) => {
+    probe.style.color = `var(--${name})`;
+    return [name.replace(/-(.)/, (_, letter) => letter.toUpperCase()), style.color];
+  });
+  const sans = style.getPropertyValue("--sans");
+  probe.remove();
+  return { ...Object.fromEntries(named), sans, font: `11px ${sans}`, colours: colourMap(isDark()) };
 }

@@ -25,8 +25,13 @@ export class Picture {
 
   /** Resizes the canvases to their box on the page. */
   fit() {
-    this.#size = [this.#still.clientWidth, this.#still.clientHeight];
-    this.#ratio = Math.min(2, window.devicePixelRatio || 1);
+    this.resize([this.#still.clientWidth, this.#still.clientHeight], Math.min(2, window.devicePixelRatio || 1));
+  }
+
+  /** Resizes the canvases to CSS pixels, each of which has `ratio` pixels of the canvas along a side. */
+  resize(size, ratio) {
+    this.#size = size;
+    this.#ratio = ratio;
     const [width, height] = this.#size.map((length) => Math.round(length * this.#ratio));
     if (this.#still.width === width && this.#still.height === height) return;
     for (const canvas of [this.#still, this.#moving]) Object.assign(canvas, { width, height });
@@ -82,14 +87,12 @@ export class Picture {
     const side = Math.min(FINEST, Math.round(width));
     const fine = resample(logDensity, size, side);
     const image = new ImageData(side, side);
+    const pixels = new Uint32Array(image.data.buffer);
     for (let j = 0; j < side; j++) {
       for (let i = 0; i < side; i++) {
         const below = fine[j * side + i] - top;
         const share = shown.logarithmic ? 1 + below / DEPTH : Math.exp(below / 2); // square root of the density
-        const colour = 3 * Math.round(255 * Math.max(0, Math.min(1, share)));
-        const at = 4 * ((side - 1 - j) * side + i);
-        image.data.set(colours.subarray(colour, colour + 3), at);
-        image.data[at + 3] = 255;
+        pixels[(side - 1 - j) * side + i] = colours[Math.round(255 * Math.max(0, Math.min(1, share)))];
       }
     }
     const canvas = new OffscreenCanvas(side, side);
@@ -138,7 +141,7 @@ export class Picture {
     context.textBaseline = "alphabetic";
     const halo = (text, x, y) => {
       context.strokeStyle = theme.paper;
-      context.lineWidth = 4;
+      context.lineWidth = 8;
       context.lineJoin = "round";
       context.strokeText(text, x, y);
       context.fillText(text, x, y);

@@ -1,6 +1,6 @@
 // The numbers beside the panels: the estimates at the crosshair, and the colour scale.
 
-import { ESTIMATORS } from "./compute.js";
+import { ESTIMATORS } from "./engine.js";
 import { short } from "./numbers.js";
 import { DEPTH } from "./picture.js";
 
@@ -38,16 +38,29 @@ export function spoken(point, names, answers) {
   return `${where}: log-density by DiScoFormer ${ours} nats, by KDE ${kde} nats`;
 }
 
-/** Shows the colour map with its lowest, middle and highest value; `top` is the largest log-density, or null. */
-export function showScale(colours, top, logarithmic) {
-  const bar = element("bar");
-  const image = new ImageData(colours.length / 3, 1);
-  for (let k = 0; k < image.width; k++) image.data.set([...colours.subarray(3 * k, 3 * k + 3), 255], 4 * k);
-  bar.getContext("2d").putImageData(image, 0, 0);
-  element("quantity").textContent = logarithmic ? "log-density, nats" : "density, per unit area";
-  const values = logarithmic ? [top - DEPTH, top - DEPTH / 2, top] : [0, Math.exp(top) / 4, Math.exp(top)]; // the colour is linear in the square root of the density
-  for (const [k, id] of ["low", "middle", "high"].entries()) {
-    const text = `${logarithmic && k === 0 ? "≤ " : ""}${short(values[k], 3)}`;
-    element(id).textContent = top === null ? "" : text;
+/** Shows the colour map with its lowest, middle and highest value. */
+export function showScale(scale) {
+  drawBar(element("bar"), scale);
+  const { quantity, values } = scaleTexts(scale);
+  element("quantity").textContent = quantity;
+  for (const [k, id] of ["low", "middle", "high"].entries()) element(id).textContent = values[k];
+}
+
+/** Draws the colour map (256 pixels) on a canvas. */
+export function drawBar(canvas, { colours }) {
+  const image = new ImageData(colours.length, 1);
+  new Uint32Array(image.data.buffer).set(colours);
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+/** What the colours show, and the lowest, middle and highest value; `top` is the largest log-density, or null. */
+export function scaleTexts({ top, logarithmic }) {
+  const quantity = logarithmic ? "log-density, nats" : "density, per unit area";
+  if (top === null) return { quantity, values: ["", "", ""] };
+  if (!logarithmic) {
+    const highest = Math.exp(top); // the colour is linear in the square root of the density
+    return { quantity, values: [0, highest / 4, highest].map((value) => short(value, 3)) };
   }
+  const [low, ...others] = [top - DEPTH, top - DEPTH / 2, top].map((value) => short(value, 3));
+  return { quantity, values: [`≤ ${low}`, ...others] };
 }

@@ -1,8 +1,9 @@
 // The source of the sample: an example, a file, or points drawn by hand.
 
 import { likelyPair, pointsOf } from "./csv.js";
-import { example } from "./examples.js";
-import { changePoints, setView } from "./flow.js";
+import { EXAMPLES, example } from "./examples.js";
+import { changePoints, setFragment, setView } from "./flow.js";
+import { decodeLink, encodeLink, isLink } from "./link.js";
 import { count } from "./numbers.js";
 import { Random } from "./random.js";
 import { LEAST, MOST } from "./sample.js";
@@ -15,20 +16,55 @@ const SEED = 1; // seed of the random order of the rows of a file
 
 const spray = new Random(1);
 let table = null; // the file in use: its name, its columns and their names
+let pair = null; // the two columns of it that are shown
 
-/** Replaces the sample by points (2 n) from a source. */
-function load(origin, points, names, view) {
-  state.origin = origin;
+/** Replaces the sample by points (2 n) from a source, and uses n of them. `since` is when they were asked for. */
+function load(origin, points, names, view, n = FIRST_N, since = performance.now()) {
+  Object.assign(state, { origin, since, took: null });
+  setFragment("");
   element("columns").hidden = origin.kind !== "file";
-  state.sample.load(points, names, FIRST_N);
+  state.sample.load(points, names, n);
   state.points = state.sample.used;
   setView(view);
 }
 
 export function showExample(name, seed) {
   notify(null);
+  const since = performance.now();
   const points = example(name, seed, MOST);
-  load({ kind: "example", name, seed }, points, ["x", "y"], View.around(points, true));
+  load({ kind: "example", name, seed }, points, ["x", "y"], View.around(points, true), FIRST_N, since);
+}
+
+/** Shows what the address of the page asks for: the name of an example, or points. */
+export function showFragment() {
+  const asked = location.hash.slice(1);
+  if (EXAMPLES.includes(asked)) showExample(asked, 1);
+  else if (isLink(asked)) showLink(asked);
+  else return;
+  setFragment(asked);
+}
+
+function showLink(fragment) {
+  notify(null);
+  try {
+    const { points, names, view } = decodeLink(fragment);
+    load({ kind: "link" }, points, names, new View(view.x0, view.x1, view.y0, view.y1), MOST);
+  } catch (error) {
+    notify(`This link cannot be opened. ${error.message}`);
+  }
+}
+
+/** Puts a link to the points into the address of the page and the clipboard; returns whether it is in the latter. */
+export async function copyLink() {
+  const { points, sample, view } = state;
+  setFragment(encodeLink({ points, names: sample.names, view }));
+  try {
+    await navigator.clipboard.writeText(location.href);
+    return true;
+  } catch {
+    notify("The link is in the address bar of the browser: copy it from there.");
+    return false;
+  }
 }
 
 export function clear() {
@@ -38,11 +74,12 @@ export function clear() {
 
 /** Reads a file, and uses the two columns that are most likely wanted. */
 export async function readFile(file) {
+  const since = performance.now();
   try {
     const read = { ...(await state.engine.csv(file)), file: file.name };
-    const pair = likelyPair(read.columns);
-    if (!takeColumns(read, pair)) return;
-    table = read;
+    const likely = likelyPair(read.columns);
+    if (!takeColumns(read, likely, since)) return;
+    [table, pair] = [read, likely];
     for (const [k, id] of ["column-x", "column-y"].entries()) {
       element(id).replaceChildren(...table.names.map((name, j) => new Option(name, j, false, j === pair[k])));
     }
@@ -51,17 +88,18 @@ export async function readFile(file) {
   }
 }
 
-/** Uses the two columns chosen by the user. */
-export function chooseColumns() {
-  takeColumns(
-    table,
-    ["column-x", "column-y"].map((id) => Number(element(id).value)),
-  );
+/** Uses the two columns chosen by the user. If one is chosen twice, the axes change places. */
+export function chooseColumns({ target }) {
+  const [x, y] = ["column-x", "column-y"].map(element);
+  const other = target === x ? y : x;
+  if (x.value === y.value) other.value = pair.find((j) => j !== Number(target.value));
+  pair = [x, y].map((select) => Number(select.value));
+  takeColumns(table, pair);
 }
 
 /** Uses two columns of a table as the sample; returns whether that is possible. */
-function takeColumns({ columns, names, notes, cut, file }, pair) {
-  const { points, skipped } = pointsOf(columns, pair);
+function takeColumns({ columns, names, notes, cut, file }, [x, y], since) {
+  const { points, skipped } = pointsOf(columns, [x, y]);
   const rows = points.length / 2;
   if (rows < LEAST) {
     const found = `${rows} row${rows === 1 ? "" : "s"} with a number in both columns`;
@@ -79,8 +117,7 @@ function takeColumns({ columns, names, notes, cut, file }, pair) {
   }
   notify(said.length ? `${file}: ${said.join(" ")}` : null);
   const drawn = new Random(SEED).shuffle(points).slice(0, 2 * MOST);
-  const chosen = pair.map((j) => names[j]);
-  load({ kind: "file" }, drawn, chosen, View.around(drawn, false));
+  load({ kind: "file" }, drawn, [names[x], names[y]], View.around(drawn, false), FIRST_N, since);
   return true;
 }
 

@@ -13,8 +13,11 @@ export const state = {
   origin: { kind: "hand" }, // source of the sample: drawn by hand, an example (with name and seed), or a file
   view: START,
   cursor: null, // the crosshair, in unit coordinates
+  answers: null, // of the estimators at the crosshair, by name
   focused: false, // whether the crosshair was moved by keys
   drawing: false, // whether a stroke is being drawn
+  since: null, // when the sample was dropped or chosen, by performance.now(), until its picture is there
+  took: null, // the milliseconds from then to the picture
   about: null, // metadata of the model, once it is loaded
   engine: null,
   computation: null,

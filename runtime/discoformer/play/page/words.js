@@ -1,6 +1,6 @@
 // The texts of the page that change: messages, sample, times, particles. Also enables and disables controls.
 
-import { ESTIMATORS } from "./compute.js";
+import { ESTIMATORS } from "./engine.js";
 import { WORDS } from "./follow.js";
 import { count, duration, short } from "./numbers.js";
 import { FEWEST, doubtOf, sliderOf } from "./sample.js";
@@ -39,7 +39,7 @@ export function tellSample() {
 /** Shows the size of the sample, and how long each step of the computation took. */
 export function tellStatus() {
   const status = element("status");
-  const { about, points, computation } = state;
+  const { about, points, computation, took } = state;
   if (!about) return;
   const { reading } = computation;
   if (!reading) {
@@ -55,6 +55,7 @@ export function tellStatus() {
     parts.push(`${discoformer.size} × ${discoformer.size} grid ${duration(discoformer.ms)}`);
   }
   if (kde) parts.push(`KDE grid ${duration(kde.ms)}`);
+  if (took !== null) parts.push(`picture after ${duration(took)}`);
   const doubt = doubtOf(points.length / 2, Number(about.trained_context_min));
   status.textContent = parts.join(" · ") + (doubt ? ` — ${doubt}` : "");
 }
@@ -81,6 +82,8 @@ export function enable() {
   element("redraw").disabled = origin.kind !== "example";
   element("play").disabled = !computation.isReady;
   element("remove").disabled = !follow.particles;
+  element("link").disabled = !some;
+  element("save-picture").disabled = element("save-grid").disabled = !computation.isReady;
 }
 
 /** Shows the bandwidth at its slider and over the panel. */

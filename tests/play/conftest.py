@@ -1,6 +1,6 @@
 """A browser (Chromium or Chrome), and the site with onnxruntime-web and a stand-in for a model.
 
-The stand-in is a small real graph, run by the real onnxruntime-web, whose mixture is known in closed form.
+The stand-in is a small real graph, run by the real onnxruntime-web and by the Python package.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.special import logsumexp
 from scipy.stats import multivariate_t
 
-from discoformer.onnx.names import ANSWERS, MIXTURE
+from discoformer.onnx.names import FRAMED, MIXTURE, WHOLE
 from discoformer.play.onnxruntime_web import cached
 from discoformer.play.server import Server
 from discoformer.play.site import checked_model, site_files
@@ -67,12 +67,11 @@ def cannot(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def save_stand_in(folder: Path, outputs: tuple[str, ...] = (*ANSWERS, *MIXTURE)) -> Path:
-    """Save a model whose mixture has a component for each point x_j of a sample, and a broad one.
+def save_stand_in(folder: Path, outputs: tuple[str, ...] = MIXTURE) -> Path:
+    """Save a model whose mixture has, in the frame, a component for each point x_j and a broad one.
 
     With the mean c and the covariance C, m_j = x_j, S_j = (C + (x_j - c)(x_j - c)^T) / 20 and
-    f_j = 2 + |x_j - c|^2; the broad one has m = c, S = 4 C, f = 2 and the weight 0.05. The other two outputs,
-    answers at queries, are NaN.
+    f_j = 2 + |x_j - c|^2; the broad one has m = c, S = 4 C, f = 2 and the weight 0.05.
     """
     nodes = [
         ("Softmax", ["log_weights"], "shares", {"axis": -1}),
@@ -93,37 +92,36 @@ def save_stand_in(folder: Path, outputs: tuple[str, ...] = (*ANSWERS, *MIXTURE))
         ("Mul", ["scatter", "narrow"], "narrow_scales", {}),
         ("Mul", ["broad", "wide"], "wide_scale", {}),
         ("Concat", ["narrow_scales", "wide_scale"], "mixture_scales", {"axis": 1}),
-        ("ReduceSumSquare", ["away", "two"], "squares", {"keepdims": 0}),
+        ("Mul", ["away", "away"], "away_squared", {}),
+        ("ReduceSum", ["away_squared", "two"], "squares", {"keepdims": 0}),
         ("Add", ["squares", "freedom"], "mixture_freedom", {}),
-        ("LogSoftmax", ["log_weights"], "normalised", {"axis": -1}),
+        ("Log", ["shares"], "normalised", {}),
         ("Add", ["normalised", "log_of_points"], "of_points", {}),
         ("ReduceMax", ["log_weights", "one"], "greatest", {"keepdims": 1}),
         ("Mul", ["greatest", "zero"], "nothing", {}),
         ("Add", ["nothing", "log_of_broad"], "of_broad", {}),
         ("Concat", ["of_points", "of_broad"], "mixture_log_weights", {"axis": 1}),
-        ("Mul", ["queries", "nan"], "score", {}),
-        ("ReduceSum", ["score", "two"], "log_density", {"keepdims": 0}),
     ]
-    numbers = {"narrow": 0.05, "wide": 4.0, "freedom": 2.0, "zero": 0.0, "nan": np.nan}
+    numbers = {"narrow": 0.05, "wide": 4.0, "freedom": 2.0, "zero": 0.0}
     numbers |= {"log_of_points": np.log(0.95), "log_of_broad": np.log(0.05)}
-    constants = [numpy_helper.from_array(np.array(value), name) for name, value in numbers.items()]
+    constants = [
+        numpy_helper.from_array(np.array(value, dtype=np.float32), name) for name, value in numbers.items()
+    ]
     for axis, name in enumerate(("one", "two", "three"), 1):
         constants.append(numpy_helper.from_array(np.array([axis]), name))
-    shapes = {"context": "BND", "queries": "BMD", "log_weights": "BN", "log_density": "BM", "score": "BMD"}
-    shapes |= dict(zip(MIXTURE, ("BK", "BKD", ["B", "K", "D", "D"], "BK"), strict=True))
+    given_shapes = zip((*FRAMED, *WHOLE), ("BND", "BN", "BDD", "B", "B", "BAD", "BA"), strict=True)
+    shapes = {**dict(given_shapes), **dict(zip(MIXTURE, ("BK", "BKD", "BKDD", "BK"), strict=True))}
     inputs, given = (
-        [helper.make_tensor_value_info(name, TensorProto.DOUBLE, [*shapes[name]]) for name in names]
-        for names in (("context", "queries", "log_weights"), outputs)
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [*shapes[name]]) for name in names]
+        for names in ((*FRAMED, *WHOLE), outputs)
     )
     made = [helper.make_node(kind, takes, [gives], **how) for kind, takes, gives, how in nodes]
     graph = helper.make_graph(made, "stand_in", inputs, given, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     helper.set_model_props(model, METADATA)
     onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, folder / "discoformer.onnx")
-    (folder / "mixture.onnx").touch()  # by which the package knows the folder of a model; not used here
-    config = {"model": METADATA | {"version": "of the heads"}, "mixture": {"version": METADATA["version"]}}
-    config["files"] = {"discoformer.onnx": hashlib.sha256(model.SerializeToString()).hexdigest()}
+    onnx.save(model, folder / "mixture.onnx")
+    config = {"files": {"mixture.onnx": hashlib.sha256(model.SerializeToString()).hexdigest()}}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return folder
 

@@ -73,7 +73,9 @@ def test_it_follows_the_crosshair_and_the_layers(explained: Playground) -> None:
 
 def test_few_points_are_doubted(explained: Playground) -> None:
     explained.click(cluster(5))
-    assert "trained on 8 points or more: this estimate is unreliable" in words(explained)
+    doubt = "X has 5 rows, outside the 8 to 8192 that the model 'stand-in' was trained on"
+    assert doubt in words(explained)
+    assert doubt in explained.words("#status")
 
 
 def test_it_opens_and_closes_by_keys(playground: Playground) -> None:

@@ -1,4 +1,4 @@
-"""The closed form of a mixture in JavaScript, in a browser, against SciPy."""
+"""The closed form of a mixture in the JavaScript package, in a browser, against SciPy."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,15 +11,26 @@ from scipy.stats import kstest, t
 
 Floats = npt.NDArray[np.float64]
 
-ASK = """async ([url, mixture, points]) => {
-  const { Mixture } = await import(`${url}mixture.js`);
-  const { logDensity, score } = new Mixture(...mixture).ask(points);
+OPEN = """async ([url, [logWeights, means, scales, freedom], given]) => {
+  const [{ Mixture }, { Random }] = [await import(`${url}mixture.js`), await import(`${url}random.js`)];
+  const arrays = Object.entries({ logWeights, means, scales, freedom });
+  const floats = Object.fromEntries(arrays.map(([name, values]) => [name, Float64Array.from(values)]));
+  const mixture = new Mixture(floats, 2);
+"""
+ASK = (
+    OPEN
+    + """
+  const [logDensity, score] = [new Float64Array(given.length / 2), new Float64Array(given.length)];
+  mixture.answer(Float64Array.from(given), logDensity, score);
   return [Array.from(logDensity), Array.from(score)];
 }"""
-DRAW = """async ([url, mixture, n, seed]) => {
-  const [{ Mixture }, { Random }] = [await import(`${url}mixture.js`), await import(`${url}random.js`)];
-  return Array.from(new Mixture(...mixture).draw(n, new Random(seed)));
+)
+DRAW = (
+    OPEN
+    + """
+  return Array.from(mixture.draw(given[0], new Random(given[1])));
 }"""
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +39,12 @@ def page(browser: Any, site: str) -> Iterator[Any]:
         page = context.new_page()
         page.goto(site)
         yield page
+
+
+@pytest.fixture(scope="module")
+def modules(site: str) -> str:
+    """The URL of the modules of the package."""
+    return f"{site}discoformer/"
 
 
 def random_mixture(count: int, freedom: float | None = None) -> list[Floats]:
@@ -45,13 +62,13 @@ def flat(mixture: list[Floats]) -> list[list[float]]:
 
 @pytest.mark.parametrize("count", [1, 2, 513])
 def test_answers_are_those_of_scipy(
-    page: Any, site: str, closed_form: Callable[..., tuple[Floats, Floats]], count: int
+    page: Any, modules: str, closed_form: Callable[..., tuple[Floats, Floats]], count: int
 ) -> None:
     mixture = random_mixture(count)
     rng = np.random.default_rng(0)
     near = mixture[1][rng.integers(count, size=50)] + 0.01 * rng.normal(size=(50, 2))
     points = np.vstack([near, 5 * rng.normal(size=(50, 2)), 1e4 * rng.normal(size=(5, 2)), mixture[1][:1]])
-    log_density, score = page.evaluate(ASK, [site, flat(mixture), points.ravel().tolist()])
+    log_density, score = page.evaluate(ASK, [modules, flat(mixture), points.ravel().tolist()])
     expected, slope = closed_form(mixture, points)
     np.testing.assert_allclose(log_density, expected, rtol=1e-9, atol=1e-9)
     size = np.linalg.norm(slope, axis=1, keepdims=True)
@@ -60,17 +77,17 @@ def test_answers_are_those_of_scipy(
 
 
 @pytest.mark.parametrize("freedom", [1.1, 2.0, 5.0, 1e6])
-def test_draws_are_from_the_mixture(page: Any, site: str, freedom: float) -> None:
+def test_draws_are_from_the_mixture(page: Any, modules: str, freedom: float) -> None:
     log_weights, means, scales, free = mixture = random_mixture(4, freedom)
-    drawn = np.reshape(page.evaluate(DRAW, [site, flat(mixture), 5000, 1]), (-1, 2))
+    drawn = np.reshape(page.evaluate(DRAW, [modules, flat(mixture), [5000, 1]]), (-1, 2))
 
     for side in np.array([[1, 0], [0, 1], [1, 1], [1, -2]]):  # marginals along these are mixtures too
         cdf = partial(t.cdf, df=free, loc=means @ side, scale=np.sqrt(side @ scales @ side))
         assert kstest(drawn @ side, lambda x, cdf=cdf: cdf(x[:, None]) @ np.exp(log_weights)).pvalue > 1e-3
 
 
-def test_the_same_seed_gives_the_same_draws(page: Any, site: str) -> None:
+def test_the_same_seed_gives_the_same_draws(page: Any, modules: str) -> None:
     mixture = flat(random_mixture(4))
-    first, again, other = (page.evaluate(DRAW, [site, mixture, 10, seed]) for seed in (1, 1, 2))
+    first, again, other = (page.evaluate(DRAW, [modules, mixture, [10, seed]]) for seed in (1, 1, 2))
     assert first == again
     assert first != other

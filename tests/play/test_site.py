@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -20,12 +21,14 @@ from click.testing import CliRunner
 
 from discoformer.cli import main
 from discoformer.errors import InputError, ModelError, ModelNotFoundError
-from discoformer.onnx.names import ANSWERS
-from discoformer.play import onnxruntime_web
+from discoformer.onnx.names import MIXTURE
+from discoformer.play import onnxruntime_web, site
 from discoformer.play.server import TYPES
-from discoformer.play.site import MODEL_FILES, PAGE, checked_model
+from discoformer.play.site import GRAPH, PAGE, checked_model, package
 
 CONTENT = {"ort.wasm.bundle.min.mjs": b"export {};", "ort-wasm-simd-threaded.wasm": b"\0asm\1\0\0\0"}
+ROOT = Path(__file__).parents[2]
+MODULES = [path.relative_to(package()).as_posix() for path in package().rglob("*.js")]
 
 
 @pytest.fixture
@@ -113,16 +116,30 @@ def test_the_site_is_written_with_all_its_files(tmp_path: Path, web: Path, model
     assert written == (
         {path.name: path.read_bytes() for path in PAGE.iterdir()}
         | {f"ort/{name}": content for name, content in CONTENT.items()}
-        | {f"model/{name}": (model / name).read_bytes() for name in MODEL_FILES}
+        | {f"discoformer/{name}": (package() / name).read_bytes() for name in MODULES}
+        | {f"model/{GRAPH.file}": (model / GRAPH.file).read_bytes()}
     )
 
 
+def test_the_wheel_holds_the_package_where_the_site_looks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]["js/src"]
+    assert package() == ROOT / "js" / "src"
+    installed = tmp_path / included
+    installed.mkdir(parents=True)
+    monkeypatch.setattr(site, "__file__", str(tmp_path / "discoformer" / "play" / "site.py"))
+    assert package() == installed
+
+
 def test_the_page_names_only_files_that_are_there_and_no_other_host() -> None:
-    names = {path.name for path in PAGE.iterdir()}
+    names = {path.name for path in PAGE.iterdir()} | {f"discoformer/{name}" for name in MODULES}
+    assert "discoformer/worker_thread.js" in names
     for path in PAGE.iterdir():
         assert path.suffix in TYPES
         text = path.read_text(encoding="utf-8")
-        imported = re.findall(r'(?:from |new URL\(|src=|href=)"(?:\./)?([\w.-]+\.(?:js|css|txt))"', text)
+        imported = re.findall(r'(?:from |new URL\(|src=|href=)"(?:\./)?([\w./-]+\.(?:js|css|txt))"', text)
         assert set(imported) <= names, path.name
         if path.suffix in (".js", ".css"):
             assert not re.search(r"https?://", text), path.name
@@ -131,13 +148,13 @@ def test_the_page_names_only_files_that_are_there_and_no_other_host() -> None:
 
 def test_a_model_without_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").touch()
-    with pytest.raises(ModelNotFoundError, match=r"has no discoformer\.onnx: export the model again"):
+    with pytest.raises(ModelNotFoundError, match=r"needs mixture\.onnx, .* has no such file: export"):
         checked_model(tmp_path)
 
 
 def test_a_model_that_gives_no_mixture_is_refused(tmp_path: Path, save_model: Callable[..., Path]) -> None:
     with pytest.raises(ModelError, match=r"missing outputs \['mixture_freedom'.*export the model again"):
-        checked_model(save_model(tmp_path, ANSWERS))
+        checked_model(save_model(tmp_path, MIXTURE[:3]))
 
 
 def test_a_folder_without_the_files_is_refused(tmp_path: Path, model: Path) -> None:
@@ -172,12 +189,13 @@ def test_the_server_serves_the_site_alone_and_ends(web: Path, model: Path, numbe
                 ("app.js", "text/javascript"),
                 ("ort/ort.wasm.bundle.min.mjs", "text/javascript"),
                 ("ort/ort-wasm-simd-threaded.wasm", "application/wasm"),
-                ("model/discoformer.onnx", "application/octet-stream"),
+                ("model/mixture.onnx", "application/octet-stream"),
+                ("discoformer/table/cells.js", "text/javascript"),
             ]:
                 with urllib.request.urlopen(url.group() + name, timeout=30) as answer:
                     assert answer.headers.get_content_type() == kind
                     assert len(answer.read()) == int(answer.headers["Content-Length"])
-            for name in ("model/mixture.onnx", "../server.py", "%2e%2e/server.py", "model/"):
+            for name in ("model/config.json", "../server.py", "%2e%2e/server.py", "model/", "discoformer/"):
                 with pytest.raises(urllib.error.HTTPError, match="404") as refused:
                     urllib.request.urlopen(url.group() + name, timeout=30)
                 refused.value.close()

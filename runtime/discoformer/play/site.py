@@ -1,4 +1,4 @@
-"""The files of the site: the page, the model and onnxruntime-web."""
+"""The files of the site: the page, the JavaScript package, the model and onnxruntime-web."""
 
 import shutil
 from pathlib import Path
@@ -7,29 +7,33 @@ from discoformer.errors import ModelNotFoundError
 from discoformer.io.files import atomic
 from discoformer.onnx.header import checked_metadata
 from discoformer.onnx.model_files import ModelFiles
-from discoformer.onnx.names import RAW
+from discoformer.onnx.names import GRAPHS
 from discoformer.play.onnxruntime_web import FILES as RUNTIME_FILES
 
-MODEL_FILES = (RAW.file, "config.json")
+(GRAPH,) = GRAPHS["fast"]
 PAGE = Path(__file__).parent / "page"
 
 
+def package() -> Path:
+    """Return the folder with the modules of the JavaScript package: in this package, else in the checkout."""
+    installed = Path(__file__).resolve().parent / "package"
+    return installed if installed.is_dir() else installed.parents[3] / "js" / "src"
+
+
 def checked_model(model: Path) -> Path:
-    """Check that a model folder has the files that the page needs, and return it.
+    """Check that a model folder has the graph that the page needs, and return it.
 
     Raises:
-        ModelError: discoformer.onnx does not give the mixture, or is not usable.
-        ModelNotFoundError: A file is missing.
+        ModelError: The graph does not give the mixture, or is not usable.
+        ModelNotFoundError: The file is missing.
     """
-    missing = [name for name in MODEL_FILES if not (model / name).is_file()]
-    if missing:
+    path = model / GRAPH.file
+    if not path.is_file():
         raise ModelNotFoundError(
-            f"the playground needs {' and '.join(MODEL_FILES)}, but {model} has no "
-            f"{' and no '.join(missing)}: export the model again with discoformer-export, or pass the folder "
-            "of a newer model by --model"
+            f"the playground needs {GRAPH.file}, but {model} has no such file: export the model again with "
+            "discoformer-export, or pass the folder of a newer model by --model"
         )
-    path = model / RAW.file
-    checked_metadata(path, ModelFiles(model).read(RAW.file), RAW)
+    checked_metadata(path, ModelFiles(model).read(GRAPH.file), GRAPH)
     return model
 
 
@@ -40,9 +44,11 @@ def site_files(model: Path, onnxruntime_web: Path) -> dict[str, Path]:
         model: Folder of the model.
         onnxruntime_web: Folder with the files of onnxruntime-web.
     """
+    modules = package()
     return (
         {path.name: path for path in sorted(PAGE.iterdir())}
-        | {f"model/{name}": model / name for name in MODEL_FILES}
+        | {f"discoformer/{path.relative_to(modules).as_posix()}": path for path in modules.rglob("*.js")}
+        | {f"model/{GRAPH.file}": model / GRAPH.file}
         | {f"ort/{name}": onnxruntime_web / name for name in RUNTIME_FILES}
     )
 

@@ -18,7 +18,7 @@ export class Computation {
   #idle = [];
   #read = {};
   answers = { discoformer: null, kde: null };
-  reading = null; // the number of components, and the milliseconds it took to read the sample
+  reading = null; // the diagnostics of the model, and the milliseconds it took to read the sample
 
   /** `told` has `read()`, `answered()`, `finished()` when a request is met in full, and `failed(error)`. */
   constructor(engine, told) {
@@ -26,7 +26,7 @@ export class Computation {
     this.#told = told;
   }
 
-  /** Requests a computation: { points, factor, view, size, quick }. `quick` asks for the coarse grid alone. */
+  /** Requests a computation: { points, names, factor, view, size, quick }. `quick` asks for the coarse grid alone. */
   want(wish) {
     this.#wish = wish;
     if (!this.#busy) this.#run();
@@ -72,10 +72,10 @@ export class Computation {
   }
 
   async #meet(wish) {
-    const { points, factor } = wish;
+    const { points, names, factor } = wish;
     const era = this.#era;
     if (points !== this.#read.points) {
-      const reading = await this.#engine.read(points, factor);
+      const reading = await this.#engine.read(points, names, factor);
       if (this.#era !== era) return;
       this.#read = { points, factor };
       this.reading = reading;

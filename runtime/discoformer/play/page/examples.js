@@ -1,18 +1,20 @@
 // Built-in examples. Each draws points from a density with a seeded random generator.
 
-import { Random } from "./random.js";
+import { Random } from "./discoformer/random.js";
+
+const between = (random, low, high) => low + (high - low) * random.uniform();
 
 /** Points (2 n), each returned by a call of `one`. */
 const draw = (n, one) => Float64Array.from(Array.from({ length: n }, one).flat());
 
 function mixture(random, n) {
   const parts = Array.from({ length: 3 + Math.floor(5 * random.uniform()) }, () => {
-    const angle = random.between(0, Math.PI);
+    const angle = between(random, 0, Math.PI);
     return {
-      centre: [random.between(-3, 3), random.between(-3, 3)],
-      axes: [random.between(0.2, 0.9), random.between(0.2, 0.9)],
+      centre: [between(random, -3, 3), between(random, -3, 3)],
+      axes: [between(random, 0.2, 0.9), between(random, 0.2, 0.9)],
       turn: [Math.cos(angle), Math.sin(angle)],
-      weight: random.between(0.2, 1),
+      weight: between(random, 0.2, 1),
     };
   });
   const total = parts.reduce((sum, part) => sum + part.weight, 0);
@@ -27,7 +29,7 @@ function mixture(random, n) {
 
 function ring(random, n) {
   return draw(n, () => {
-    const angle = random.between(0, 2 * Math.PI);
+    const angle = between(random, 0, 2 * Math.PI);
     const radius = 2.5 + 0.25 * random.normal();
     return [radius * Math.cos(angle), radius * Math.sin(angle)];
   });
@@ -35,7 +37,7 @@ function ring(random, n) {
 
 function moons(random, n) {
   return draw(n, () => {
-    const angle = random.between(0, Math.PI);
+    const angle = between(random, 0, Math.PI);
     const side = random.uniform() < 0.5 ? 1 : -1;
     return [
       2 * side * Math.cos(angle) - side + 0.22 * random.normal(),

@@ -2,7 +2,6 @@
 
 import { overlap } from "./field.js";
 import { count, short } from "./numbers.js";
-import { doubtOf } from "./sample.js";
 import { element, state } from "./state.js";
 import { isDark } from "./theme.js";
 
@@ -112,7 +111,7 @@ function estimates() {
   const shared = overlap(answers.discoformer, answers.kde);
   return [
     "The KDE (kernel density estimate) puts the same bump on every point. The slider Bandwidth sets its width.",
-    `DiScoFormer is a neural network, trained once on random distributions and never on these points. It reads them in one pass, and chooses ${count(reading.components)} bumps: their places, widths, tilts and tails.`,
+    `DiScoFormer is a neural network, trained once on random distributions and never on these points. It reads them in one pass, and chooses bumps of its own: their places, widths, tilts and tails.`,
     shared === null ? "" : `In view the two have ${Math.round(100 * shared)} % in common (100 %: they are the same).`,
   ]
     .filter(Boolean)
@@ -120,13 +119,10 @@ function estimates() {
 }
 
 function trust() {
-  const { points, about } = state;
   return [
-    doubtOf(points.length / 2, Number(about.trained_context_min)),
+    ...state.computation.reading.warnings,
     "With fewer points both know less: move the slider Points used, and see how much the picture changes.",
     "Far from all points both guess.",
     'The Python package can refine the answer (effort="best"); this page does not.',
-  ]
-    .filter(Boolean)
-    .join(" ");
+  ].join(" ");
 }

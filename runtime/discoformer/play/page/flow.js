@@ -24,6 +24,7 @@ export function refresh() {
   } else if (about) {
     computation.want({
       points,
+      names: sample.names,
       factor: bandwidth(),
       view,
       size: Number(element("size").value),

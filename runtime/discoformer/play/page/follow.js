@@ -1,10 +1,10 @@
 // Particles in both panels: they start at the same places, the worker computes the steps, and the page moves them
 // smoothly between steps.
 
+import { Random } from "./discoformer/random.js";
 import { ESTIMATORS } from "./engine.js";
 import { short } from "./numbers.js";
 import { Particles } from "./particles.js";
-import { Random } from "./random.js";
 
 const COUNT = 80; // in each panel
 const SEED = 7;

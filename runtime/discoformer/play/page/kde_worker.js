@@ -1,8 +1,8 @@
 // A thread for the KDE and for files, so that neither waits for the model.
 
 import { readCsv } from "./csv.js";
+import { Random } from "./discoformer/random.js";
 import { Kde } from "./kde.js";
-import { Random } from "./random.js";
 import { serve } from "./tasks.js";
 
 let kde = null;

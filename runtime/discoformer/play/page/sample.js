@@ -74,12 +74,6 @@ export function troubleOf(points, names) {
   return null;
 }
 
-/** A warning if an estimate from n points is unreliable, or null. `least` is the smallest sample in training. */
-export function doubtOf(n, least) {
-  if (n < least) return `The model was trained on ${least} points or more: this estimate is unreliable.`;
-  return null;
-}
-
 /** The smallest and the largest value along an axis. */
 export function range(points, axis) {
   let [low, high] = [Infinity, -Infinity];

@@ -1,11 +1,11 @@
 // The source of the sample: an example, a file, or points drawn by hand.
 
 import { likelyPair, pointsOf } from "./csv.js";
+import { Random } from "./discoformer/random.js";
 import { EXAMPLES, example } from "./examples.js";
 import { changePoints, setFragment, setView } from "./flow.js";
 import { decodeLink, encodeLink, isLink } from "./link.js";
 import { count } from "./numbers.js";
-import { Random } from "./random.js";
 import { LEAST, MOST } from "./sample.js";
 import { START, element, state } from "./state.js";
 import { View } from "./view.js";
@@ -116,9 +116,21 @@ function takeColumns({ columns, names, notes, cut, file }, [x, y], since) {
     said.push(`${count(MOST)} of ${count(rows)} rows were drawn at random: more take too long in a browser.`);
   }
   notify(said.length ? `${file}: ${said.join(" ")}` : null);
-  const drawn = new Random(SEED).shuffle(points).slice(0, 2 * MOST);
+  const drawn = shuffled(points, new Random(SEED)).slice(0, 2 * MOST);
   load({ kind: "file" }, drawn, [names[x], names[y]], View.around(drawn, false), FIRST_N, since);
   return true;
+}
+
+/** Points (2 n) in random order. */
+function shuffled(points, random) {
+  const found = points.slice();
+  for (let i = found.length / 2 - 1; i > 0; i--) {
+    const j = Math.floor(random.uniform() * (i + 1));
+    for (const axis of [0, 1]) {
+      [found[2 * i + axis], found[2 * j + axis]] = [found[2 * j + axis], found[2 * i + axis]];
+    }
+  }
+  return found;
 }
 
 /** Adds a point at unit coordinates; if `sprayed`, at a random place near them, within the brush. */

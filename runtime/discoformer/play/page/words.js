@@ -3,7 +3,7 @@
 import { ESTIMATORS } from "./engine.js";
 import { WORDS } from "./follow.js";
 import { count, duration, short } from "./numbers.js";
-import { FEWEST, doubtOf, sliderOf } from "./sample.js";
+import { FEWEST, sliderOf } from "./sample.js";
 import { bandwidth, chosen, element, state } from "./state.js";
 
 let announcing = 0;
@@ -49,15 +49,15 @@ export function tellStatus() {
   const { discoformer, kde } = computation.answers;
   const parts = [
     `${count(points.length / 2)} points`,
-    `one forward pass gave a mixture of ${count(reading.components)} components in ${duration(reading.ms)}`,
+    `read in one forward pass in ${duration(reading.ms)}`,
   ];
   if (discoformer) {
     parts.push(`${discoformer.size} × ${discoformer.size} grid ${duration(discoformer.ms)}`);
   }
   if (kde) parts.push(`KDE grid ${duration(kde.ms)}`);
   if (took !== null) parts.push(`picture after ${duration(took)}`);
-  const doubt = doubtOf(points.length / 2, Number(about.trained_context_min));
-  status.textContent = parts.join(" · ") + (doubt ? ` — ${doubt}` : "");
+  const doubts = reading.warnings.join(" ");
+  status.textContent = parts.join(" · ") + (doubts ? ` — ${doubts}` : "");
 }
 
 /** Shows what the particles do, and what the buttons do next. */

@@ -1,14 +1,17 @@
 """Makes docs/playground.png: ``python scripts/playground_picture.py [--example NAME] [--dark] [--out PATH]``.
 
 Opens the playground in Chromium (or Chrome), draws an example of 512 points, and saves a laptop's window.
-Prints how long the page says that the forward pass and the grids took.
+Prints how long the page says that the forward pass and the grids took. With ``--drops N`` it then drops a file
+with these points N times, and prints the time from a drop to the whole picture, by the clock of the page.
 """
 
 import argparse
 import shutil
+import statistics
 import threading
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
@@ -21,6 +24,25 @@ from discoformer.play.site import checked_model, site_files
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 COLOURS = 256  # of the picture: a small file
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+DROP = """async (text) => {
+  const data = new DataTransfer();
+  data.items.add(new File([text], "points.csv"));
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
+  while (playground.took() !== null) await new Promise((next) => setTimeout(next, 5));
+  while (playground.took() === null) await new Promise((next) => setTimeout(next, 5));
+  return playground.took();
+}"""
+
+
+def time_drops(page: Any, drops: int) -> None:
+    """Prints the milliseconds from a drop of the points of the page to their picture."""
+    points = page.evaluate("playground.points()")
+    text = "\n".join(["x,y", *(f"{x!r},{y!r}" for x, y in zip(points[::2], points[1::2], strict=True))])
+    times = sorted(page.evaluate(DROP, text) for _ in range(drops))
+    print(
+        f"{len(points) // 2} points dropped {drops} times: the picture is there after "
+        f"{statistics.median(times):.0f} ms (median; {times[0]:.0f} to {times[-1]:.0f})"
+    )
 
 
 def main() -> None:
@@ -35,6 +57,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=[1366, 768], help="of the window, in pixels")
     parser.add_argument("--dark", action="store_true", help="in dark colours")
     parser.add_argument("--particles", type=float, help="seconds after which released particles are shown")
+    parser.add_argument("--drops", type=int, default=0, help="how often to drop the points as a file, timed")
     parser.add_argument("--out", type=Path, default=Path("docs/playground.png"))
     options = parser.parse_args()
     files = site_files(checked_model(find_folder(options.model)), cached())
@@ -62,6 +85,8 @@ def main() -> None:
         picture = Image.open(BytesIO(page.screenshot())).convert("RGB")
         palette = picture.quantize(COLOURS, method=Image.Quantize.FASTOCTREE)
         picture.quantize(palette=palette).save(options.out, optimize=True)
+        if options.drops:
+            time_drops(page, options.drops)
         browser.close()
         server.shutdown()
 

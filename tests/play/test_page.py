@@ -145,7 +145,7 @@ def test_an_example_at_many_points(playground: Playground, estimate: Estimate, n
     np.testing.assert_allclose(found["discoformer"][1], score, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found["kde"][0], kde(points, queries)[0])
     status = playground.words("#status")
-    assert status.startswith(f"{len(points)} points · read in one forward pass in")
+    assert status.startswith(f"{len(points)} points · one forward pass ")
 
 
 def test_the_page_says_how_long_the_picture_took(playground: Playground) -> None:
@@ -155,7 +155,7 @@ def test_the_page_says_how_long_the_picture_took(playground: Playground) -> None
 
     playground.drop("iris.csv", IRIS.read_text())
     playground.until("document.querySelector('#status').textContent.includes('picture after')")
-    assert milliseconds("pass in") <= milliseconds("picture after") < 60_000
+    assert milliseconds("forward pass") <= milliseconds("picture after") < 60_000
     playground.click(np.array([[4.0, 1.0]]))
     assert "picture after" not in playground.words("#status")  # of points drawn by hand there is no beginning
 

@@ -27,7 +27,7 @@ import { View } from "./view.js";
 import { announce, enable, notify, tellBandwidth, tellBrush, tellParticles, tellStatus } from "./words.js";
 
 const SIZES = [32, 48, 64, 96, 128]; // numbers of nodes along each side of the grid
-const FIRST_SIZE = 64;
+const FIRST_SIZE = 48;
 const SAID = 2000; // milliseconds for which a button says that it has done its work
 const WARM = 12; // runs of the model until the first sample comes: the browser has then optimised it
 
@@ -249,6 +249,7 @@ window.playground = {
     await whenDrawn();
   },
   points: () => Array.from(state.points),
+  took: () => state.took, // milliseconds from the drop of a file, or the choice of an example, to its whole picture
   view: () => ({ ...state.view }),
   look: (x, y) => {
     state.cursor = state.view.toUnit(x, y);

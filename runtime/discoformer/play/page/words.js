@@ -49,7 +49,7 @@ export function tellStatus() {
   const { discoformer, kde } = computation.answers;
   const parts = [
     `${count(points.length / 2)} points`,
-    `read in one forward pass in ${duration(reading.ms)}`,
+    `one forward pass ${duration(reading.ms)}`,
   ];
   if (discoformer) {
     parts.push(`${discoformer.size} × ${discoformer.size} grid ${duration(discoformer.ms)}`);

@@ -1,7 +1,7 @@
 """Hooks of the documentation site (mkdocs.yml): pages from outside docs/, and formulas as MathML.
 
-Some pages of the site are files that live elsewhere in the repository, such as CONTRIBUTING.md. They are added
-under the names of ``OUTSIDE``. A link in them to a file that is no page becomes the path of that file.
+Some pages of the site are files that live elsewhere in the repository, such as CONTRIBUTING.md. They get the
+names in ``OUTSIDE``. A link in them to a file that is no page becomes the path of that file.
 Formulas are converted when the site is built, so a browser needs no script for them.
 """
 

@@ -1,7 +1,7 @@
 """Draw the pictures of the documentation site.
 
-    python -m benchmarks.pictures                 # all of them
-    python -m benchmarks.pictures frame mixture   # some of them
+python -m benchmarks.pictures                 # all of them
+python -m benchmarks.pictures frame mixture   # some of them
 """
 
 from collections.abc import Callable

@@ -147,7 +147,9 @@ def information() -> Figure:
     fine = np.linspace(0, 0.96, 100)
     axis.plot(fine, -np.log(1 - fine**2) / 2, color=COLOURS[3], label="exact")
     values, errors = [i.value for i in found], [2 * i.standard_error for i in found]
-    axis.errorbar(correlations, values, errors, fmt="o", color=COLOURS[0], capsize=3, label="estimate ± 2 errors")
+    axis.errorbar(
+        correlations, values, errors, fmt="o", color=COLOURS[0], capsize=3, label="estimate ± 2 errors"
+    )
     axis.set(xlabel="correlation", ylabel="mutual information, nats", title="500 rows")
     axis.legend(frameon=False)
     return figure

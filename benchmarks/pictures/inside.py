@@ -31,7 +31,9 @@ def pipeline() -> Figure:
     }
     for i, (name, text) in steps.items():
         kind = {3: COLOURS[2], 4: COLOURS[1]}.get(i, COLOURS[0])
-        axis.add_patch(FancyBboxPatch((2.3 * i, 0), 1.75, 1, boxstyle="round,pad=0.1", fc=kind, ec="none", alpha=0.15))
+        axis.add_patch(
+            FancyBboxPatch((2.3 * i, 0), 1.75, 1, boxstyle="round,pad=0.1", fc=kind, ec="none", alpha=0.15)
+        )
         axis.text(2.3 * i + 0.875, 0.78, name, ha="center", va="center", weight="bold", color=INK)
         axis.text(2.3 * i + 0.875, 0.3, text, ha="center", va="center", fontsize=8.5, color=INK)
         if i:
@@ -152,7 +154,8 @@ def adaptation() -> Figure:
 
 def stream() -> Figure:
     """Samples of twelve families of the training stream."""
-    names = "laplace student gamma plateau clusters outliers ring spirals curves banana scales structural".split()
+    names = ("laplace", "student", "gamma", "plateau", "clusters", "outliers")
+    names += ("ring", "spirals", "curves", "banana", "scales", "structural")
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     for i, (axis, name) in enumerate(zip(figure.subplots(2, 6).flat, names, strict=True)):
         generator = torch.Generator().manual_seed(i)

@@ -4,7 +4,7 @@
 
 The Python blocks of a page run one after the other in one namespace, like cells of a notebook. The working
 directory has links to folders of the repository, and the small files of ``FILES``, which examples read. If a
-block prints, a ``text`` block must follow it, with what it prints. There, a line ``...`` stands for any lines.
+block prints, a ``text`` block must follow it, with what it prints. A line ``...`` there stands for any lines.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def blocks(text: str) -> list[Block]:
     """Return the code blocks of a document, but text blocks."""
     found = []
     fences = list(FENCE.finditer(text))
-    for fence, following in zip(fences, [*fences[1:], None], strict=True):
+    for fence, following in zip_longest(fences, fences[1:]):
         if fence[1] == "text":
             continue
         follows = following is not None and following[1] == "text"

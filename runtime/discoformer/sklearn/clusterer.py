@@ -23,11 +23,12 @@ class DensityClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     >>> np.bincount(DensityClusterer(device="cpu").fit_predict(X))
     array([100, 100])
 
+    Model, device, threads, effort, rounding and allow_singular are as in ``DensityEstimator``.
+
     Args:
         prominence: Smallest prominence of a cluster, in nats. The prominence of a mode is the drop in
             log-density on the best path to a higher mode. A mode with less belongs to the cluster of the
             higher mode.
-        model, device, threads, effort, rounding, allow_singular: See ``DensityEstimator``.
 
     Attributes:
         labels_: The cluster of each row (N,). The cluster of the highest mode is 0.

@@ -30,11 +30,12 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
     >>> imputer.transform([[1.0, np.nan]]).round()
     array([[1., 2.]])
 
+    Model, device, threads, effort, rounding and allow_singular are as in ``DensityEstimator``.
+
     Args:
         sample: Whether to fill in draws, which keep the spread of the data, instead of means.
         samples: Number of points that each row is imputed from; more are slower and more accurate.
         seed: Seed of these points and of the draws.
-        model, device, threads, effort, rounding, allow_singular: See ``DensityEstimator``.
 
     Attributes:
         estimate_: The fitted ``discoformer.Estimate``.

@@ -1,6 +1,6 @@
 """The files of the released model in every runtime, against its golden files: the errors.
 
-    python tests/contract/runtimes/measure.py           # all of them, into docs and README
+    python tests/contract/runtimes/measure.py           # all of them, into docs
     python tests/contract/runtimes/measure.py node web  # some of them, printed as JSON
     python tests/contract/runtimes/measure.py --table   # the table of docs/runtimes.json, printed
 
@@ -36,7 +36,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 MODEL = ROOT / "models" / "base"
 RECORD = ROOT / "docs" / "runtimes.json"
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "reference" / "formats.md"
 BEGIN, END = "<!-- runtimes: begin -->\n", "<!-- runtimes: end -->"
 
 CHAINS = ("discoformer.onnx", "encode.onnx+query.onnx")
@@ -215,11 +215,11 @@ def _output(command: list[str | Path], environment: dict[str, str] | None = None
 
 def _write(record: dict[str, Any]) -> None:
     RECORD.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    text = README.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     if BEGIN not in text:
-        raise click.ClickException(f"README.md lacks the lines {BEGIN!r} and {END!r}: put them in")
+        raise click.ClickException(f"{PAGE} lacks the lines {BEGIN!r} and {END!r}: put them in")
     before, _, rest = text.partition(BEGIN)
-    README.write_text(before + BEGIN + table(record) + END + rest.partition(END)[2], encoding="utf-8")
+    PAGE.write_text(before + BEGIN + table(record) + END + rest.partition(END)[2], encoding="utf-8")
 
 
 @click.command()

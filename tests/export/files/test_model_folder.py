@@ -159,11 +159,11 @@ def test_parity_holds_over_the_grid_and_is_reported(folder: Path, file: str, cas
     assert Counter(case["graph"] for case in stored["cases"]) == cases
 
 
-def test_readme_names_every_input() -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+def test_the_site_names_every_input() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "formats.md").read_text(encoding="utf-8")
     for inputs, _ in ENDS.values():
         for name in inputs:
-            assert f"`{name}`" in readme
+            assert f"`{name}`" in page
 
 
 # What an export writes into a folder

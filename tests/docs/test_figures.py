@@ -1,0 +1,85 @@
+"""README is short, its links lead to files, and figures of README and guides are those of recorded tables."""
+
+import re
+from pathlib import Path
+
+import pytest
+from site_hooks import OUTSIDE
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+MOST_BYTES = 7168
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def cells(text: str) -> list[str]:
+    """Cells of the tables in a text, without the first column and the heads."""
+    rows = [line.split("|")[2:-1] for line in text.splitlines() if line.startswith("|")]
+    heads = {i - 1 for i, row in enumerate(rows) if row and set("".join(row)) <= set("-: ")}
+    kept = [row for i, row in enumerate(rows) if i not in heads and i - 1 not in heads]
+    return [cell.strip() for row in kept for cell in row]
+
+
+def test_readme_is_short() -> None:
+    assert len(README.encode()) <= MOST_BYTES
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "models/base/README.md", "models/CHANGELOG.md"]
+)
+def test_links_between_files_lead_to_files(name: str) -> None:
+    links = [link for link in LINK.findall(read(name)) if "://" not in link]
+    missing = [link for link in links if not ((ROOT / name).parent / link).exists()]
+    assert not missing
+
+
+def test_tables_of_readme_are_those_of_the_benchmarks() -> None:
+    sources = [
+        read("models/base/benchmark.md"),
+        read("models/base/wide/benchmark.md"),
+        read("docs/choosing.md"),
+    ]
+    known = {cell.strip().strip("*") for text in sources for cell in text.split("|")}
+    found = cells(README)
+    assert len(found) >= 20
+    assert [cell for cell in found if cell not in known] == []
+
+
+def test_counts_of_tables_in_readme_are_those_of_the_pages() -> None:
+    counts = {
+        row[1].strip(): [cell.split()[0] for cell in row[2:6]]
+        for row in (line.split("|")[1:-1] for line in read("docs/real_tables/base_tables.md").splitlines())
+        if len(row) == 7 and row[0].strip() == "as they are" and row[3].strip()
+    }
+    assert counts["KDE"] == ["48", "41", "6", "1"]
+    assert counts["EM, BIC"] == ["48", "32", "14", "2"]
+    assert counts["flow"] == ["6", "4", "2", "0"]
+    assert "KDE on 41 (behind\non 1), of EM on 32 (behind on 2)" in README
+    assert "flow on 4 of 6 (behind on none)" in README
+    means = next(line for line in read("docs/adbench/base_adbench.md").splitlines() if "mean over 18" in line)
+    assert [cell.strip() for cell in means.split("|")[2:5]] == ["88.2", "88.2", "87.3"]
+    assert "the mean area under the ROC curve is 88.2 %, of k-NN 87.3 %" in README
+
+
+GUIDES = [
+    path
+    for path in sorted((ROOT / "docs" / "guides").glob("*.md"))
+    if "\n## Instead\n" in path.read_text("utf-8")
+]
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+def test_figures_of_a_guide_are_in_the_table_it_links_to(guide: Path) -> None:
+    section = guide.read_text(encoding="utf-8").partition("\n## Instead\n")[2]
+    known: set[str] = set()
+    for link in LINK.findall(section):
+        path = (guide.parent / link).resolve().relative_to(ROOT / "docs").as_posix()
+        known |= set(NUMBER.findall(read(OUTSIDE.get(path, f"docs/{path}"))))
+    figures = [number for cell in cells(section) for number in NUMBER.findall(cell)]
+    assert len(figures) >= 6
+    assert [figure for figure in figures if figure not in known] == []

@@ -68,4 +68,7 @@ def _page_of(path: str) -> str | None:
 
 
 def _mathml(match: re.Match[str]) -> str:
-    return convert(html.unescape(match[2]), display="inline" if match[1] == "span" else "block")
+    formula = convert(html.unescape(match[2]), display="inline" if match[1] == "span" else "block")
+    return re.sub(
+        r"<mi>(log|exp)</mi>(?!<mo[^>]*>&#x00028;)", r'<mi>\1</mi><mspace width="0.17em" />', formula
+    )

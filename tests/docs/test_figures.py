@@ -69,13 +69,13 @@ def test_counts_of_tables_in_readme_are_those_of_the_pages() -> None:
 GUIDES = [
     path
     for path in sorted((ROOT / "docs" / "guides").glob("*.md"))
-    if "\n## Instead\n" in path.read_text("utf-8")
+    if "\n## Compared with other methods\n" in path.read_text("utf-8")
 ]
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
 def test_figures_of_a_guide_are_in_the_table_it_links_to(guide: Path) -> None:
-    section = guide.read_text(encoding="utf-8").partition("\n## Instead\n")[2]
+    section = guide.read_text(encoding="utf-8").partition("\n## Compared with other methods\n")[2]
     known: set[str] = set()
     for link in LINK.findall(section):
         path = (guide.parent / link).resolve().relative_to(ROOT / "docs").as_posix()

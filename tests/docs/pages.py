@@ -5,6 +5,9 @@
 The Python blocks of a page run one after the other in one namespace, like cells of a notebook. The working
 directory has links to folders of the repository, and the small files of ``FILES``, which examples read. If a
 block prints, a ``text`` block must follow it, with what it prints. A line ``...`` there stands for any lines.
+
+The code of a page that needs a service or an engine is run by another test. The page names it in a comment:
+``<!-- code: tests/FILE.py -->``.
 """
 
 import contextlib
@@ -28,6 +31,9 @@ FILES = ("data.csv", "points.csv", "clean.csv", "new.csv", "holed.csv")
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:[eE][-+]?\d+)?")
 TOLERANCE = 0.02  # relative; the least digits of a network depend on the machine
+
+
+ELSEWHERE = re.compile(r"<!-- code: (\S+) -->")
 
 
 @dataclass(frozen=True)

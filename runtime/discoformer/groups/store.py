@@ -31,6 +31,13 @@ _SCHEMA = {
     "groups": "CREATE TABLE groups (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, "
     "rows INTEGER NOT NULL, skipped TEXT NOT NULL, estimate BLOB NOT NULL, checksum TEXT NOT NULL)",
 }
+_OF_SYSTEM = (  # errors that say nothing about the content of a file
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+)
 _MOST_BYTES = 2**28  # of a value; estimates of the released models have less than 2^23
 
 
@@ -234,8 +241,10 @@ def _no_groups(path: Path) -> Iterator[None]:
     except (InputError, OSError):
         raise
     except sqlite3.OperationalError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            raise OSError(f"{path} cannot be written ({error}): make room on the disk") from error
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_SYSTEM:
+            raise OSError(
+                f"{path} cannot be read or written ({error}): check its folder, permissions and disk"
+            ) from error
         raise _damaged(path, error) from error
     except Exception as error:
         raise _damaged(path, error) from error

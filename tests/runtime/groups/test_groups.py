@@ -1,5 +1,6 @@
 """Groups answer as the estimates of their rows do, in any library, from memory and from files."""
 
+import multiprocessing
 import pickle
 import threading
 import warnings
@@ -160,6 +161,13 @@ def test_a_file_of_groups_answers_as_before_in_other_threads_and_after_a_pickle(
     assert len(found) == 5
     for answers in found:
         np.testing.assert_array_equal(answers, want)
+
+
+def test_after_a_fork(groups: discoformer.SavedGroups, table: pd.DataFrame) -> None:
+    want = groups.log_density(table)
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        for found in pool.map(groups.log_density, [table] * 3):
+            np.testing.assert_array_equal(found, want)
 
 
 def test_the_temporary_file_is_removed_with_its_groups(table: pd.DataFrame, model: discoformer.Model) -> None:

@@ -138,3 +138,23 @@ def test_an_estimate_of_another_file_is_refused(path: Path, tmp_path: Path) -> N
     with pytest.raises(discoformer.InputError, match="has another model, columns or effort than the file"):
         discoformer.load_groups(path)[0]
     assert estimate[0].columns == ("z",)
+
+
+def test_a_full_disk_is_an_error_and_keeps_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "p"
+    store = Store.create(path, {"a": 1})
+    store.add([Row("first", 1, "", b"1")])
+    store._connection.execute("PRAGMA max_page_count = 10")  # as if there were no room for more
+    with pytest.raises(OSError, match="cannot be read or written .* check its folder"):
+        store.add([Row("second", 1, "", b"2"), Row("third", 1, "", bytes(100_000))])
+    store.close()
+    again = Store.create(path, {"a": 1})
+    assert list(again.keys()) == [("first", "")]
+    again.close()
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"key": 0, "x": rng.normal(size=20)})
+    with pytest.raises(OSError, match="cannot be read or written"):
+        discoformer.estimate_groups(table, "key", path=tmp_path / "absent" / "p")

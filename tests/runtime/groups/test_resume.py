@@ -66,6 +66,7 @@ def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     return contents(path)
 
 
+@pytest.mark.slow
 def test_a_job_killed_between_batches_goes_on(source: Path, whole: list[Any], tmp_path: Path) -> None:
     path = tmp_path / "all.groups"
     for kill_at in (12, 28):
@@ -80,6 +81,7 @@ def test_a_job_killed_between_batches_goes_on(source: Path, whole: list[Any], tm
     assert not list(tmp_path.glob("*.partial*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_a_job_killed_at_any_time_goes_on(source: Path, whole: list[Any], tmp_path: Path, seed: int) -> None:
     path, wait = tmp_path / "all.groups", np.random.default_rng(seed).uniform(0, 0.3)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import psutil
 
-_EVERY = 0.2  # seconds between two looks
+_EVERY = 0.5  # seconds between two looks
 
 
 class Measured(NamedTuple):

@@ -27,6 +27,11 @@ RECORD = Path(__file__).with_name("public_api.txt")
 MODULES = (
     "discoformer",
     "discoformer.anomalies",
+    "discoformer.engines.dask",
+    "discoformer.engines.duckdb",
+    "discoformer.engines.polars",
+    "discoformer.engines.ray",
+    "discoformer.engines.spark",
     "discoformer.groups",
     "discoformer.information",
     "discoformer.particles",

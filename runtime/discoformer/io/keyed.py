@@ -43,7 +43,7 @@ class KeyedRows:
 
     name: str  # name of the source, for error messages
     columns: tuple[str, ...]  # names (D,) of the columns of numbers
-    whole: tuple[bool, ...]  # of each key column, whether it holds whole numbers by its type
+    whole: tuple[bool, ...]  # of each key column, whether its type in a Parquet file is whole numbers
     length: int | None  # number of rows, or None if it is not known before reading
     blocks: Iterator[KeyedBlock]
 
@@ -87,15 +87,9 @@ def _of_frame(table: Any, by: Sequence[str], wanted: Sequence[str] | None) -> Ke
     else:
         read = read_matrix("table", table, True, wanted, keep_empty=True)
     labels = [_values(frame[j]) for j in key_positions]
-    whole = tuple(str(getattr(frame[j], "dtype", getattr(frame[j], "type", ""))) for j in key_positions)
     values = read.values.astype(read.width, copy=False)
-    return KeyedRows(
-        "table",
-        read.columns or (),
-        tuple("int" in kind.lower() and "interval" not in kind for kind in whole),
-        len(values),
-        iter([KeyedBlock(labels, values)]),
-    )
+    blocks = iter([KeyedBlock(labels, values)])
+    return KeyedRows("table", read.columns or (), (False,) * len(by), len(values), blocks)
 
 
 def _values(column: Any) -> list[Any]:

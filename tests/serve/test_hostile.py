@@ -255,6 +255,18 @@ def test_json_may_be_shorter_than_a_body(service: Service) -> None:
     assert "send tensors in binary" in answer["error"]
 
 
+def test_a_long_answer_must_be_binary(service: Service) -> None:
+    for dim, binary, status in ((5, False, 200), (9, False, 413), (9, True, 200)):
+        queries, context = np.zeros((1, 120_000, dim)), np.random.default_rng(0).normal(size=(1, 40, dim))
+        item = {"name": "queries", "shape": queries.shape, "datatype": "FP64"}
+        item |= {"parameters": {"binary_data_size": queries.nbytes}}
+        parameters = {"effort": "fast", "binary_data_output": binary}
+        text = json.dumps(asks(item, tensor("context", context), parameters=parameters)).encode()
+        got, answer = service.infer("base", text + queries.tobytes(), **{LENGTH: str(len(text))})
+        assert got == status, answer
+        assert status == 200 or "score has 1080000 numbers, and JSON may hold 1048576" in answer["error"]
+
+
 def seconds_until_closed(
     service: Service, *parts: bytes, pause: float = 0.0, read: bool = True
 ) -> tuple[float, bytes]:

@@ -18,6 +18,7 @@ from discoformer.serve.refusals import RequestError, invalid, too_large
 
 DATATYPES: dict[str, np.dtype[Any]] = {"FP64": np.dtype("<f8"), "FP32": np.dtype("<f4")}
 NAMES = {np.dtype(np.float64): "FP64", np.dtype(np.float32): "FP32"}
+MOST_IN_JSON = 2**20  # numbers of a tensor in JSON: twenty bytes each, and more in memory
 _MOST_DIMENSIONS = 8
 _GREATEST = 2**40  # numbers in a tensor, if those sizes of a shape that are 0 were 1
 
@@ -154,8 +155,13 @@ def to_list(name: str, tensor: AnyFloats) -> list[float]:
     """Return the numbers of a tensor in a flat list.
 
     Raises:
-        RequestError: One is infinite, which JSON cannot hold.
+        RequestError: They are too many, or one is infinite, which JSON cannot hold.
     """
+    if tensor.size > MOST_IN_JSON:
+        raise too_large(
+            f"{name} has {tensor.size} numbers, and JSON may hold {MOST_IN_JSON} or fewer: ask for binary "
+            'outputs, by the parameter "binary_data_output": true'
+        )
     if not (finite := np.isfinite(tensor)).all():
         at = tuple(map(int, np.argwhere(~finite)[0]))
         raise invalid(

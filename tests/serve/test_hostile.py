@@ -249,6 +249,17 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(files: dict[str, 
         assert service.infer("fast", asks(tensor("queries", np.zeros((100, 2)))))[0] == 200
 
 
+def test_a_sample_may_be_smaller_than_a_tensor(files: dict[str, Any]) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 25, 2))
+    with running("base", "--max-sample", "100") as service:
+        assert service.infer("base", asks(tensor("context", x), tensor("queries", x)))[0] == 200
+        x = np.repeat(x, 2, 1)
+        status, answer = service.infer("base", asks(tensor("context", x), tensor("queries", x)))
+        assert status == 413
+        assert "context must have 100 numbers or fewer, got 200" in answer["error"]
+        assert "--max-sample" in answer["error"]
+
+
 def test_json_may_be_shorter_than_a_body(service: Service) -> None:
     status, answer = service.infer("best", b" " * (8 * 2**20 + 1))
     assert status == 413

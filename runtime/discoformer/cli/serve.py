@@ -57,6 +57,13 @@ _NONE = Limits()
     help="Most columns of a tensor.",
 )
 @click.option(
+    "--max-sample",
+    type=click.IntRange(min=1),
+    default=_NONE.sample,
+    show_default=True,
+    help="Most numbers in the samples of a request, rows times columns.",
+)
+@click.option(
     "--timeout",
     type=click.FloatRange(min=0.1),
     default=_NONE.seconds,
@@ -88,6 +95,7 @@ def serve(
     max_bytes: int,
     max_rows: int,
     max_columns: int,
+    max_sample: int,
     timeout: float,
     queue: int,
     merge: bool,
@@ -103,5 +111,6 @@ def serve(
             require(package)
         from discoformer.serve.command import serve as run
 
-        limits = Limits(max_bytes, min(_NONE.json, max_bytes), max_rows, max_columns, timeout, queue)
+        json = min(_NONE.json, max_bytes)
+        limits = Limits(max_bytes, json, max_rows, max_columns, max_sample, timeout, queue)
         run(targets, model, device, threads, host, port, token_file, limits, merge)

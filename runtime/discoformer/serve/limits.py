@@ -15,6 +15,9 @@ class Limits:
     json: int = 8 * 2**20  # bytes of its JSON part, which takes twenty times as much memory once read
     rows: int = 2**17  # rows of a tensor, over all samples
     columns: int = 128  # columns of a tensor
+    sample: int = (
+        2**21
+    )  # numbers in all samples of a request: reading one takes a while, and is not interrupted
     seconds: float = 60.0  # from the first byte of a request to its answer
     waiting: int = 64  # requests that wait for a thread
 

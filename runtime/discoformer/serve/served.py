@@ -200,7 +200,7 @@ class ServedModel:
         self.version = re.sub(r"[^A-Za-z0-9._-]", "_", model.metadata.version) or "1"
         self.model = model
         self.inputs = (
-            Spec("context", (-1, -1, -1)),
+            Spec("context", (-1, -1, -1), is_sample=True),
             Spec("queries", (-1, -1, -1)),
             Spec("log_weights", (-1, -1), is_optional=True, has_columns=False),
         )

@@ -31,6 +31,7 @@ class Spec:
     shape: tuple[int, ...]  # -1 for any size
     is_optional: bool = False
     has_columns: bool = True  # whether the last axis are columns
+    is_sample: bool = False  # whether it is read as samples
 
     @property
     def about(self) -> dict[str, Any]:
@@ -138,11 +139,15 @@ def check_tensor(spec: Spec, tensor: AnyFloats, limits: Limits) -> None:
         )
     sizes = got if spec.has_columns else (*got, 1)
     rows = math.prod(max(size, 1) for size in sizes[:-1])
-    for what, size, most in (("rows", rows, limits.rows), ("columns", sizes[-1], limits.columns)):
+    for what, option, size, most in (
+        ("rows", "rows", rows, limits.rows),
+        ("columns", "columns", sizes[-1], limits.columns),
+        ("numbers", "sample", tensor.size if spec.is_sample else 0, limits.sample),
+    ):
         if size > most:
             raise too_large(
                 f"{spec.name} must have {most} {what} or fewer, got {size} (shape {list(got)}): send several "
-                f"requests, or start the service with a higher --max-{what}"
+                f"requests, or start the service with a higher --max-{option}"
             )
     if not (finite := np.isfinite(tensor)).all():
         at = tuple(map(int, np.argwhere(~finite)[0]))

@@ -31,7 +31,7 @@ from benchmarks.common.report import load_model, markdown, out_option, seed_opti
 
 POINTS, DIM = 2000, 5
 ROWS = (1, 64, 1024, 8192)
-CLIENTS = (1, 16)
+CLIENTS = (1, 8)
 LENGTH = "Inference-Header-Content-Length"
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -42,7 +42,10 @@ def serving(*arguments: str) -> Iterator[tuple[int, int]]:
     command = [sys.executable, "-c", "from discoformer.cli import main; main()", "serve", *arguments]
     with TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        with log.open("w") as file, subprocess.Popen([*command, "--port", "0"], stderr=file) as process:
+        with (
+            log.open("w") as file,
+            subprocess.Popen([*command, "--timeout", "600", "--port", "0"], stderr=file) as process,
+        ):
             try:
                 while '"serving"' not in log.read_text():
                     if process.poll() is not None:

@@ -25,7 +25,7 @@ from discoformer.serve.messages import Request
 from discoformer.serve.refusals import invalid
 from discoformer.serve.tensors import Spec, check_tensor
 
-PIECE = 8192  # queries that are answered between two looks at the time
+PIECE = 1024  # queries that are answered between two looks at the time; the package takes as many at once
 SAMPLES = 16  # samples that are read between two looks at the time
 _MOST_WARNINGS = 20  # that an answer holds
 

@@ -1,6 +1,6 @@
 """Log-densities of the rows of Parquet files, by Dask.
 
-    pip install 'discoformer[cpu,dask]'
+    pip install './[cpu,dask]'
     python dask_dataframe.py petals.estimate rows.parquet answers
 
 The first argument is what Estimate.save or estimate_groups wrote; the last is the folder to write.

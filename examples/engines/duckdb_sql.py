@@ -1,6 +1,6 @@
 """Log-densities of the rows of Parquet files, in SQL of DuckDB. This one knows the columns, length and width.
 
-    pip install 'discoformer[cpu,duckdb]'
+    pip install './[cpu,duckdb]'
     python duckdb_sql.py petals.estimate rows.parquet answers.parquet
 
 The first argument is what Estimate.save wrote; the last is the file to write.

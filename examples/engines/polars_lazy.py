@@ -1,6 +1,6 @@
 """Log-densities of the rows of Parquet files, by Polars, in bounded memory.
 
-    pip install 'discoformer[cpu,polars]'
+    pip install './[cpu,polars]'
     python polars_lazy.py petals.estimate rows.parquet answers.parquet
 
 The first argument is what Estimate.save or estimate_groups wrote; the last is the file to write.

@@ -1,6 +1,6 @@
 """Log-densities of the rows of Parquet files, by Ray Data.
 
-    pip install 'discoformer[cpu,ray]'
+    pip install './[cpu,ray]'
     python ray_data.py petals.estimate rows.parquet answers
 
 The first argument is what Estimate.save or estimate_groups wrote; the last is the folder to write.

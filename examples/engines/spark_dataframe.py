@@ -1,6 +1,6 @@
 """Log-densities of the rows of Parquet files, by Spark.
 
-    pip install 'discoformer[cpu,spark]'
+    pip install './[cpu,spark]'
     python spark_dataframe.py petals.estimate rows.parquet answers
 
 The first argument is what Estimate.save or estimate_groups wrote; the last is the folder to write.

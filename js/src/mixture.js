@@ -84,7 +84,7 @@ export class Mixture {
         square += entry * entry;
       }
       const power = 0.5 * (freedom[k] + dim);
-      const log = logScale[k] - power * Math.log1p(square / freedom[k]);
+      const log = logScale[k] - power * Math.log(1 + square / freedom[k]);
       if (log < most - DEPTH) continue;
       if (log > most) {
         const shrink = Math.exp(most - log);
@@ -122,7 +122,7 @@ export class Mixture {
       const u = f * dx;
       const v = g * dx + h * (y - means[2 * k + 1]);
       const square = u * u + v * v;
-      const log = logScale[k] - (0.5 * nu + 1) * Math.log1p(square / nu);
+      const log = logScale[k] - (0.5 * nu + 1) * Math.log(1 + square / nu);
       if (log < most - DEPTH) continue;
       if (log > most) {
         const shrink = Math.exp(most - log);

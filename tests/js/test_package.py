@@ -27,7 +27,8 @@ def packed(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_files_and_size(packed: Path) -> None:
     with tarfile.open(packed) as archive:
         files = {member.name.removeprefix("package/"): member.size for member in archive.getmembers()}
-    code = {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "src").rglob("*.*")}
+    folders = (PACKAGE / "src", PACKAGE / "examples")
+    code = {path.relative_to(PACKAGE).as_posix() for folder in folders for path in folder.rglob("*.*")}
     others = {"package.json", "README.md", "LICENSE", "models/mixture.onnx"}
     assert files.keys() == code | others
     assert files["models/mixture.onnx"] == (ROOT / "models" / "base" / "mixture.onnx").stat().st_size

@@ -128,12 +128,18 @@ function parted(values, weights, low, high) {
     while (values[i] < pivot) i++;
     while (values[j] > pivot) j--;
     if (i > j) break;
-    [values[i], values[j]] = [values[j], values[i]];
-    if (weights) [weights[i], weights[j]] = [weights[j], weights[i]];
+    swap(values, i, j);
+    if (weights) swap(weights, i, j);
     i++;
     j--;
   }
   return [j, i];
+}
+
+function swap(values, i, j) {
+  const held = values[i];
+  values[i] = values[j];
+  values[j] = held;
 }
 
 /** The nearest whole number; of two, the even one. */

@@ -156,7 +156,7 @@ def tables(record: dict[str, Any]) -> str:
     worst = max(differences, key=differences.__getitem__)
     lines += [
         "",
-        f"Python and JavaScript (onnxruntime-node) on {len(differences)} random samples: their answers differ by",
+        f"Python and JavaScript (onnxruntime-node) on {len(differences)} random samples: answers differ by",
         f"at most {differences[worst]:.1e} ({worst}), relative to 1 + the largest answer.",
         "",
         "| | " + " | ".join(record["times"]) + " |",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,16 @@ def test_files_and_size(packed: Path) -> None:
 def test_the_linters_of_packages_find_nothing(run: Run, packed: Path) -> None:
     run("npx", "publint", "--strict", packed)
     run("npx", "attw", "--profile", "esm-only", "--exclude-entrypoints", "models/mixture.onnx", "--", packed)
+
+
+def test_the_documents_run(run: Run) -> None:
+    for page in (ROOT / "docs" / "javascript.md", PACKAGE / "README.md"):
+        blocks = re.findall(r"```js\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        code = "\n".join(
+            block for block in blocks if "loadInWorker" not in block
+        )  # there are no workers in Node
+        given = "const [X, Y] = [[[1, 2], [3, 1], [2, 5], [4, 4], [0, 1], [5, 2], [1, 4], [3, 3]], [[1, 2]]];"
+        run("node", "--input-type=module", "-e", f"{given}\n{code}")
 
 
 def test_types(run: Run) -> None:

@@ -61,7 +61,7 @@ export class Model {
     if (range.length) this.#warn("RangeWarning", range.join(" "));
     for (const doubt of doubtsAboutRows(sample)) this.#warn("DataWarning", doubt);
     const most = landmarks === undefined ? this.metadata.landmarks : wholeNumber("landmarks", landmarks, 1);
-    const reading = await readMixture((inputs) => this.#run(inputs, signal), sample, most);
+    const reading = await readMixture((inputs) => this.#run(inputs, signal), sample, most, this.metadata.landmarks);
     return new Estimate({
       model: this,
       frame: sample.frame,

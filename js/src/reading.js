@@ -12,20 +12,25 @@ const LEAST_LOG_WEIGHT = -1e3; // nats: lower log-weights mark absent components
 const LOWEST = -3.4028234663852886e38; // of float32
 const ASKED = 64; // number of landmarks at which a mixture is compared with one Gaussian
 const WORST = 2; // nats by which it may be worse
+const WORSE = 1; // nats by which a mixture from more landmarks may be worse than one from fewer
 
 /**
  * Reads a sample by at most `most` landmarks. `run` takes the inputs of the graph by name, [Float32Array, shape] each,
- * and gives its outputs by name.
+ * and gives its outputs by name; the network was trained to read `trained` landmarks.
  *
  * Returns the arrays that a saved estimate holds, the number of landmarks and whether they are the whole sample. A
- * mixture that is no density, or far worse than one Gaussian, is wrong: it is read again from half of the landmarks.
+ * mixture that is no density, or far worse than a simpler one, is wrong: it is read again from half of the landmarks.
  */
-export async function readMixture(run, sample, most) {
+export async function readMixture(run, sample, most, trained) {
   const { points, counts } = landmarksOf(sample, most);
   const given = inputsOf(sample, points, counts);
   const outputs = await run(given);
   const half = Math.floor(Math.min(most, counts.length) / 2);
-  if (half >= FEWEST_LANDMARKS && isAstray(outputs, sample, points, counts)) return readMixture(run, sample, half);
+  if (half >= FEWEST_LANDMARKS) {
+    const fewer = counts.length > trained ? landmarksOf(sample, trained) : null;
+    const other = fewer && (await run(inputsOf(sample, fewer.points, fewer.counts)));
+    if (isAstray(outputs, sample, points, counts, other)) return readMixture(run, sample, half, trained);
+  }
   if (!isDensity(outputs)) {
     throw new DegenerateDataError(
       `the network finds no density for X, of effective size ${general(sample.frame.effectiveSize, 4)}: check the ` +
@@ -85,14 +90,24 @@ function isFiniteWherePresent(outputs) {
   });
 }
 
-/** Whether a mixture is no density, or describes the sample far worse than one Gaussian with its moments. */
-function isAstray(outputs, { frame, dim }, points, counts) {
-  if (!isFiniteWherePresent(outputs)) return true;
+/** Whether a mixture is no density, or far worse than one Gaussian with its moments, or than another from fewer points. */
+function isAstray(outputs, { frame, dim }, points, counts, other) {
+  const mean = meanLogDensity(outputs, dim, points, counts);
+  const size = Math.max(2, frame.effectiveSize);
+  const gaussian = 0.5 * (frame.logDetPrecision - dim * (1 + Math.log(2 * Math.PI)));
+  const cost = (((dim * (dim + 3)) / 4) * Math.log(size)) / size; // as in BIC
+  const least = gaussian - cost - WORST;
+  return mean < (other ? Math.max(least, meanLogDensity(other, dim, points, counts) - WORSE) : least);
+}
+
+/** The mean log-density of a mixture at some of the landmarks, in nats; -Infinity if it is no density. */
+function meanLogDensity(outputs, dim, points, counts) {
+  if (!isFiniteWherePresent(outputs)) return -Infinity;
   let mixture;
   try {
     mixture = mixtureOf(outputs, dim);
   } catch (error) {
-    if (error instanceof ModelError) return true; // a scale is no covariance
+    if (error instanceof ModelError) return -Infinity; // a scale is no covariance
     throw error;
   }
   const step = Math.ceil(counts.length / ASKED);
@@ -104,8 +119,5 @@ function isAstray(outputs, { frame, dim }, points, counts) {
     total += counts[i] * logDensity[0];
     held += counts[i];
   }
-  const size = Math.max(2, frame.effectiveSize);
-  const gaussian = 0.5 * (frame.logDetPrecision - dim * (1 + Math.log(2 * Math.PI)));
-  const cost = (((dim * (dim + 3)) / 4) * Math.log(size)) / size; // as in BIC
-  return total / held < gaussian - cost - WORST;
+  return total / held;
 }

@@ -72,6 +72,8 @@ def contaminated(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("effective size", points, None, {"effective_size": 50})
     yield Case("too large an effective size", points[:30], None, {"effective_size": 5000})
     yield Case("landmarks", points, None, {"landmarks": 100})
+    yield Case("many landmarks", rng.normal(size=(1500, 2)), None, {"landmarks": 1200})
+    yield Case("very heavy tails", rng.standard_cauchy(size=(600, 3)) ** 3, None, {"rounding": None})
     yield Case("rounding off", tenths, None, {"rounding": None})
     yield Case("rounding given", tenths, None, {"rounding": {0: 0.5}})
 

@@ -2,7 +2,7 @@
 
 import { Estimate } from "./estimate.js";
 import { EffortError, InputError, ModelError } from "./errors.js";
-import { requiredSha256, sha256 } from "./hash.js";
+import { sha256 } from "./hash.js";
 import { checkSignal, readColumns, readEffectiveSize, readMatrix, readWeights, wholeNumber } from "./inputs.js";
 import { Metadata } from "./metadata.js";
 import { OUTPUTS, readMixture } from "./reading.js";
@@ -77,11 +77,6 @@ export class Model {
   /** Reads the bytes of a file that `save`, here or in Python, wrote. Its answers are those of the estimate. */
   async loadEstimate(bytes) {
     return new Estimate({ model: this, ...(await readEstimate(bytes, this)) });
-  }
-
-  /** The SHA-256 of the file of the model, or an error where it cannot be computed. */
-  async requiredSha256() {
-    return this.sha256 || requiredSha256(new Uint8Array());
   }
 
   /** Frees the memory of the session. Estimates go on to answer. */

@@ -29,8 +29,8 @@ export function readSample(X, weights, { effectiveSize, rounding, columns, rows 
   let size = cleaned.effectiveSize;
   checkWeights(data.weights);
   const cells = findCells(data.points, dim, data.weights, readRounding(rounding, dim, columns));
-  const read = spread(data.points, dim, data.weights, cells);
-  if (!isEmpty(cells)) {
+  const read = isEmpty(cells) ? data : spread(data.points, dim, data.weights, cells);
+  if (read !== data) {
     const own = kish(read.weights) / cells.copies;
     size = size === null ? own : Math.max(1, (1 - leftOut(cells)) * size);
   }

@@ -159,7 +159,7 @@ async function checkModel(about, model) {
 }
 
 /** The hash by which Python names the files of a model: of the hashes of its files, here of one. */
-const hashOfFiles = async (model) => requiredSha256(new TextEncoder().encode(await model.requiredSha256()));
+const hashOfFiles = async (model) => requiredSha256(new TextEncoder().encode(model.sha256));
 
 const renamed = (fields, names) => Object.fromEntries(Object.entries(names).map(([from, to]) => [to, fields[from]]));
 

@@ -85,6 +85,12 @@ def test_answers_diagnostics_and_warnings(model: discoformer.Model, answer: Answ
         assert got["told"] == [str(warning.message) for warning in told], case.name
 
 
+def archived(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the arrays in a file by name."""
+    with np.load(path) as arrays:
+        return {name: arrays[name].shape for name in arrays}
+
+
 @pytest.mark.parametrize("sample", [False, True], ids=["answers", "with its sample"])
 @pytest.mark.parametrize("rows", [100, 3000], ids=["small", "large"])
 @pytest.mark.parametrize("steps", [0, 0.1], ids=["smooth", "rounded"])
@@ -104,6 +110,7 @@ def test_each_reads_what_the_other_saves(
     made, loaded = answer([saves, loads])
     assert error(made["logDensity"], wanted) < TOLERANCE
     assert error(loaded["logDensity"], wanted) < 1e-6  # the mixture is the same
+    assert archived(paths["javascript"]) == archived(paths["python"])
     for name, columns in (("javascript", ("a", "β", "c")), ("again", None)):
         q = discoformer.load_estimate(paths[name], model)
         assert q.columns == columns

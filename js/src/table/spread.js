@@ -2,12 +2,11 @@
 // table/cells.py there: x' = x + step ((k + r) / c - 1 / 2), with r the place of a row among those of its cell.
 
 import { argsort, column, range, sum } from "../order.js";
-import { isEmpty, slackOf } from "./cells.js";
+import { slackOf } from "./cells.js";
 import { Pcg64 } from "./pcg64.js";
 
 /** Points (m c, D), the copies of a row one after another, and weights of sum 1; rows at atoms without a cell go. */
 export function spread(points, dim, weights, cells) {
-  if (isEmpty(cells)) return { points, weights };
   const rows = weights.length;
   const widths = Float64Array.from(points, (_, i) => cells.steps[i % dim]);
   const kept = new Uint8Array(rows).fill(1);

@@ -121,3 +121,18 @@ def test_each_reads_what_the_other_saves(
         if sample:
             np.testing.assert_array_equal(q.data.points, p.data.points)
             np.testing.assert_allclose(q.spread.points, p.spread.points, rtol=0, atol=1e-12)
+
+
+def test_the_page_of_the_format_names_what_is_saved(model: discoformer.Model, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "saved_format.md").read_text(encoding="utf-8")
+    of_arrays, of_about = re.split(r"`about` is an object", page)
+    path = tmp_path / "saved.npz"
+    X = np.random.default_rng(0).normal(size=(50, 2)).round(1)
+    model.estimate(X, effort="fast").save(path, sample=True)
+    with np.load(path) as arrays:
+        names, about = set(arrays), json.loads(str(arrays["about"]))
+    rows = (line.split("|")[1] for line in of_arrays.splitlines() if line.startswith("| `"))
+    assert {name for row in rows for name in re.findall(r"`([\w.]+)`", row)} == names
+    rows = (line.split("|")[1] for line in of_about.splitlines() if line.startswith("| `"))
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == about.keys()
+    assert f"for format {about['format']}" in page

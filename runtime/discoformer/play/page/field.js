@@ -30,6 +30,18 @@ function splineWeights(at, size) {
   return weights.map(([node, weight]) => [Math.max(0, Math.min(size - 1, node)), weight]);
 }
 
+/** The vector at (u, v) between the nodes of a grid of vectors (size^2, 2), by bilinear interpolation. */
+export function between(grid, size, u, v) {
+  const [i, j] = [u, v].map((at) => Math.min(Math.floor(at * (size - 1)), size - 2));
+  const [s, t] = [u * (size - 1) - i, v * (size - 1) - j];
+  const node = 2 * (j * size + i);
+  return [0, 1].map(
+    (axis) =>
+      (1 - t) * ((1 - s) * grid[node + axis] + s * grid[node + 2 + axis]) +
+      t * ((1 - s) * grid[node + 2 * size + axis] + s * grid[node + 2 * size + 2 + axis]),
+  );
+}
+
 /** The levels of the log-density that enclose the given shares of the probability in the grid. */
 export function levelsEnclosing(shares, logDensity) {
   const sorted = Float64Array.from(logDensity).sort().reverse();

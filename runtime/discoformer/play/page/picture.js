@@ -1,7 +1,7 @@
 // The picture of one panel: a still layer (axes, colour, contours, arrows, points) below a moving layer (particles,
 // crosshair).
 
-import { contour, resample } from "./field.js";
+import { between, contour, resample } from "./field.js";
 import { tickLabel } from "./numbers.js";
 import { ticks } from "./view.js";
 
@@ -224,13 +224,13 @@ function drawArrows(context, { score, size, steep }, view, place, theme, width) 
     context.beginPath();
     for (let a = 0; a < ARROWS; a++) {
       for (let b = 0; b < ARROWS; b++) {
-        const [i, j] = [a, b].map((k) => Math.round(((k + 0.5) / ARROWS) * (size - 1)));
-        const node = j * size + i;
-        const [du, dv] = [score[2 * node] * view.width, score[2 * node + 1] * view.height];
+        const [u, v] = [(a + 0.5) / ARROWS, (b + 0.5) / ARROWS];
+        const [sx, sy] = between(score, size, u, v);
+        const [du, dv] = [sx * view.width, sy * view.height];
         const slope = Math.hypot(du, dv);
         const length = longest * (slope / (slope + steep));
         if (length < 1.5) continue;
-        const [x, y] = place(i / (size - 1), j / (size - 1));
+        const [x, y] = place(u, v);
         const [cos, sin] = [du / slope, -dv / slope];
         const [ex, ey] = [x + (length / 2) * cos, y + (length / 2) * sin];
         const barb = Math.min(4, 0.45 * length);
@@ -250,7 +250,7 @@ function drawArrows(context, { score, size, steep }, view, place, theme, width) 
 }
 
 function drawParticles(context, { trail, count }, part, place, theme) {
-  const between = (before, after, k) => before[k] + part * (after[k] - before[k]);
+  const moved = (before, after, k) => before[k] + part * (after[k] - before[k]);
   const [before, after] = [trail.at(-2) ?? trail.at(-1), trail.at(-1)];
   context.lineCap = "round";
   for (let k = 0; k + 1 < trail.length; k++) {
@@ -259,7 +259,7 @@ function drawParticles(context, { trail, count }, part, place, theme) {
       context.moveTo(...place(trail[k][2 * i], trail[k][2 * i + 1]));
       const last = k + 2 === trail.length;
       const end = [0, 1].map((axis) =>
-        last ? between(before, after, 2 * i + axis) : trail[k + 1][2 * i + axis],
+        last ? moved(before, after, 2 * i + axis) : trail[k + 1][2 * i + axis],
       );
       context.lineTo(...place(...end));
     }
@@ -271,7 +271,7 @@ function drawParticles(context, { trail, count }, part, place, theme) {
   context.globalAlpha = 1;
   context.beginPath();
   for (let i = 0; i < count; i++) {
-    const [x, y] = place(between(before, after, 2 * i), between(before, after, 2 * i + 1));
+    const [x, y] = place(moved(before, after, 2 * i), moved(before, after, 2 * i + 1));
     context.moveTo(x + 3.4, y);
     context.arc(x, y, 3.4, 0, 2 * Math.PI);
   }

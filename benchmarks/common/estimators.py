@@ -74,6 +74,11 @@ def gmm_bic(train: Floats, test: Floats, seed: int) -> Floats:
 
 def flow(train: Floats, test: Floats, seed: int) -> Floats:
     """A neural spline flow in whitened coordinates, trained on this data set with early stopping."""
+    return fitted_flow(train, test, seed).log_density
+
+
+def fitted_flow(train: Floats, test: Floats, seed: int) -> Values:
+    """Train such a flow, and return its log-density (M,) and score (M, D) at the test rows."""
     torch.manual_seed(seed)
     axes, center = baselines.whitened_axes(train), train.mean(axis=0)
     rows, queries = (torch.as_tensor((part - center) @ axes, dtype=torch.float32) for part in (train, test))
@@ -83,9 +88,11 @@ def flow(train: Floats, test: Floats, seed: int) -> Floats:
         train.shape[1], transforms=FLOW_TRANSFORMS, bins=FLOW_BINS, hidden_features=FLOW_HIDDEN
     )
     _train_flow(network, rows[held:], rows[:held])
-    with torch.no_grad():
-        found = network().log_prob(queries).double().numpy()
-    return found + np.linalg.slogdet(axes)[1]
+    found = network().log_prob(queries.requires_grad_())
+    (score,) = torch.autograd.grad(found.sum(), queries)
+    return Values(
+        found.detach().double().numpy() + np.linalg.slogdet(axes)[1], score.double().numpy() @ axes.T
+    )
 
 
 def _train_flow(network: zuko.flows.NSF, rows: torch.Tensor, held: torch.Tensor) -> None:

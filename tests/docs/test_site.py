@@ -84,3 +84,35 @@ def test_pages_fit_a_phone(site: Path, browser: Any, name: str) -> None:
     page.goto((site / f"{name}.html").as_uri())
     assert page.evaluate("document.scrollingElement.scrollWidth") <= PHONE["width"]
     page.close()
+
+
+QUESTIONS = {  # what a newcomer types: where the answer is
+    "install": "start.html",
+    "log-density above zero": "faq.html",
+    "bandwidth choose": "faq.html",
+    "use GPU cuda": "guides/gpu.html",
+    "fill in missing values": "guides/imputation.html",
+    "false discovery rate": "guides/anomalies.html",
+    "fast or best": "choosing.html",
+    "rounded values": "guides/tables.html",
+    "train": "guides/training.html",
+    "commercial product licence": "faq.html",
+}
+
+
+def test_search_leads_a_newcomer_to_the_answer(site: Path, browser: Any) -> None:
+    page = browser.new_page(viewport=LAPTOP)
+    page.goto((site / "index.html").as_uri())
+    page.click("input.md-search__input")
+    wrong = {}
+    for question, wanted in QUESTIONS.items():
+        page.fill("input.md-search__input", "")
+        page.locator("input.md-search__input").press_sequentially(question)
+        page.wait_for_timeout(1500)
+        links = page.locator("a.md-search-result__link").evaluate_all("all => all.map(a => a.href)")
+        base = f"{site.as_uri()}/"
+        found = list(dict.fromkeys(re.split(r"[?#]", link.removeprefix(base))[0] for link in links))
+        if wanted not in found[:3]:
+            wrong[question] = found[:5]
+    page.close()
+    assert not wrong

@@ -2,11 +2,12 @@
 
     python tests/docs/notebooks.py   # run them all, and keep what they print and draw
 
-A notebook runs in the folder where it lies.
+A notebook runs in a temporary folder.
 """
 
 import asyncio
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -19,14 +20,14 @@ SECONDS = 600  # for one cell
 
 
 def executed(path: Path) -> nbformat.NotebookNode:
-    """Return a notebook with the outputs of a fresh run, in the folder of the notebook."""
+    """Return a notebook with the outputs of a fresh run."""
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, timeout=SECONDS, kernel_name="python3")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # of the kernel's own machinery
         if sys.platform == "win32":
             asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
-        client.execute(cwd=str(path.parent))
+        client.execute(cwd=folder)
     return notebook
 
 

@@ -86,6 +86,10 @@ def check(line: str, where: str, *, may_run: bool) -> None:
             program.main(arguments, standalone_mode=False)
         else:
             parse(program, arguments)
+    except click.MissingParameter:
+        assert not may_run, (
+            f"{where}: {line} lacks an argument"
+        )  # the text names commands by their name alone
     except click.exceptions.ClickException as error:
         pytest.fail(f"{where}: {line}: {error.format_message()}")
 

@@ -1,8 +1,9 @@
 """Makes docs/playground.png: ``python scripts/playground_picture.py [--example NAME] [--dark] [--out PATH]``.
 
 Opens the playground in Chromium (or Chrome), draws an example of 512 points, and saves a laptop's window.
-Prints how long the page says that the forward pass and the grids took. With ``--drops N`` it then drops a file
-with these points N times, and prints the time from a drop to the whole picture, by the clock of the page.
+Prints how long the page says that the forward pass and the grids took. With ``--drops N`` it then drops a
+file with these points N times, and prints the time from a drop to the whole picture, by the clock of the
+page.
 """
 
 import argparse

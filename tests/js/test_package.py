@@ -41,6 +41,7 @@ def test_the_linters_of_packages_find_nothing(run: Run, packed: Path) -> None:
     run("npx", "attw", "--profile", "esm-only", "--exclude-entrypoints", "models/mixture.onnx", "--", packed)
 
 
+@pytest.mark.usefixtures("packed")  # which puts the model into the package
 def test_the_documents_run(run: Run) -> None:
     for page in (ROOT / "docs" / "javascript.md", PACKAGE / "README.md"):
         blocks = re.findall(r"```js\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)

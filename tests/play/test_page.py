@@ -275,6 +275,15 @@ def test_a_bad_file_is_refused_and_the_sample_stays(playground: Playground, text
     np.testing.assert_array_equal(playground.points(), before)
 
 
+def test_columns_that_tell_little_are_not_chosen_first(playground: Playground) -> None:
+    rows = "\n".join(f"{i},7,{x},{i if i < 3 else ''},{y}" for i, (x, y) in enumerate(cluster(40)))
+    playground.drop("wide.csv", f"id,same,x,rare,y\n{rows}")
+    playground.until("playground.points().length === 80")
+    assert [playground.page.input_value(f"#column-{axis}") for axis in "xy"] == ["2", "4"]
+    assert playground.page.locator("#column-x option").all_text_contents() == ["id", "same", "x", "rare", "y"]
+    playground.settle()
+
+
 def test_a_long_file_is_subsampled(playground: Playground) -> None:
     values = np.random.default_rng(0).normal(size=(3000, 2))
     playground.drop("long.csv", "\n".join(f"{a:.4f}\t{b:.4f}" for a, b in values))

@@ -58,9 +58,10 @@ export function parseCsv(text) {
   };
 }
 
-/** The two columns to show at first: the first ones that are neither constant nor a running number. */
+/** The two columns to show at first: the first ones that are neither constant nor a running number nor nearly empty. */
 export function likelyPair(columns) {
-  const telling = columns.map((_, j) => j).filter((j) => !isConstant(columns[j]) && !isIndex(columns[j]));
+  const isTelling = (column) => !isConstant(column) && !isIndex(column) && !isNearlyEmpty(column);
+  const telling = columns.map((_, j) => j).filter((j) => isTelling(columns[j]));
   const others = columns.map((_, j) => j).filter((j) => !telling.includes(j));
   return [...telling, ...others].slice(0, 2);
 }
@@ -185,6 +186,8 @@ function withPoint(text, decimal) {
 }
 
 const isConstant = (column) => new Set(column.filter((value) => !Number.isNaN(value))).size === 1;
+
+const isNearlyEmpty = (column) => 2 * column.filter(Number.isFinite).length < column.length;
 
 const isIndex = (column) =>
   column.length > 2 && column.every((value, i) => i === 0 || value === column[i - 1] + 1);

@@ -7,6 +7,7 @@ to users. ``(...)`` stands for arguments that are not promised.
 import ast
 import importlib
 import inspect
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -119,6 +120,7 @@ def test_there_is_one_version() -> None:
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     releases = re.findall(rf"^## \[({NUMBERS})\] - (\d{{4}}-\d\d-\d\d)$", changes, re.MULTILINE)
     assert re.findall(rf"^version: ({NUMBERS})$", citation, re.MULTILINE) == [VERSION]
+    assert json.loads((ROOT / "js" / "package.json").read_text(encoding="utf-8"))["version"] == VERSION
     assert re.findall(r"^date-released: (\S+)$", citation, re.MULTILINE) == [releases[0][1]]
     assert releases[0][0] == VERSION
     assert [date for _, date in releases] == sorted((date for _, date in releases), reverse=True)

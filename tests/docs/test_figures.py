@@ -85,3 +85,20 @@ def test_figures_of_a_guide_are_in_the_table_it_links_to(guide: Path) -> None:
     figures = [number for cell in cells(section) for number in NUMBER.findall(cell)]
     assert len(figures) >= 6
     assert [figure for figure in figures if figure not in known] == []
+
+
+def test_our_figures_beside_published_ones_are_measured() -> None:
+    known = set(
+        NUMBER.findall(read("docs/published/benchmark.md") + read("docs/published/high/benchmark.md"))
+    )
+    rows = [
+        line.split("|")[1:-1] for line in read("docs/benchmarks/published.md").splitlines() if "|" in line
+    ]
+    measured = [row for row in rows if len(row) == 6 and NUMBER.search(row[4])]
+    assert len(measured) >= 11
+    for setting, _, _, ours, to_scott, to_best in measured:
+        figures = NUMBER.findall(ours)
+        assert [figure for figure in figures if figure not in known] == [], setting
+        model, scott, best = map(float, figures)
+        assert float(to_scott) == pytest.approx(model / scott, abs=0.006), setting
+        assert float(to_best) == pytest.approx(model / best, abs=0.006), setting

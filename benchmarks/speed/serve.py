@@ -161,8 +161,9 @@ def in_a_loop(
         yield measured({"effort": effort, "by": "loop", "clients": 1}, rows, own_time, run)
 
 
-def report(results: list[dict[str, Any]], threads: int) -> str:
+def report(results: list[dict[str, Any]], model: discoformer.Model, threads: int) -> str:
     """Return the page."""
+    about = model.metadata
     lines = [
         (
             result["effort"],
@@ -180,8 +181,8 @@ def report(results: list[dict[str, Any]], threads: int) -> str:
     ]
     header = ("effort", "queries", "by", "clients", "p50, ms", "p99, ms", "queries / s", "processor, ms")
     return (
-        f"# Latency of the service\n\n{POINTS:,} points in {DIM}-D, {threads} threads of the service on the "
-        "machine of the clients. `loop`: calls of the package in one thread. Processor: time of the service, "
+        f"# Latency of the service\n\nModel `{about.name}` {about.version}, {POINTS:,} points in {DIM}-D, {threads} threads of the "
+        "service on the machine of the clients. `loop`: calls of the package in one thread. Processor: time of the service, "
         f"or of the loop, for a request.\n\n{markdown(header, lines)}\n"
     )
 
@@ -206,7 +207,7 @@ def main(model: str, seconds: float, out: Path | None, seed: int) -> None:
             *over_http(files, queries, seconds, merge=False),
             *over_http(files, queries, seconds, merge=True),
         ]
-    text = report(results, len(os.sched_getaffinity(0)))
+    text = report(results, loaded, len(os.sched_getaffinity(0)))
     click.echo(text)
     if out:
         write(out, "table", loaded, seed, text, results)

@@ -181,9 +181,10 @@ def report(results: list[dict[str, Any]], model: discoformer.Model, threads: int
     ]
     header = ("effort", "queries", "by", "clients", "p50, ms", "p99, ms", "queries / s", "processor, ms")
     return (
-        f"# Latency of the service\n\nModel `{about.name}` {about.version}, {POINTS:,} points in {DIM}-D, {threads} threads of the "
-        "service on the machine of the clients. `loop`: calls of the package in one thread. Processor: time of the service, "
-        f"or of the loop, for a request.\n\n{markdown(header, lines)}\n"
+        f"# Latency of the service\n\nModel `{about.name}` {about.version}, {POINTS:,} points in {DIM}-D, "
+        f"{threads} threads of the service on the machine of the clients. `loop`: calls of the package in "
+        "one thread. Processor: time of the service, or of the loop, for a request.\n\n"
+        f"{markdown(header, lines)}\n"
     )
 
 

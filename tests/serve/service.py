@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -69,6 +70,13 @@ class Service:
         """Send a request for an answer; ``body`` is bytes, or becomes JSON."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.ask("POST", f"/v2/models/{model}/infer", content, headers)[:2]
+
+    def wait_until_held(self, count: int) -> None:
+        """Wait until so many requests are at work or wait."""
+        deadline = time.monotonic() + 60
+        while f"discoformer_held_requests {count:.1f}\n" not in self.ask("GET", "/metrics")[1].decode():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
     def memory(self) -> float:
         """Resident memory, MB."""

@@ -95,7 +95,7 @@ def ticks(service: Service) -> dict[str, int]:
 
 
 def test_a_full_queue_says_when_to_come_again(files: dict[str, Path], iris: np.ndarray) -> None:
-    body = {"inputs": [tensor("queries", np.resize(iris, (6_000, 2)))]}
+    body = {"inputs": [tensor("queries", np.resize(iris, (20_000, 2)))]}
     with (
         running(str(files["best"]), "--threads", "1", "--queue", "1") as service,
         ThreadPoolExecutor(6) as pool,
@@ -110,7 +110,7 @@ def test_a_full_queue_says_when_to_come_again(files: dict[str, Path], iris: np.n
         assert statuses.count(200) >= 2
         assert set(statuses) == {200, 503}
         slow = pool.submit(send, 0), pool.submit(send, 0)
-        time.sleep(0.3)
+        service.wait_until_held(2)
         status, _, headers = service.ask("POST", "/v2/models/best/infer", b"{}")
         assert (status, headers["Retry-After"]) == (503, "1")
         assert service.ask("GET", "/v2/health/live")[0] == 200

@@ -16,12 +16,14 @@ from tests.serve.service import running, tensor
 def test_requests_at_work_and_waiting_are_answered(
     files: dict[str, Path], iris: np.ndarray, number: signal.Signals
 ) -> None:
-    body = {"inputs": [tensor("queries", np.resize(iris, (10_000, 2)))]}
-    with running(str(files["best"]), "--threads", "1") as service, ThreadPoolExecutor(4) as pool:
-        idle = service.connect()
+    body = {"inputs": [tensor("queries", np.resize(iris, (40_000, 2)))]}
+    with (
+        running(str(files["best"]), "--threads", "1") as service,
+        ThreadPoolExecutor(4) as pool,
+        service.connect() as idle,
+    ):
         asked = [pool.submit(service.infer, "best", body) for _ in range(3)]
-        time.sleep(0.5)
-        assert not any(one.done() for one in asked)
+        service.wait_until_held(3)
         service.process.send_signal(number)
         time.sleep(0.4)
         with pytest.raises(ConnectionRefusedError):
@@ -29,10 +31,9 @@ def test_requests_at_work_and_waiting_are_answered(
         for one in asked:
             status, answer = one.result(60)
             assert status == 200
-            assert len(answer["outputs"][0]["data"]) == 10_000
+            assert len(answer["outputs"][0]["data"]) == 40_000
         assert service.process.wait(30) == 0
         assert idle.recv(1) == b""
-        idle.close()
         assert service.lines[-1]["message"] == "stopped"
         assert not service.other
 

@@ -86,10 +86,11 @@ def row(way: str, folder: Path, rows: int, workers: int, plain: dict[str, float]
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the table.")
 def main(rows: int, workers: int, ways: tuple[str, ...], out: Path | None) -> None:
     """Measure all ways, and print a table."""
+    version = discoformer.load().metadata.version
     lines = [
-        f"{rows:,} queries in {len(COLUMNS)}-D against {POINTS:,} points; effort `fast`, model `base` 11; "
-        f"{workers} worker(s), batches of {BATCH:,} rows, {os.cpu_count()} CPUs ({platform.machine()}). CPU "
-        "seconds and memory are those of all processes, with their start.",
+        f"{rows:,} queries in {len(COLUMNS)}-D against {POINTS:,} points; effort `fast`, model "
+        f"`base` {version}; {workers} worker(s), batches of {BATCH:,} rows, {os.cpu_count()} CPUs "
+        f"({platform.machine()}). CPU seconds and memory are those of all processes, with their start.",
         "",
         "| way | seconds | rows a second | CPU seconds | peak MB | over the plain call |",
         "|---|---|---|---|---|---|",

@@ -95,6 +95,7 @@ def line(name: str, found: Measured, groups: int, scale: float = 1.0) -> str:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the table.")
 def main(groups: int, out: Path | None) -> None:
     """Measure reading and answering, and print a table."""
+    version = discoformer.load().metadata.version
     with tempfile.TemporaryDirectory(prefix="discoformer-groups-bench-") as name:
         folder = Path(name)
         rows = prepare(folder, groups)
@@ -106,7 +107,7 @@ def main(groups: int, out: Path | None) -> None:
     few = min(groups, MOST_KDE)
     lines = [
         f"{groups:,} groups with {rows:,} rows in {len(COLUMNS)}-D, {ASKED * groups:,} queries; effort "
-        f"`fast`, model `base` 11, one thread ({platform.machine()}). The file has "
+        f"`fast`, model `base` {version}, one thread ({platform.machine()}). The file has "
         f"{size / groups / 1024:.1f} KiB for each group.",
         "",
         "| step | seconds | groups a second | CPU ms a group | peak MB |",

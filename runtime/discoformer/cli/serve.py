@@ -10,7 +10,7 @@ from discoformer.cli.options import EXIT_CODES, device_option, model_option
 from discoformer.errors import EXTRA_OF, require
 from discoformer.serve.limits import Limits
 
-_NONE = Limits()
+_DEFAULT = Limits()
 
 
 @click.command(epilog=EXIT_CODES)
@@ -38,42 +38,42 @@ _NONE = Limits()
 @click.option(
     "--max-bytes",
     type=click.IntRange(min=1024),
-    default=_NONE.body,
+    default=_DEFAULT.body,
     show_default=True,
     help="Most bytes of a request.",
 )
 @click.option(
     "--max-rows",
     type=click.IntRange(min=1),
-    default=_NONE.rows,
+    default=_DEFAULT.rows,
     show_default=True,
     help="Most rows of a tensor.",
 )
 @click.option(
     "--max-columns",
     type=click.IntRange(min=1),
-    default=_NONE.columns,
+    default=_DEFAULT.columns,
     show_default=True,
     help="Most columns of a tensor.",
 )
 @click.option(
     "--max-sample",
     type=click.IntRange(min=1),
-    default=_NONE.sample,
+    default=_DEFAULT.sample,
     show_default=True,
     help="Most numbers in the samples of a request, rows times columns.",
 )
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0.1),
-    default=_NONE.seconds,
+    default=_DEFAULT.seconds,
     show_default=True,
     help="Seconds until a request is given up.",
 )
 @click.option(
     "--queue",
     type=click.IntRange(min=0),
-    default=_NONE.waiting,
+    default=_DEFAULT.waiting,
     show_default=True,
     help="Most requests that wait. Further ones are told to come again.",
 )
@@ -111,6 +111,6 @@ def serve(
             require(package)
         from discoformer.serve.command import serve as run
 
-        json = min(_NONE.json, max_bytes)
+        json = min(_DEFAULT.json, max_bytes)
         limits = Limits(max_bytes, json, max_rows, max_columns, max_sample, timeout, queue)
         run(targets, model, device, threads, host, port, token_file, limits, merge)

@@ -26,7 +26,7 @@ from discoformer.groups.saved_groups import SavedGroups
 from discoformer.groups.store import FORMAT, Row, Store
 from discoformer.io.files import target_of
 from discoformer.io.incomplete import complete, warn_of_rows
-from discoformer.io.inputs import Floats, Matrix, whole_number
+from discoformer.io.inputs import Floats, Matrix, shown, whole_number
 from discoformer.io.keyed import KEEP, KeyedRows, open_keyed
 from discoformer.io.keys import Key, Keys, row_keys
 from discoformer.io.text import ReadOptions
@@ -131,10 +131,11 @@ def estimate_groups(
     groups = SavedGroups(target, model)
     if temporary:
         weakref.finalize(groups, temporary.cleanup)
-    if groups.skipped:
+    if skipped := groups.skipped:
+        key, reason = next(iter(skipped.items()))
         warn_caller(
-            f"Skipped {len(groups.skipped)} of {len(keys)} groups, which are too small or have no density: "
-            "see skipped.",
+            f"Skipped {len(skipped)} of {len(keys)} groups, which are too small or have no density; "
+            f"{shown(key)}, for one: {reason}",
             DataWarning,
         )
     return groups

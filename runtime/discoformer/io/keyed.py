@@ -19,6 +19,7 @@ from discoformer.io.readers import (
     BLOCK,
     in_blocks,
     numbers_in,
+    parquet_batches,
     parquet_errors,
     pick,
     pick_fields,
@@ -145,7 +146,7 @@ def _open_parquet(
 
         def numbers() -> Iterator[AnyFloats]:
             try:
-                for batch in file.iter_batches(BLOCK, columns=[*by, *names]):
+                for batch in parquet_batches(file, (*by, *names)):
                     held.append([batch.column(name).to_pylist() for name in by])
                     columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in names]
                     yield np.column_stack([np.asarray(column, np.float64) for column in columns])

@@ -193,6 +193,20 @@ def parquet_errors(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is not a Parquet file ({error}): write the file again") from error
 
 
+def parquet_batches(file: Any, names: Sequence[str]) -> Iterator[Any]:
+    """Yield the record batches of some columns of a ``ParquetFile``.
+
+    pyarrow keeps what it has read until a call of ``iter_batches`` ends. So a call is for a few row groups.
+    """
+    groups, rows = list[int](), 0
+    for group in range(file.num_row_groups):
+        groups.append(group)
+        rows += file.metadata.row_group(group).num_rows
+        if rows >= BLOCK or group == file.num_row_groups - 1:
+            yield from file.iter_batches(BLOCK, row_groups=groups, columns=list(names))
+            groups, rows = [], 0
+
+
 def pick_fields(path: Path, schema: Any, wanted: Sequence[str] | None) -> list[int]:
     """Return the positions of the chosen fields of an Arrow schema; as ``pick``.
 
@@ -214,7 +228,7 @@ def _parquet_blocks(
     path: Path, file: Any, names: tuple[str, ...], dtype: np.dtype[Any]
 ) -> Iterator[AnyFloats]:
     try:
-        for batch in file.iter_batches(BLOCK, columns=list(names)):
+        for batch in parquet_batches(file, names):
             columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in names]
             yield np.column_stack(columns).astype(dtype, copy=False)
     except (OSError, require("pyarrow").ArrowException) as error:

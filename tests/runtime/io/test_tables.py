@@ -97,6 +97,26 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, suffix: str) -> None
     assert peak < 200 * readers.BLOCK * rows.dim  # bytes: a few lists of Python numbers
 
 
+def test_memory_of_arrow_does_not_grow_with_the_row_groups(tmp_path: Path) -> None:
+    """With a single call of ``iter_batches``, it would be 16 MB."""
+    path, rows_of_group = tmp_path / "table.parquet", 4 * readers.BLOCK
+    values = pa.table({"a": np.random.default_rng(0).normal(size=64 * rows_of_group)})
+    pq.write_table(values, path, row_group_size=rows_of_group)
+    before, most = pa.total_allocated_bytes(), 0
+    with open_rows(path) as rows:
+        for _ in rows.blocks:
+            most = max(most, pa.total_allocated_bytes() - before)
+    assert 0 < most < 2e6
+
+
+def test_small_row_groups_are_read_together(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table({"a": np.arange(1000.0)}), path, row_group_size=10)
+    with open_rows(path) as rows:
+        (block,) = rows.blocks
+    np.testing.assert_array_equal(block[:, 0], np.arange(1000))
+
+
 def test_stdin_is_csv(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfa,\xc3\xbc\r\n1,2\r\n"), encoding="ascii")
     monkeypatch.setattr(sys, "stdin", text)

@@ -105,6 +105,7 @@ def main(rows: int, workers: int, ways: tuple[str, ...], out: Path | None) -> No
     text = "\n".join([*lines, "", f"Written by `{command}`.", ""])
     click.echo(text)
     if out:
+        out.mkdir(parents=True, exist_ok=True)
         (out / f"engines_{workers}.md").write_text(text, encoding="utf-8")
 
 

@@ -2,6 +2,11 @@
 
 A worker of Dask may have several threads, each with a partition of its own. They share what the scorer has
 opened, so a scorer should have one thread.
+
+Dask sets MALLOC_TRIM_THRESHOLD_ for its workers. On Linux, large arrays then come from the system anew each
+time, which makes answers of effort "fast" twice as slow. Before the workers start, unset it::
+
+    dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None})
 """
 
 from typing import Any

@@ -5,7 +5,7 @@ import { InputError } from "./errors.js";
 import { fitFrame } from "./frame.js";
 import { takeLandmarks } from "./landmarks.js";
 import { argsort, kish, squaresOf, taken, takenRows } from "./order.js";
-import { checkWeights, orderOfPresent } from "./standardised.js";
+import { checkIndependent, checkWeights, orderOfPresent } from "./standardised.js";
 import { doubtsAboutCells, findCells, isEmpty, leftOut, readRounding } from "./table/cells.js";
 import { clean } from "./table/contamination.js";
 import { spread } from "./table/spread.js";
@@ -29,6 +29,7 @@ export function readSample(X, weights, { effectiveSize, rounding, columns, rows 
   let size = cleaned.effectiveSize;
   checkWeights(data.weights);
   const cells = findCells(data.points, dim, data.weights, readRounding(rounding, dim, columns));
+  if (!isEmpty(cells)) checkIndependent(data.points, dim, data.weights, columns);
   const read = isEmpty(cells) ? data : spread(data.points, dim, data.weights, cells);
   if (read !== data) {
     const own = kish(read.weights) / cells.copies;

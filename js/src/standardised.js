@@ -132,6 +132,17 @@ function checkConstant(points, dim, center, columns) {
   }
 }
 
+/** Checks that no column of rounded values is a linear combination of others. Few rows are excused: all are of them. */
+export function checkIndependent(points, dim, w, columns) {
+  const { center, u } = standardised(points, dim, w);
+  checkConstant(points, dim, center, columns);
+  const correlation = scatterOf(u, dim, w);
+  const rank = eigen(correlation, dim).values.filter((value) => value >= LEAST_EIGENVALUE * dim).length;
+  if (rank === dim) return;
+  const rows = new Set(Array.from(w, (_, i) => points.subarray(i * dim, (i + 1) * dim).join()));
+  if (rank < rows.size - 1) throw collinear(correlation, dim, columns);
+}
+
 const isSingular = (correlation, dim) => eigen(correlation, dim).values[0] < LEAST_EIGENVALUE * dim;
 
 /** Checks that points are not singular for one row alone, which lies far out. */

@@ -168,7 +168,7 @@ def fit_frame_or_hull(
 def _axes_of(points: Floats, u: Floats, correlation: Floats, w: Floats, size: float) -> Floats:
     """Return the directions (n, r) in which points (N, n), standardised u, vary; the identity if all do."""
     dim = u.shape[1]
-    rank = np.count_nonzero(np.linalg.eigh(correlation)[0] >= LEAST_EIGENVALUE * dim)
+    rank = rank_of(correlation)
     if rank == dim or (is_short(points, size) and rank >= len(np.unique(points, axis=0)) - 1):
         return np.eye(dim)
     root = np.linalg.qr(u * np.sqrt(w)[:, None], mode="r")
@@ -216,13 +216,8 @@ def gradient_and_volume(directions: Floats, spread: Floats) -> tuple[Floats, flo
     if not len(directions):
         return directions, 0.0
     axes, root = np.linalg.qr(directions.T)  # directions = root^T axes^T
-    order, basis, chosen = np.argsort(-spread, kind="stable"), np.zeros((axes.shape[1], 0)), []
-    for j in order:
-        rest = axes[j] - basis @ (basis.T @ axes[j])
-        rest -= basis @ (basis.T @ rest)
-        if np.linalg.norm(rest) > DEPENDENT:
-            basis = np.c_[basis, rest / np.linalg.norm(rest)]
-            chosen.append(j)
+    order = np.argsort(-spread, kind="stable")
+    chosen = order[independent(axes[order])]
     place = np.argsort(order)
     T = np.linalg.solve(axes[chosen].T, axes.T) * spread / spread[chosen, None]
     T[place[chosen][:, None] > place] = 0
@@ -235,6 +230,23 @@ def gradient_and_volume(directions: Floats, spread: Floats) -> tuple[Floats, flo
         + 0.5 * np.linalg.slogdet(square)[1]
     )
     return np.linalg.solve(root, along), float(log_volume)
+
+
+def rank_of(correlation: Floats) -> int:
+    """Return the rank of a correlation matrix (D, D), by the rule by which tables are singular."""
+    return int(np.count_nonzero(np.linalg.eigvalsh(correlation) >= LEAST_EIGENVALUE * len(correlation)))
+
+
+def independent(vectors: Floats) -> list[int]:
+    """Return which of vectors (n, r) those before them do not explain; vectors have length 1 or so."""
+    basis, found = np.zeros((vectors.shape[1], 0)), []
+    for j, vector in enumerate(vectors):
+        rest = vector - basis @ (basis.T @ vector)
+        rest -= basis @ (basis.T @ rest)
+        if np.linalg.norm(rest) > DEPENDENT:
+            basis = np.c_[basis, rest / np.linalg.norm(rest)]
+            found.append(j)
+    return found
 
 
 def _rounding_of(points: Floats) -> Floats:

@@ -11,6 +11,8 @@ among those of its cell, between 0 and 1, the copies stand, in an order of their
 
     x' = x + step ((k + r) / c - 1 / 2)          k = 0 .. c - 1          r evenly spaced, by weight
 
+Columns that are linear combinations of others move with these (see ``table.dependent``).
+
 The order of the rows of a cell is drawn with a fixed seed, once rows and columns are sorted by codes of their
 values. So shifts, positive scales, and the order of rows and columns do not matter. (Where a table stays the
 same if columns are exchanged, the order of these columns decides which is drawn first.)
@@ -27,6 +29,7 @@ import numpy.typing as npt
 from discoformer.errors import InputError
 from discoformer.io.features import feature_indices
 from discoformer.io.inputs import Floats, describe_column, is_real
+from discoformer.table.dependent import slopes_of
 
 Rounding: TypeAlias = Literal["auto"] | Mapping[Any, float] | None  # steps by name or position of the column
 Atoms: TypeAlias = tuple[tuple[float, float], ...]  # value and share of the weight of each atom of a column
@@ -244,19 +247,27 @@ def spread(points: Floats, weights: Floats, cells: Cells) -> tuple[Floats, Float
         widths[at, j] = width
         kept &= ~at | (width > 0)
     points, weights, widths = points[kept], weights[kept] / weights[kept].sum(), widths[kept]
-    places = _places(points, weights, cells.copies, np.flatnonzero((widths > 0).any(axis=0)))
-    moved = points[:, None] + widths[:, None] * places
+    places, columns = _places(points, weights, cells.copies, (widths > 0).any(axis=0))
+    moves = widths[:, None] * places
+    if (slopes := slopes_of(points, weights, np.array(cells.steps), columns)) is not None:
+        moves = moves @ slopes
+    moved = points[:, None] + moves
     return moved.reshape(-1, points.shape[1]), np.repeat(weights / cells.copies, cells.copies)
 
 
-def _places(points: Floats, weights: Floats, copies: int, wanted: npt.NDArray[np.intp]) -> Floats:
+def _places(
+    points: Floats, weights: Floats, copies: int, wanted: npt.NDArray[np.bool_]
+) -> tuple[Floats, npt.NDArray[np.intp]]:
     """Return the places (n, c, D) of the copies of rows in their cells, from -1/2 to 1/2.
 
     Args:
         points: (n, D).
         weights: (n,).
         copies: Number of copies c.
-        wanted: Positions of the columns; in others the places are 0.
+        wanted: Which columns (D,); in others the places are 0.
+
+    Returns:
+        The places, and the order (D,) in which columns are drawn.
     """
     rng, (n, dim) = np.random.default_rng(0), points.shape
     ranks = _ranks(points)
@@ -264,14 +275,14 @@ def _places(points: Floats, weights: Floats, copies: int, wanted: npt.NDArray[np
     of_rows = (codes * codes.sum(axis=0)).sum(axis=1)
     of_rows ^= of_rows >> np.uint64(29)
     of_columns = (codes * of_rows[:, None]).sum(axis=0)
-    rows = np.lexsort((weights, of_rows))
+    rows, columns = np.lexsort((weights, of_rows)), np.argsort(of_columns, kind="stable")
     places = np.zeros((n, copies, dim))
-    for j in wanted[np.argsort(of_columns[wanted], kind="stable")]:
+    for j in columns[wanted[columns]]:
         order = rows[np.argsort(ranks[rows, j] + rng.random(n))]
         turns = np.argsort(rng.random((n, copies)), axis=1)
         within = _within(ranks[order, j], weights[order])
         places[order, :, j] = (turns + within[:, None]) / copies - 0.5
-    return places
+    return places, columns
 
 
 def _ranks(points: Floats) -> npt.NDArray[np.intp]:

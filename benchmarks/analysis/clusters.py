@@ -1,7 +1,8 @@
 """Clustering by modes of the density, compared with other clustering methods.
 
 The figure is the adjusted Rand index of the labels: 1 if they agree with the true labels, 0 for guessing. No
-method is told the number of clusters. Points that HDBSCAN calls noise form one cluster. The standard error is
+method is told the number of clusters. Where there is one cluster, the figure is 1 if it is found, and 0 else.
+Points that HDBSCAN calls noise form one cluster. The standard error is
 over seeds: of the draw, or of the noise of ``data_sets`` and the choice of 80 % of the rows.
 
     python -m benchmarks.analysis.clusters --model models/base --out docs/modes
@@ -29,8 +30,9 @@ from discoformer.analysis.modes import modes_of
 
 PLANE = ("blobs", "varied", "anisotropic", "moons", "circles")
 REAL = {"iris": None, "wine": None, "digits": 10}  # number of principal components
-TASKS = (*PLANE, *REAL)
-ROWS = 500  # rows of a toy set
+ONE = {"one normal": "normal", "one uniform": "uniform"}  # how numpy calls the distribution of a column
+TASKS = (*PLANE, *REAL, *ONE)
+ROWS, ONE_DIM = 500, 10  # rows of a toy set; columns of one cluster
 PROMINENCES = (0.25, 0.5, 0.75, 1.0, 1.5)
 MOST_COMPONENTS = 15
 PICTURE_SEED = 1
@@ -78,6 +80,9 @@ def task_points(task: str, seed: int) -> DataSet:
     """Return the points of a task and their labels."""
     if task in PLANE:
         return toy(task, ROWS, seed)
+    if task in ONE:
+        points = getattr(np.random.default_rng(seed), ONE[task])(size=(ROWS, ONE_DIM))
+        return DataSet(points, np.zeros(ROWS, int))
     points, labels = load(task, seed)
     kept = np.random.default_rng(seed).permutation(len(points))[: round(0.8 * len(points))]
     return DataSet(principal(task, points, REAL[task])[kept], labels[kept])
@@ -130,8 +135,9 @@ def report(model: discoformer.Model, results: Sequence[Result]) -> str:
 
 Adjusted Rand index of clusters by modes of the model `{about.name}` {about.version}, for several prominences,
 and by other methods: mean of {seeds} seeds (0 to {seeds - 1}) ± its standard error, and the mean number of
-clusters in brackets. The best is in bold. No method is told the number of clusters. The default prominence, 1
-nat, was chosen by this table. The noise of HDBSCAN counts as one cluster.
+clusters in brackets. The best is in bold. No method is told the number of clusters. Where there is one
+cluster, the index is 1 if it is found, and 0 else. The default prominence is 1 nat: with less, a flat
+density falls apart. The noise of HDBSCAN counts as one cluster.
 
 `python -m benchmarks.analysis.clusters --model models/{about.name} --seeds {seeds} --out docs/modes`
 

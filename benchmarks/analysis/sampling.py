@@ -1,4 +1,4 @@
-"""Quality of samples by langevin, diffusion and ode, compared with KDE and GMM samples.
+"""Quality of samples by exact, langevin, diffusion and ode, compared with KDE and GMM samples.
 
 Each draw of a family gives 512 context points and 2,000 true points. Each method draws 500 points, which are
 compared with the true points in coordinates divided by the standard deviation of the truth:
@@ -8,7 +8,8 @@ compared with the true points in coordinates divided by the standard deviation o
     nearest     median distance to the nearest context point, relative to that of true points; below 1, the
                 method repeats the context
 
-"context again" draws from the context with replacement. A run with some families keeps the stored results of
+"exact" draws from the mixture of effort "fast", the others from an estimate of effort "best". "context
+again" draws from the context with replacement. A run with some families keeps the stored results of
 the others.
 
     python -m benchmarks.analysis.sampling --out docs/sampling
@@ -37,16 +38,15 @@ from benchmarks.common.report import (
     write,
 )
 from discoformer.analysis.sampling import METHODS
-from discoformer.base.mixture import draw as draw_components
 from discoformer_training.evaluation.baselines import scott_bandwidth, whitened_axes
 
 Truth = Callable[[int], Floats]  # draws n points
 
 CONTEXT, DRAWN, COMPARED, DIRECTIONS = 512, 500, 2000, 100
-FRESH, AGAIN, ALONE = "fresh truth", "context again", "components alone"
+FRESH, AGAIN = "fresh truth", "context again"
 KDE, GMM = "KDE, likelihood", "GMM, BIC"
 FORMS = {"energy": ".1f", "sliced": ".3f", "nearest": ".2f"}
-ORDER = (*METHODS, ALONE, KDE, GMM, AGAIN, FRESH)
+ORDER = (*METHODS, KDE, GMM, AGAIN, FRESH)
 
 
 def mixture(dim: int, rng: np.random.Generator) -> Truth:
@@ -102,13 +102,12 @@ def gmm(context: Floats, n: int, rng: np.random.Generator) -> Floats:
     return min(fits, key=lambda fit: fit.bic(context)).sample(n)[0]
 
 
-def drawn_by(name: str, p: discoformer.Estimate, context: Floats, truth: Truth, seed: int) -> Floats:
+def drawn_by(name: str, model: discoformer.Model, context: Floats, truth: Truth, seed: int) -> Floats:
     """Draw 500 points by the named method."""
     rng = np.random.default_rng(seed)
     if name in METHODS:
+        p = model.estimate(context, effort="fast" if name == "exact" else "best")
         return p.sample(DRAWN, name, seed)  # type: ignore[arg-type]
-    if name == ALONE:
-        return p.frame.to_data(draw_components(p.components, DRAWN, rng))
     if name == AGAIN:
         return context[rng.integers(len(context), size=DRAWN)]
     return truth(DRAWN) if name == FRESH else (kde if name == KDE else gmm)(context, DRAWN, rng)
@@ -135,14 +134,11 @@ def measure(model: discoformer.Model, family: str, index: int, seed: int) -> lis
     truth = FAMILIES[family](rng)
     context, compared = truth(CONTEXT), truth(COMPARED)
     scale, results = compared.std(axis=0), []
-    start = time.process_time()
-    p = model.estimate(context)
-    encoding = time.process_time() - start
     usual = np.median(cdist(compared, context).min(axis=1))
     for name in ORDER:
         start = time.process_time()
-        points = drawn_by(name, p, context, truth, index)
-        seconds = time.process_time() - start + (encoding if name in (*METHODS, ALONE) else 0)
+        points = drawn_by(name, model, context, truth, index)
+        seconds = time.process_time() - start
         results.append(
             {
                 "family": family,

@@ -8,7 +8,7 @@ import { Metadata } from "./metadata.js";
 import { OUTPUTS, readMixture } from "./reading.js";
 import { RELEASED } from "./released.js";
 import { openNetwork } from "./runtime.js";
-import { completeRows, doubtsAboutRows, doubtsOf, readSample, tiedOf } from "./sample.js";
+import { completeRows, doubtsAboutColumns, doubtsAboutRows, doubtsOf, readSample, tiedOf } from "./sample.js";
 import { readEstimate } from "./saved.js";
 import { shown } from "./text.js";
 
@@ -57,6 +57,7 @@ export class Model {
       columns,
       rows: complete.rows,
     });
+    for (const doubt of doubtsAboutColumns(sample)) this.#warn("DataWarning", doubt);
     const range = this.metadata.outOfRange(sample.data.weights.length, sample.dim);
     if (range.length) this.#warn("RangeWarning", range.join(" "));
     for (const doubt of doubtsAboutRows(sample)) this.#warn("DataWarning", doubt);

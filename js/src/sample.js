@@ -5,7 +5,7 @@ import { InputError } from "./errors.js";
 import { fitFrame } from "./frame.js";
 import { takeLandmarks } from "./landmarks.js";
 import { argsort, kish, squaresOf, taken, takenRows } from "./order.js";
-import { checkIndependent, checkWeights, orderOfPresent } from "./standardised.js";
+import { areDependent, checkWeights, orderOfPresent } from "./standardised.js";
 import { doubtsAboutCells, findCells, isEmpty, leftOut, readRounding } from "./table/cells.js";
 import { clean } from "./table/contamination.js";
 import { spread } from "./table/spread.js";
@@ -29,7 +29,6 @@ export function readSample(X, weights, { effectiveSize, rounding, columns, rows 
   let size = cleaned.effectiveSize;
   checkWeights(data.weights);
   const cells = findCells(data.points, dim, data.weights, readRounding(rounding, dim, columns));
-  if (!isEmpty(cells)) checkIndependent(data.points, dim, data.weights, columns);
   const read = isEmpty(cells) ? data : spread(data.points, dim, data.weights, cells);
   if (read !== data) {
     const own = kish(read.weights) / cells.copies;
@@ -114,7 +113,7 @@ export function doubtsOf(sample, metadata, landmarks) {
         "overconfident.",
     );
   }
-  doubts.push(...doubtsAboutRows(sample));
+  doubts.push(...doubtsAboutRows(sample), ...doubtsAboutColumns(sample));
   if (frame.shrinkage > 0) {
     doubts.push(
       `The effective size ${general(size, 4)} is below 4 x ${dim} columns: correlations are shrunk by ` +
@@ -134,6 +133,15 @@ export const doubtsAboutRows = (sample) => [
   ...sample.found.doubts,
   ...(tiedOf(sample) ? [sample.found.doubtOfTies] : []),
 ];
+
+/** One sentence if rounded columns are linear combinations of others. */
+export const doubtsAboutColumns = ({ cells, data, dim }) =>
+  !isEmpty(cells) && areDependent(data.points, dim, data.weights)
+    ? [
+        "Some rounded columns of X are linear combinations of others, as totals are, but each is spread over its cells " +
+          "on its own: leave these columns out.",
+      ]
+    : [];
 
 /** The share of the rows that repeat others, where neither copies, cells nor few values explain it. */
 export const tiedOf = ({ cells, found }) => (isEmpty(cells) && !cells.fewValued.length ? found.tied : 0);

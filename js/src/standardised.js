@@ -132,15 +132,13 @@ function checkConstant(points, dim, center, columns) {
   }
 }
 
-/** Checks that no column of rounded values is a linear combination of others. Few rows are excused: all are of them. */
-export function checkIndependent(points, dim, w, columns) {
-  const { center, u } = standardised(points, dim, w);
-  checkConstant(points, dim, center, columns);
-  const correlation = scatterOf(u, dim, w);
+/** Whether columns are linear combinations of others. What few different rows have in common does not count. */
+export function areDependent(points, dim, w) {
+  const correlation = scatterOf(standardised(points, dim, w).u, dim, w);
   const rank = eigen(correlation, dim).values.filter((value) => value >= LEAST_EIGENVALUE * dim).length;
-  if (rank === dim) return;
+  if (rank === dim) return false;
   const rows = new Set(Array.from(w, (_, i) => points.subarray(i * dim, (i + 1) * dim).join()));
-  if (rank < rows.size - 1) throw collinear(correlation, dim, columns);
+  return rank < rows.size - 1;
 }
 
 const isSingular = (correlation, dim) => eigen(correlation, dim).values[0] < LEAST_EIGENVALUE * dim;

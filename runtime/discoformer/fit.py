@@ -31,6 +31,7 @@ from discoformer.onnx.placement import Device
 from discoformer.onnx.sessions import Float32s
 from discoformer.table.cells import Atoms, Cells, Rounding, doubts_about, find_cells, read_rounding, spread
 from discoformer.table.contamination import Contamination, clean
+from discoformer.table.dependent import DOUBT, are_dependent
 
 OnStage: TypeAlias = Callable[[str], None]  # called with a few words at the start of each stage
 
@@ -92,8 +93,11 @@ class Sample(NamedTuple):
         return self.contamination.tied if self.cells.empty and not self.cells.few_valued else 0.0
 
     def singularity(self) -> tuple[str, ...]:
-        """Return one sentence if the sample is singular, else nothing."""
-        return (self.frame.describe(self.columns),) if isinstance(self.frame, HullFrame) else ()
+        """Return one sentence if the sample is singular, or was before its columns were spread alone."""
+        if isinstance(self.frame, HullFrame):
+            return (self.frame.describe(self.columns),)
+        alone = not (self.allow_singular or self.cells.empty)
+        return (DOUBT,) if alone and are_dependent(*self.data) else ()
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,7 @@ def read_sample(
         cells = find_cells(*data, read_rounding(rounding, data.points.shape[1], matrix.columns))
     read = data
     if not cells.empty:
-        read = Context(*spread(*data, cells))
+        read = Context(*spread(*data, cells, allow_singular))
         kish = 1 / float(read.weights @ read.weights) / cells.copies
         effective_size = kish if effective_size is None else max(1.0, (1 - cells.left_out) * effective_size)
     on_progress(f"finding the frame of {len(data.points)} points")

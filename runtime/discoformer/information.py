@@ -129,7 +129,7 @@ def entropy(
             of them without one of the folds.
         ModelError: The model has no files for this effort.
     """
-    rows = in_cells(read_rows("X", X, folds), rounding)
+    rows = in_cells(read_rows("X", X, folds), rounding, allow_singular=allow_singular)
     crossed = _cross(model_or_default(model), rows, log_rule, folds, seed, effort, allow_singular)
     if not np.isfinite(crossed.held_out).all():
         raise DegenerateDataError(

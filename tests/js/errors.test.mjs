@@ -40,9 +40,3 @@ for (const { warnings: wanted, ...given } of warnings) {
     assert.deepEqual(told.map(({ name, message }) => [name, message]), wanted);
   });
 }
-
-test("error: rounded columns that are linear combinations of others", async () => {
-  const X = Array.from({ length: 60 }, (_, i) => [i % 7, (i * i) % 11, (i % 7) + ((i * i) % 11)]);
-  await assert.rejects(model.estimate(X), { name: "DegenerateDataError", message: /linear combinations of others/ });
-  assert.ok(await model.estimate(X.map((row) => row.slice(0, 2))));
-});

@@ -74,6 +74,7 @@ def contaminated(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("landmarks", points, None, {"landmarks": 100})
     yield Case("many landmarks", rng.normal(size=(1500, 2)), None, {"landmarks": 1200})
     yield Case("very heavy tails", rng.standard_cauchy(size=(600, 3)) ** 3, None, {"rounding": None})
+    yield Case("a total", np.c_[tenths, tenths.sum(axis=1)])
     yield Case("rounding off", tenths, None, {"rounding": None})
     yield Case("rounding given", tenths, None, {"rounding": {0: 0.5}})
 

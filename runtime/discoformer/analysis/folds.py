@@ -15,6 +15,7 @@ from discoformer.io.tables import Table
 from discoformer.onnx.names import Effort, check_effort
 from discoformer.table.cells import Rounding, find_cells, read_rounding, spread
 from discoformer.table.contamination import describe_rows_far_out
+from discoformer.table.dependent import DOUBT, are_dependent
 from discoformer.table.outlying import outlying
 
 FOLDS = 5
@@ -55,7 +56,7 @@ def read_rows(name: str, data: Any, folds: int, wanted: Sequence[str] | None = N
     return matrix
 
 
-def in_cells(sample: Matrix, rounding: Rounding, apart: bool = True) -> Rows:
+def in_cells(sample: Matrix, rounding: Rounding, apart: bool = True, allow_singular: bool = False) -> Rows:
     """Spread the rows of a sample within the cells of their values.
 
     Args:
@@ -63,12 +64,13 @@ def in_cells(sample: Matrix, rounding: Rounding, apart: bool = True) -> Rows:
         rounding: As in ``Model.estimate``.
         apart: Whether rows far out are left out and, if there is one column, rows at atoms. Else rows far out
             are kept at their values.
+        allow_singular: Whether rows stay on their affine hull.
 
     Raises:
         InputError: There is no such ``rounding``.
 
     Warns:
-        DataWarning: Rows far out are left out.
+        DataWarning: Rows far out are left out, or columns that depend on others are spread on their own.
     """
     points, columns = sample.values, sample.columns
     given = read_rounding(rounding, points.shape[1], columns)
@@ -76,7 +78,9 @@ def in_cells(sample: Matrix, rounding: Rounding, apart: bool = True) -> Rows:
     near = points[~out]
     weights = np.full(len(near), 1 / len(near))
     cells = find_cells(near, weights, given, apart)
-    places = spread(near, weights, cells)[0].reshape(-1, cells.copies, points.shape[1])
+    if not (allow_singular or cells.empty) and are_dependent(near, weights):
+        warn_caller(DOUBT, DataWarning)
+    places = spread(near, weights, cells, allow_singular)[0].reshape(-1, cells.copies, points.shape[1])
     if out.any() and apart:
         warn_caller(describe_rows_far_out(points, out, np.arange(len(points)), columns), DataWarning)
     elif out.any():

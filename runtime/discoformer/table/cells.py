@@ -11,8 +11,6 @@ among those of its cell, between 0 and 1, the copies stand, in an order of their
 
     x' = x + step ((k + r) / c - 1 / 2)          k = 0 .. c - 1          r evenly spaced, by weight
 
-Columns that are linear combinations of others move with these (see ``table.dependent``).
-
 The order of the rows of a cell is drawn with a fixed seed, once rows and columns are sorted by codes of their
 values. So shifts, positive scales, and the order of rows and columns do not matter. (Where a table stays the
 same if columns are exchanged, the order of these columns decides which is drawn first.)
@@ -29,7 +27,7 @@ import numpy.typing as npt
 from discoformer.errors import InputError
 from discoformer.io.features import feature_indices
 from discoformer.io.inputs import Floats, describe_column, is_real
-from discoformer.table.dependent import slopes_of
+from discoformer.table.dependent import are_dependent, slopes_of
 
 Rounding: TypeAlias = Literal["auto"] | Mapping[Any, float] | None  # steps by name or position of the column
 Atoms: TypeAlias = tuple[tuple[float, float], ...]  # value and share of the weight of each atom of a column
@@ -227,13 +225,14 @@ def _common_step(values: Floats) -> float:
     return 0.0
 
 
-def spread(points: Floats, weights: Floats, cells: Cells) -> tuple[Floats, Floats]:
+def spread(points: Floats, weights: Floats, cells: Cells, on_hull: bool = False) -> tuple[Floats, Floats]:
     """Spread rows evenly within the cells of their values.
 
     Args:
         points: (n, D), data units.
         weights: (n,), positive, of sum 1.
         cells: From ``find_cells``.
+        on_hull: Whether columns that are linear combinations of others stay so (see ``table.dependent``).
 
     Returns:
         Points (m c, D), the copies of a row one after another, and weights (m c,) of sum 1. Rows at atoms
@@ -249,8 +248,8 @@ def spread(points: Floats, weights: Floats, cells: Cells) -> tuple[Floats, Float
     points, weights, widths = points[kept], weights[kept] / weights[kept].sum(), widths[kept]
     places, columns = _places(points, weights, cells.copies, (widths > 0).any(axis=0))
     moves = widths[:, None] * places
-    if (slopes := slopes_of(points, weights, np.array(cells.steps), columns)) is not None:
-        moves = moves @ slopes
+    if on_hull and are_dependent(points, weights):
+        moves = moves @ slopes_of(points, weights, np.array(cells.steps), columns)
     moved = points[:, None] + moves
     return moved.reshape(-1, points.shape[1]), np.repeat(weights / cells.copies, cells.copies)
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import discoformer
 from discoformer import DataWarning
+from discoformer.anomalies import Reference
 from discoformer.information import entropy
 from discoformer.io.inputs import Floats
 from discoformer.onnx.names import Effort
@@ -18,7 +19,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 def spread_of(points: Floats) -> Floats:
     """The copies (n, c, D) of rows of equal weight."""
     w = np.full(len(points), 1 / len(points))
-    found = spread(points, w, find_cells(points, w, {}))[0]
+    found = spread(points, w, find_cells(points, w, {}), on_hull=True)[0]
     return found.reshape(len(points), -1, points.shape[1])
 
 
@@ -104,7 +105,30 @@ def test_the_density_is_that_on_the_hull(rng: np.random.Generator, effort: Effor
     assert (both.density(np.c_[queries, 2 * queries + 1]) == 0).all()
 
 
-def test_the_entropy_of_dependent_columns_is_refused(rng: np.random.Generator) -> None:
+def test_without_allow_singular_each_is_read_on_its_own_with_a_warning(rng: np.random.Generator) -> None:
     x = rng.poisson(8, (400, 1)).astype(float)
-    with pytest.raises(discoformer.DegenerateDataError, match="linear combinations"):
-        entropy(np.c_[x, 2 * x], model=discoformer.load("base", "cpu", 1))
+    model = discoformer.load("base", "cpu", 1)
+    with pytest.warns(DataWarning, match=r"linear combinations of others, .* allow_singular=True"):
+        p = model.estimate(np.c_[x, 2 * x], effort="fast")
+    assert p.diagnostics.rank == 2
+    assert np.isfinite(p.log_density([[8.0, 17.0]])).all()
+    with pytest.warns(DataWarning, match="linear combinations of others"):
+        entropy(np.c_[x, 2 * x], model=model, effort="fast")
+
+
+@pytest.mark.filterwarnings("ignore:X ")
+def test_entropy_on_the_hull(rng: np.random.Generator) -> None:
+    x = rng.poisson(8, (400, 1)).astype(float)
+    model = discoformer.load("base", "cpu", 1)
+    alone = entropy(x, model=model, effort="fast")
+    both = entropy(np.c_[x, 2 * x], model=model, effort="fast", allow_singular=True)
+    assert both.value == pytest.approx(alone.value + 0.5 * np.log(5), abs=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:X ")
+def test_a_row_off_the_hull_is_an_anomaly(rng: np.random.Generator) -> None:
+    x = rng.poisson(8, (300, 2)).astype(float)
+    reference = Reference(np.c_[x, x.sum(1)], model=discoformer.load("base", "cpu", 1))
+    p_values = reference.p_values([[8, 9, 17], [8, 9, 18]])
+    assert p_values[0] > 0.1
+    assert p_values[1] == pytest.approx(1 / 301)

@@ -65,8 +65,9 @@ def test_counts_of_tables_in_readme_are_those_of_the_pages() -> None:
     assert f"flow on {flow} of {all_of} (behind on none)" in README
     assert flow_behind == "0"
     means = next(line for line in read("docs/adbench/base_adbench.md").splitlines() if "mean over 18" in line)
-    assert [cell.strip() for cell in means.split("|")[2:5]] == ["88.2", "88.2", "87.3"]
-    assert "the mean area under the ROC curve is 88.2 %, of k-NN 87.3 %" in README
+    fast, best, neighbours = (cell.strip() for cell in means.split("|")[2:5])
+    assert fast == best
+    assert f"the mean area under the ROC curve is {best} %, of k-NN {neighbours} %" in README
 
 
 GUIDES = [

@@ -1,6 +1,7 @@
 """What a saved estimate may hold: types, shapes and ranges of its values. The file may come from anyone."""
 
 from collections.abc import Mapping
+from functools import cache
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -9,6 +10,8 @@ import numpy as np
 from discoformer.fit import Diagnostics
 from discoformer.onnx.names import CONTEXT, MIXTURE, STATES
 from discoformer.onnx.shapes import SHAPES, check_shapes
+
+_hints_of = cache(get_type_hints)
 
 _ENCODED = {"best": {*CONTEXT, *STATES}, "fast": {"context", "log_weights", *MIXTURE}}  # by effort
 _FRAME = {  # shapes of the arrays of a frame, with R for its rank; see ``base.frame`` and ``base.hull``
@@ -47,7 +50,7 @@ def check_fields(record: Any) -> None:
     Raises:
         ValueError: A field has another type, or a number is not finite.
     """
-    for name, hint in get_type_hints(type(record)).items():
+    for name, hint in _hints_of(record.__class__).items():
         check_type(name, getattr(record, name), hint)
 
 

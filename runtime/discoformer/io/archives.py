@@ -10,6 +10,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,18 @@ def unpack(content: bytes) -> dict[str, Any]:
 
 def _array(content: bytes) -> Any:
     """Return the array in an NPY file of numbers or text."""
-    file = io.BytesIO(content)
+    start = 10 + int.from_bytes(content[8:10], "little")
+    shape, in_columns, dtype = _header(content[:start])
+    values = np.frombuffer(content, dtype, offset=start)
+    return values.reshape(shape, order="F" if in_columns else "C").copy(order="K")
+
+
+@lru_cache(1024)
+def _header(start: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return what the start of an NPY file says: shape, order and type. Many files start alike."""
+    file = io.BytesIO(start)
     np.lib.format.read_magic(file)
     shape, in_columns, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype.kind not in "fU":
         raise ValueError(f"an array of {dtype}")
-    values = np.frombuffer(content, dtype, offset=file.tell())
-    return values.reshape(shape, order="F" if in_columns else "C").copy(order="K")
+    return shape, in_columns, dtype

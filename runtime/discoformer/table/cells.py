@@ -246,7 +246,7 @@ def spread(points: Floats, weights: Floats, cells: Cells, on_hull: bool = False)
         widths[at, j] = width
         kept &= ~at | (width > 0)
     points, weights, widths = points[kept], weights[kept] / weights[kept].sum(), widths[kept]
-    places, columns = _places(points, weights, cells.copies, (widths > 0).any(axis=0))
+    places, columns = _places(points, weights, cells.copies, np.asarray((widths > 0).any(axis=0)))
     moves = widths[:, None] * places
     if on_hull and are_dependent(points, weights):
         moves = moves @ slopes_of(points, weights, np.array(cells.steps), columns)

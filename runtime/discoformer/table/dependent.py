@@ -47,7 +47,8 @@ def slopes_of(points: Floats, weights: Floats, steps: Floats, columns: Indices) 
     coarse = np.array([float(f"{step:.{_DIGITS}g}") for step in steps / spread])
     columns = columns[varies[columns]]
     columns = columns[np.argsort(-coarse[columns], kind="stable")]
-    root = np.linalg.qr(u[:, (np.cumsum(varies) - 1)[columns]] * np.sqrt(weights)[:, None], mode="r")
+    u = u[:, (np.cumsum(varies) - 1)[columns]]
+    root: Floats = np.linalg.qr(u * np.sqrt(weights)[:, None], mode="r")  # type: ignore[assignment]
     free = independent(root.T)
     explained = np.linalg.lstsq(root[:, free], root, rcond=None)[0]  # (r, n)
     explained[:, free] = np.eye(len(free))

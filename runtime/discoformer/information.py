@@ -21,12 +21,10 @@ each row is answered by an estimate that has not seen it (held out) and by one t
 maximum-likelihood fit of parameters, the first is too low by as much as the second is too high (Akaike 1973).
 The value is the mean of both, and the check is half their difference. The rows of f are never in the sample
 of g, so estimates of g are always held out. The check sees bias from few rows. It does not see errors that
-remain for any number of rows: for twenty columns of a gamma distribution the error is 2 nats, and the check
-says 0.05 (benchmarks/analysis/information).
+remain for any number of rows.
 
-The log-integral of an estimate is not subtracted. The network is trained on the squared error of the
-log-density, which leaves little bias at fresh rows, and subtracting was measured to be worse
-(benchmarks/analysis/information).
+The log-integral of an estimate is not subtracted. In up to 5 columns it makes little difference. In 20 it
+helps for Gaussians, and makes errors larger for clusters and gamma variables (docs/information/base.md).
 
 **Error.** For the rows of f, it is the spread of the mean over rows (the infinitesimal jackknife). For the
 sample of g, it is the jackknife over its folds, ``(K - 1) / K sum_j (v_j - mean v)^2``, with ``v_j`` the

@@ -64,6 +64,14 @@ folds_option = click.option(
     show_default=True,
     help="Number of parts that the rows are split into. Each part is held out in turn.",
 )
+host_option = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+port_option = click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen on; 0 takes any free port.",
+)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 DROP_OR_ERROR = ("drop", "error")
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from discoformer.cli.messages import errors_as_messages
-from discoformer.cli.options import EXIT_CODES, device_option, model_option
+from discoformer.cli.options import EXIT_CODES, device_option, host_option, model_option, port_option
 from discoformer.errors import EXTRA_OF, require
 from discoformer.serve.limits import Limits
 
@@ -22,14 +22,8 @@ _DEFAULT = Limits()
     type=click.IntRange(min=1),
     help="Requests that are answered at a time, each on one core. By default one for each core.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="Port to listen at; 0 takes any free port.",
-)
+@host_option
+@port_option
 @click.option(
     "--token-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from discoformer.cli.messages import errors_as_messages
-from discoformer.cli.options import EXIT_CODES, device_option, model_option, seed_option, threads_option
+from discoformer.cli.options import (
+    EXIT_CODES,
+    device_option,
+    host_option,
+    model_option,
+    port_option,
+    seed_option,
+    threads_option,
+)
 from discoformer.errors import DeviceWarning, InputError, RangeWarning, require
 from discoformer.model import load
 
@@ -93,14 +101,8 @@ def bench(
 
 @click.command(epilog=EXIT_CODES)
 @model_option
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="Port to listen on; 0 takes any free port.",
-)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@host_option
+@port_option
 @click.option("--browser/--no-browser", default=True, help="Whether to open the page in a browser.")
 @click.option(
     "--out",

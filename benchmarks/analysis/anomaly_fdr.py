@@ -259,6 +259,8 @@ def table(results: Sequence[Result], setting: str) -> str:
 
 
 def _entry(results: Sequence[Result]) -> str:
+    if not results:
+        return "-"
     columns = [100 * np.array([getattr(r, name) for r in results]) for name in ("false", "power")]
     figures = [mean_and_error(column, ".1f") for column in columns if not np.isnan(column).any()]
     return " / ".join(figures) or "-"

@@ -237,8 +237,7 @@ of the module explains the columns; `--draws` is in the table.
 
 {table(results)}
 
-SVGD and MALA need no encoding, so they are much cheaper where gradients are cheap. In 31 dimensions, 200
-particles are few for the model: some drift away after 30 steps, which the mismatch does not show.
+SVGD and MALA need no encoding, so they are much cheaper where gradients are cheap.
 """
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import discoformer
+
 ESTIMATE = (
     "import sys, time, numpy, discoformer\n"
     "x = numpy.arange(40.0).reshape(20, 2) ** 2\n"
@@ -44,7 +46,7 @@ def test_the_switch_is_set_before_onnxruntime_is_imported(kde_folder: Path, tmp_
 
 
 def test_no_other_module_of_the_runtime_imports_onnxruntime() -> None:
-    runtime = Path(__file__).parents[3] / "runtime" / "discoformer"
+    runtime = Path(discoformer.__file__).parent
     importing = [
         path.name
         for path in runtime.rglob("*.py")

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import FileIO
@@ -69,6 +70,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.path = path
         self._connection = connection
+        weakref.finalize(self, connection.close)
 
     @classmethod
     def open(cls, path: Path) -> "Store":
@@ -226,10 +228,14 @@ class Store:
 def _connect(path: Path, how: str) -> sqlite3.Connection:
     name = f"file:{quote(os.path.abspath(path))}?{how}"  # noqa: PTH100  # which follows no link
     connection = sqlite3.connect(name, uri=True, check_same_thread=False, timeout=0)
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
-    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-    for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

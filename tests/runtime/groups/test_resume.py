@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def job(source: Path, path: Path, kill_at: int = -1) -> subprocess.Popen[str]:
 
 
 def contents(path: Path) -> list[Any]:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         about = connection.execute("SELECT * FROM about").fetchall()
         return about + connection.execute("SELECT * FROM groups ORDER BY number").fetchall()
 

@@ -70,7 +70,8 @@ def install(folder: Path, target: Path) -> None:
             sys.exit(f"{folder / name} has the SHA-256 {found}, needed {expected}: carry it again")
         content += part
     with lzma.open(BytesIO(content)) as packed, tarfile.open(fileobj=packed, mode="r|") as tar:
-        tar.extractall(target)  # what the hashes are of; filter= came with Python 3.11.4
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)  # from Python 3.11.4 on
+        tar.extractall(target)
     click.echo(f"unpacked into {target}: PYTHONPATH={target}")
 
 

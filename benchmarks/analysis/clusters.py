@@ -2,8 +2,8 @@
 
 The figure is the adjusted Rand index of the labels: 1 if they agree with the true labels, 0 for guessing. No
 method is told the number of clusters. Where there is one cluster, the figure is 1 if it is found, and 0 else.
-Points that HDBSCAN calls noise form one cluster. The standard error is
-over seeds: of the draw, or of the noise of ``data_sets`` and the choice of 80 % of the rows.
+Points that HDBSCAN calls noise form one cluster. The standard error is over seeds: of the draw, or of the
+noise of ``data_sets`` and the choice of 80 % of the rows.
 
     python -m benchmarks.analysis.clusters --model models/base --out docs/modes
 """

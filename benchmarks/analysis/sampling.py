@@ -8,9 +8,8 @@ compared with the true points in coordinates divided by the standard deviation o
     nearest     median distance to the nearest context point, relative to that of true points; below 1, the
                 method repeats the context
 
-"exact" draws from the mixture of effort "fast", the others from an estimate of effort "best". "context
-again" draws from the context with replacement. A run with some families keeps the stored results of
-the others.
+"exact" draws from an estimate of effort "fast", the other three from one of effort "best". "context again"
+draws from the context with replacement. A run with some families keeps the stored results of the others.
 
     python -m benchmarks.analysis.sampling --out docs/sampling
 """

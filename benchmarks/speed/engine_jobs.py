@@ -80,7 +80,7 @@ def duckdb(folder: Path, workers: int) -> Job:
 
 
 def dask(folder: Path, workers: int) -> Job:
-    """Dask, in processes of one thread. Their limit on free memory would cost half of the speed."""
+    """Dask, in processes of one thread, without Dask's limit on free memory, which halves the speed."""
     import dask
     import dask.dataframe as dd
     from dask.distributed import Client

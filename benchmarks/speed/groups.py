@@ -3,9 +3,9 @@
     python -m benchmarks.speed.groups [--groups 100000] [--out docs/scale]
 
 Groups have 50 to 200 rows in 3-D, in random order, from a Gaussian of random mean and scale. Queries are ten
-rows for each group, in random order, which is the slow way: a batch opens nearly as many groups as it has
-rows. Each step is a program of its own, with one thread. scikit-learn's KDE,
-by Scott's bandwidth, reads and answers the same groups in a loop; its time is extrapolated from 2,000 groups.
+rows for each group, in random order. That is the slow way: each batch opens all groups that it asks for. Each
+step is a program of its own, with one thread. scikit-learn's KDE, by Scott's bandwidth, reads and answers the
+same groups in a loop; its time is extrapolated from 2,000 groups.
 
 It needs pyarrow, scikit-learn and psutil.
 """

@@ -135,13 +135,16 @@ function checkConstant(points, dim, center, columns) {
 /** Whether columns are linear combinations of others. What few different rows have in common does not count. */
 export function areDependent(points, dim, w) {
   const correlation = scatterOf(standardised(points, dim, w).u, dim, w);
-  const rank = eigen(correlation, dim).values.filter((value) => value >= LEAST_EIGENVALUE * dim).length;
+  const rank = rankOf(correlation, dim);
   if (rank === dim) return false;
   const rows = new Set(Array.from(w, (_, i) => points.subarray(i * dim, (i + 1) * dim).join()));
   return rank < rows.size - 1;
 }
 
-const isSingular = (correlation, dim) => eigen(correlation, dim).values[0] < LEAST_EIGENVALUE * dim;
+const rankOf = (correlation, dim) =>
+  eigen(correlation, dim).values.filter((value) => value >= LEAST_EIGENVALUE * dim).length;
+
+const isSingular = (correlation, dim) => rankOf(correlation, dim) < dim;
 
 /** Checks that points are not singular for one row alone, which lies far out. */
 function checkLoneRow(points, dim, u) {

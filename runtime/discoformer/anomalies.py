@@ -135,7 +135,7 @@ class Reference:
         if estimate is None:
             estimate = model.estimate(rows, effort=effort, rounding=rounding, allow_singular=allow_singular)
         self.estimate = estimate
-        spread = in_cells(rows, rounding, False, allow_singular)
+        spread = in_cells(rows, rounding, apart=False, allow_singular=allow_singular)
         fits = fit_parts(model, spread, [fold != k for k in held], effort, allow_singular)
         self._folds = [Typicality(p) for p in fits]
         self._calibration = [
@@ -208,7 +208,7 @@ def find_anomalies(
     """
     benjamini_hochberg(np.ones(1), fdr)  # raises if fdr is out of range
     sample, model = read_rows("X", X, folds), model_or_default(model)
-    rows, spread = sample.values, in_cells(sample, rounding, False, allow_singular)
+    rows, spread = sample.values, in_cells(sample, rounding, apart=False, allow_singular=allow_singular)
     fold, left_out = deal(len(rows), folds, seed), np.zeros(len(rows), bool)
     typicality, log_density, contributions = np.empty(len(rows)), np.empty(len(rows)), np.empty(rows.shape)
     for turn in range(ROUNDS):

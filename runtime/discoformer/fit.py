@@ -71,6 +71,7 @@ class Sample(NamedTuple):
     effort: Effort = "best"
     allow_singular: bool = False
     contamination: Contamination = Contamination()
+    dependent: bool = False  # whether rounded columns are linear combinations of others
 
     def doubts(self) -> tuple[str, ...]:
         """Return one sentence for each reason to doubt an estimate from this sample."""
@@ -96,8 +97,7 @@ class Sample(NamedTuple):
         """Return one sentence if the sample is singular, or was before its columns were spread alone."""
         if isinstance(self.frame, HullFrame):
             return (self.frame.describe(self.columns),)
-        alone = not (self.allow_singular or self.cells.empty)
-        return (DOUBT,) if alone and are_dependent(*self.data) else ()
+        return (DOUBT,) if self.dependent and not self.allow_singular else ()
 
 
 @dataclass(frozen=True)
@@ -158,9 +158,9 @@ def read_sample(
         cells = rounding
     else:
         cells = find_cells(*data, read_rounding(rounding, data.points.shape[1], matrix.columns))
-    read = data
+    read, dependent = data, not cells.empty and are_dependent(*data)
     if not cells.empty:
-        read = Context(*spread(*data, cells, allow_singular))
+        read = Context(*spread(*data, cells, dependent and allow_singular))
         kish = 1 / float(read.weights @ read.weights) / cells.copies
         effective_size = kish if effective_size is None else max(1.0, (1 - cells.left_out) * effective_size)
     on_progress(f"finding the frame of {len(data.points)} points")
@@ -180,6 +180,7 @@ def read_sample(
         effort,
         allow_singular,
         found.contamination,
+        dependent,
     )
 
 

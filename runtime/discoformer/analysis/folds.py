@@ -78,9 +78,12 @@ def in_cells(sample: Matrix, rounding: Rounding, apart: bool = True, allow_singu
     near = points[~out]
     weights = np.full(len(near), 1 / len(near))
     cells = find_cells(near, weights, given, apart)
-    if not (allow_singular or cells.empty) and are_dependent(near, weights):
+    dependent = not cells.empty and are_dependent(near, weights)
+    if dependent and not allow_singular:
         warn_caller(DOUBT, DataWarning)
-    places = spread(near, weights, cells, allow_singular)[0].reshape(-1, cells.copies, points.shape[1])
+    places = spread(near, weights, cells, dependent and allow_singular)[0].reshape(
+        -1, cells.copies, points.shape[1]
+    )
     if out.any() and apart:
         warn_caller(describe_rows_far_out(points, out, np.arange(len(points)), columns), DataWarning)
     elif out.any():

@@ -27,13 +27,13 @@ import numpy.typing as npt
 from discoformer.base.arrays import or_one
 from discoformer.base.frame import Frame, frame_of, is_short, size_of
 from discoformer.base.standardised import (
-    LEAST_EIGENVALUE,
     Standardised,
     check_spread,
     check_weights,
     correlation_of,
     is_constant,
     present_rows,
+    rank_of,
     standardised,
 )
 from discoformer.errors import DegenerateDataError
@@ -230,11 +230,6 @@ def gradient_and_volume(directions: Floats, spread: Floats) -> tuple[Floats, flo
         + 0.5 * np.linalg.slogdet(square)[1]
     )
     return np.linalg.solve(root, along), float(log_volume)
-
-
-def rank_of(correlation: Floats) -> int:
-    """Return the rank of a correlation matrix (D, D), by the rule by which tables are singular."""
-    return int(np.count_nonzero(np.linalg.eigvalsh(correlation) >= LEAST_EIGENVALUE * len(correlation)))
 
 
 def independent(vectors: Floats) -> list[int]:

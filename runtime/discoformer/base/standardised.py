@@ -142,9 +142,14 @@ def is_constant(points: Floats, center: Floats) -> npt.NDArray[np.bool_]:
     return np.asarray(reach <= 8 * np.finfo(np.float64).eps * greatest)
 
 
+def rank_of(correlation: Floats) -> int:
+    """Return the rank of a correlation matrix (D, D): columns are collinear if it is less than D."""
+    return int(np.count_nonzero(np.linalg.eigvalsh(correlation) >= LEAST_EIGENVALUE * len(correlation)))
+
+
 def is_singular(correlation: Floats) -> bool:
     """Return whether a correlation matrix (D, D) says that columns are collinear."""
-    return bool(np.linalg.eigvalsh(correlation)[0] < LEAST_EIGENVALUE * len(correlation))
+    return rank_of(correlation) < len(correlation)
 
 
 def _check_lone_row(points: Floats, u: Floats) -> None:

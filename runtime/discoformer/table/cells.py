@@ -27,7 +27,7 @@ import numpy.typing as npt
 from discoformer.errors import InputError
 from discoformer.io.features import feature_indices
 from discoformer.io.inputs import Floats, describe_column, is_real
-from discoformer.table.dependent import are_dependent, slopes_of
+from discoformer.table.dependent import slopes_of
 
 Rounding: TypeAlias = Literal["auto"] | Mapping[Any, float] | None  # steps by name or position of the column
 Atoms: TypeAlias = tuple[tuple[float, float], ...]  # value and share of the weight of each atom of a column
@@ -225,14 +225,14 @@ def _common_step(values: Floats) -> float:
     return 0.0
 
 
-def spread(points: Floats, weights: Floats, cells: Cells, on_hull: bool = False) -> tuple[Floats, Floats]:
+def spread(points: Floats, weights: Floats, cells: Cells, together: bool = False) -> tuple[Floats, Floats]:
     """Spread rows evenly within the cells of their values.
 
     Args:
         points: (n, D), data units.
         weights: (n,), positive, of sum 1.
         cells: From ``find_cells``.
-        on_hull: Whether columns that are linear combinations of others stay so (see ``table.dependent``).
+        together: Whether columns that depend on others move with them (see ``table.dependent``).
 
     Returns:
         Points (m c, D), the copies of a row one after another, and weights (m c,) of sum 1. Rows at atoms
@@ -248,7 +248,7 @@ def spread(points: Floats, weights: Floats, cells: Cells, on_hull: bool = False)
     points, weights, widths = points[kept], weights[kept] / weights[kept].sum(), widths[kept]
     places, columns = _places(points, weights, cells.copies, np.asarray((widths > 0).any(axis=0)))
     moves = widths[:, None] * places
-    if on_hull and are_dependent(points, weights):
+    if together:
         moves = moves @ slopes_of(points, weights, np.array(cells.steps), columns)
     moved = points[:, None] + moves
     return moved.reshape(-1, points.shape[1]), np.repeat(weights / cells.copies, cells.copies)

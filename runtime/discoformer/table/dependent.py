@@ -12,8 +12,8 @@ Shapes: n rows, D columns.
 import numpy as np
 
 from discoformer.base.arrays import Indices
-from discoformer.base.hull import independent, rank_of
-from discoformer.base.standardised import ADVICE, correlation_of, is_constant, standardised
+from discoformer.base.hull import independent
+from discoformer.base.standardised import ADVICE, correlation_of, is_constant, rank_of, standardised
 from discoformer.io.inputs import Floats
 
 _DIGITS = 6  # of how coarse columns are; more are rounding errors

@@ -19,7 +19,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 def spread_of(points: Floats) -> Floats:
     """The copies (n, c, D) of rows of equal weight."""
     w = np.full(len(points), 1 / len(points))
-    found = spread(points, w, find_cells(points, w, {}), on_hull=True)[0]
+    found = spread(points, w, find_cells(points, w, {}), together=True)[0]
     return found.reshape(len(points), -1, points.shape[1])
 
 
